@@ -1,0 +1,83 @@
+"""The typed errors of the engine, each of which can say where and what was expected.
+
+Every error that the sandbox raises on purpose derives from `SandboxError`, so
+that a caller (command line, application, test) can catch one class and print
+one line.  A caller that needs to tell them apart catches the subclass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "DeadlockError",
+    "ExpectationError",
+    "KernelBug",
+    "PresetError",
+    "SandboxError",
+    "ScenarioError",
+    "UnknownKernelError",
+    "UsageError",
+    "Where",
+]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Where:
+    """A place in a text that a person wrote; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class SandboxError(Exception):
+    """Something the sandbox refuses, with its place and what was expected instead.
+
+    `str()` gives `file:line:column: message; expected ...`; the parts that are
+    not known are left out.
+    """
+
+    def __init__(
+        self, message: str, where: Where | None = None, expected: str | None = None
+    ) -> None:
+        super().__init__(message, where, expected)
+        self.message = message
+        self.where = where
+        self.expected = expected
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where is not None else ""
+        wanted = f"; expected {self.expected}" if self.expected else ""
+        return f"{place}{self.message}{wanted}"
+
+
+class ScenarioError(SandboxError):
+    """A text is not a scenario: the language of the actions was not followed."""
+
+
+class PresetError(SandboxError):
+    """A preset document is malformed, or there is no preset of that name."""
+
+
+class ExpectationError(SandboxError):
+    """An expectation is malformed; one that merely does not hold raises nothing."""
+
+
+class UsageError(SandboxError):
+    """The machine refuses an action (unknown process, bad range ...) and is unchanged."""
+
+
+class UnknownKernelError(SandboxError):
+    """No modelled kernel has that name."""
+
+
+class KernelBug(SandboxError):
+    """A modelled kernel function misbehaved: a BUG() or a broken promise to the machine."""
+
+
+class DeadlockError(SandboxError):
+    """Every CPU that could run waits for a lock that another of them holds."""

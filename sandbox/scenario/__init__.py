@@ -1,0 +1,1 @@
+"""Scenarios, presets and expectations: what a person writes and the sandbox runs."""

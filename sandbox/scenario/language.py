@@ -1,0 +1,361 @@
+"""The scenario language: text to actions and back.
+
+`parse_scenarios` reads a file of `scenario ... end` blocks, `parse_lines` bare
+lines (a preset's command block) and `parse_action` one line (what is typed at
+`:`).  All of them raise `ScenarioError` and nothing else, with line and column.
+The grammar is that of LANGUAGE.md; the verbs are those of `verbs.VERBS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from sandbox.errors import ScenarioError, Where
+from sandbox.scenario.lines import Line, Word, near, quote, read_line, read_lines
+from sandbox.scenario.verbs import VERBS, Group, Kind, Param, Refused, Style, Verb
+
+__all__ = [
+    "MAX_CPUS",
+    "VERBS",
+    "Action",
+    "CpuBlock",
+    "Group",
+    "Kind",
+    "Param",
+    "Scenario",
+    "Style",
+    "Verb",
+    "format_action",
+    "format_scenario",
+    "format_step",
+    "parse_action",
+    "parse_lines",
+    "parse_scenarios",
+]
+
+MAX_CPUS = 64
+"""CPUs are numbered from 0 and below this."""
+
+_MAX_SCHEDULE = 1_000_000
+_SCENARIO_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_CPU_PREFIX = re.compile(r"cpu([0-9]{1,4}):")
+_SCHEDULE_ITEM = re.compile(r"([0-9]{1,4})(?:x([0-9]{1,9}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One action: a verb with its arguments by parameter name.
+
+    Sizes are in pages of 4K, ranges half-open in pages of the region.  Two actions
+    are equal if they ask for the same thing, wherever and however it was written.
+    """
+
+    verb: str
+    args: Mapping[str, Any] = field(hash=False)
+    text: str = field(compare=False)
+    """The line as written, with single spaces, without `traced` and `cpuN:`."""
+    traced: bool = False
+    cpu: int | None = None
+    where: Where = field(compare=False, default=Where("<command>", 1, 1))
+
+    @property
+    def source(self) -> str:
+        """The whole line with single spaces, as a recording's `source` has it."""
+        cpu = "" if self.cpu is None else f"cpu{self.cpu}: "
+        return f"{cpu}{'traced ' if self.traced else ''}{self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class CpuBlock:
+    """Actions on several CPUs at a time, and which CPU takes each next event.
+
+    What the schedule leaves out runs to its end in the order of the lines.
+    """
+
+    actions: tuple[Action, ...]
+    schedule: tuple[int, ...]
+    where: Where = field(compare=False)
+
+    @property
+    def source(self) -> str:
+        """The lines of the block, joined by newlines."""
+        schedule = [_format_schedule(self.schedule)] if self.schedule else []
+        return "\n".join([*(action.source for action in self.actions), *schedule])
+
+    @property
+    def text(self) -> str:
+        """The actions on one line, each with its CPU."""
+        return "; ".join(action.source for action in self.actions)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A named list of steps."""
+
+    name: str
+    about: str
+    steps: tuple[Action | CpuBlock, ...]
+    where: Where = field(compare=False)
+
+    @property
+    def source(self) -> list[str]:
+        """The lines of the steps, as a recording's `source` has them."""
+        return [line for step in self.steps for line in step.source.split("\n")]
+
+
+def _unknown_verb(line: Line, word: Word) -> NoReturn:
+    if word.text in ("scenario", "about", "end"):
+        line.fail(word.column, f"{word.text!r} is not an action", "an action such as 'fork A B'")
+    if word.text == "schedule":
+        line.fail(word.column, "a schedule without CPUs", "cpuN: lines before it")
+    message = f"unknown verb {quote(word.text)}{near(word.text, VERBS)}"
+    line.fail(word.column, message, "a verb of the language, such as fork, write or munmap")
+
+
+def _read_value(line: Line, param: Param, word: str, column: int, verb: Verb) -> int | str:
+    try:
+        return param.kind.read(word)
+    except Refused as why:
+        expected = f"{param.kind.expected} ({verb.usage})"
+        line.fail(column, f"{quote(word)} for {param.name}: {why}", expected)
+
+
+def _read_option(line: Line, word: Word, verb: Verb, args: dict[str, Any]) -> None:
+    """Read one `name=value` or bare word after the positional parameters."""
+    name, equals, value = word.text.partition("=")
+    options = {p.name: p for p in verb.params if p.style in (Style.KEYWORD, Style.FLAG)}
+    param = options.get(name)
+    if param is None or bool(equals) != (param.style is Style.KEYWORD):
+        hint = near(name, options)
+        line.fail(word.column, f"{quote(word.text)} is too much{hint}", verb.usage)
+    if name in args:
+        line.fail(word.column, f"{name} is given twice", f"{name} once")
+    column = word.column + len(name) + len(equals)
+    args[name] = _read_value(line, param, value, column, verb)
+
+
+def _read_args(line: Line, verb: Verb, words: Sequence[Word]) -> dict[str, Any]:
+    """Read the words after the verb; the result has every parameter, in order."""
+    given: dict[str, Any] = {}
+    columns: dict[str, int] = {}
+    rest = list(words)
+    for param in verb.params:
+        if param.style in (Style.KEYWORD, Style.FLAG):
+            continue
+        if not rest:
+            if param.style is Style.OPTIONAL:
+                continue
+            expected = f"{param.kind.expected} ({verb.usage})"
+            line.fail(line.end, f"{verb.name} lacks its {param.name}", expected)
+        word = rest.pop(0)
+        given[param.name] = _read_value(line, param, word.text, word.column, verb)
+        columns[param.name] = word.column
+    for word in rest:
+        _read_option(line, word, verb, given)
+    if "end" in given and given["end"] <= given["start"]:
+        message = f"the range [{given['start']}, {given['end']}) is empty"
+        line.fail(columns["end"], message, "b greater than a: the range is half-open")
+    return {p.name: given.get(p.name, p.default) for p in verb.params}
+
+
+def _read_action(line: Line) -> Action:
+    """Read `[cpuN:] [traced] VERB ARGUMENTS`."""
+    words = list(line.words)
+    cpu = None
+    if prefix := _CPU_PREFIX.fullmatch(words[0].text):
+        cpu = int(prefix[1])
+        if cpu >= MAX_CPUS:
+            line.fail(words[0].column, f"there is no CPU {cpu}", f"0 to {MAX_CPUS - 1}")
+        words.pop(0)
+    traced = bool(words) and words[0].text == "traced"
+    if traced:
+        words.pop(0)
+    if not words:
+        line.fail(line.end, "the action is missing", "an action such as 'fork A B'")
+    verb = VERBS.get(words[0].text)
+    if verb is None:
+        _unknown_verb(line, words[0])
+    args = _read_args(line, verb, words[1:])
+    text = " ".join(word.text for word in words)
+    return Action(verb.name, args, text, traced, cpu, line.where)
+
+
+def _read_schedule(line: Line, cpus: set[int]) -> tuple[int, ...]:
+    """Read `schedule 0 0 1x3 ...`; `1x3` is short for `1 1 1`."""
+    order: list[int] = []
+    known = ", ".join(map(str, sorted(cpus)))
+    for word in line.words[1:]:
+        item = _SCHEDULE_ITEM.fullmatch(word.text)
+        if item is None or int(item[1]) not in cpus:
+            line.fail(word.column, f"{quote(word.text)} is no CPU of this block", known)
+        count = int(item[2] or 1)
+        if len(order) + count > _MAX_SCHEDULE:
+            line.fail(word.column, "the schedule is too long", f"at most {_MAX_SCHEDULE} events")
+        order.extend([int(item[1])] * count)
+    return tuple(order)
+
+
+def _block(actions: Sequence[Action], schedule: tuple[int, ...] = ()) -> CpuBlock:
+    return CpuBlock(tuple(actions), schedule, actions[0].where)
+
+
+def _read_steps(lines: Iterable[Line]) -> list[Action | CpuBlock]:
+    """Read lines to steps; a run of `cpuN:` lines and its schedule is one step."""
+    steps: list[Action | CpuBlock] = []
+    together: list[Action] = []
+    for line in lines:
+        if together and line.words[0].text == "schedule":
+            cpus = {action.cpu for action in together if action.cpu is not None}
+            steps.append(_block(together, _read_schedule(line, cpus)))
+            together = []
+            continue
+        action = _read_action(line)
+        if action.cpu is not None:
+            together.append(action)
+            continue
+        if together:
+            steps.append(_block(together))
+            together = []
+        steps.append(action)
+    if together:
+        steps.append(_block(together))
+    return steps
+
+
+def parse_lines(text: str, filename: str, first_line: int = 1) -> list[Action | CpuBlock]:
+    """Read bare action lines, as in a preset's command block.
+
+    Raises `ScenarioError`; its line counts from `first_line`.
+    """
+    return _read_steps(read_lines(text, filename, first_line))
+
+
+def parse_action(line: str, filename: str = "<command>", line_no: int = 1) -> Action:
+    """Read one action, as typed at `:`.
+
+    Raises `ScenarioError`, also for an empty line and for more than one line.
+    """
+    if "\n" in line.strip("\n"):
+        where = Where(filename, line_no, 1)
+        raise ScenarioError("more than one line", where, "one action")
+    read = read_line(line.strip("\n"), filename, line_no)
+    if not read.words:
+        read.fail(1, "there is nothing here", "an action such as 'fork A B'")
+    return _read_action(read)
+
+
+def _read_header(line: Line, seen: Mapping[str, Where]) -> str:
+    """Read `scenario NAME` and return the name."""
+    first = line.words[0]
+    if first.text != "scenario":
+        message = f"{quote(first.text)} outside a scenario"
+        line.fail(first.column, message, "'scenario NAME'")
+    if len(line.words) != 2:
+        line.fail(line.end, "a scenario has one name", "'scenario NAME'")
+    name = line.words[1]
+    if not _SCENARIO_NAME.fullmatch(name.text):
+        expected = "lower-case words joined by '-'"
+        line.fail(name.column, f"{quote(name.text)} is no name of a scenario", expected)
+    if name.text in seen:
+        expected = f"a name other than that of line {seen[name.text].line}"
+        line.fail(name.column, f"a second scenario {name.text!r}", expected)
+    return name.text
+
+
+def _read_body(header: Line, lines: Iterable[Line], texts: Sequence[str]) -> tuple[str, list[Line]]:
+    """Collect the lines up to `end`; return the text of `about` and the action lines."""
+    about: str | None = None
+    body: list[Line] = []
+    for line in lines:
+        first = line.words[0]
+        if first.text == "end":
+            if len(line.words) > 1:
+                line.fail(line.words[1].column, "something after end", "'end' alone")
+            return about or "", body
+        if first.text == "scenario":
+            line.fail(first.column, "a scenario inside a scenario", "'end' before it")
+        if first.text != "about":
+            body.append(line)
+        elif about is not None or body:
+            line.fail(first.column, "about in a wrong place", "it once, after the scenario line")
+        else:
+            about = texts[line.where.line - 1].split("#", 1)[0].strip()[len("about") :].strip()
+    name = header.words[1].text
+    header.fail(header.words[0].column, f"scenario {name!r} has no end", "'end'")
+
+
+def parse_scenarios(text: str, filename: str) -> list[Scenario]:
+    """Read a file of `scenario NAME ... end` blocks.
+
+    Raises `ScenarioError`, also for a file without any scenario.
+    """
+    scenarios: list[Scenario] = []
+    seen: dict[str, Where] = {}
+    texts = text.removeprefix("\ufeff").split("\n")
+    lines = iter(read_lines(text, filename, 1))
+    for header in lines:
+        name = _read_header(header, seen)
+        seen[name] = header.where
+        about, body = _read_body(header, lines, texts)
+        scenarios.append(Scenario(name, about, tuple(_read_steps(body)), header.where))
+    if not scenarios:
+        raise ScenarioError("no scenario in the file", Where(filename, 1, 1), "'scenario NAME'")
+    return scenarios
+
+
+def _format_schedule(schedule: Sequence[int]) -> str:
+    """Write a schedule with runs of three and more shortened to `CPUxCOUNT`."""
+    items: list[str] = []
+    position = 0
+    while position < len(schedule):
+        cpu = schedule[position]
+        after = position
+        while after < len(schedule) and schedule[after] == cpu:
+            after += 1
+        count = after - position
+        items.extend([f"{cpu}x{count}"] if count > 2 else [str(cpu)] * count)
+        position = after
+    return " ".join(["schedule", *items])
+
+
+def _format_param(param: Param, value: object) -> str:
+    if param.style is Style.FLAG:
+        return param.name
+    shown = param.kind.show(value)
+    return f"{param.name}={shown}" if param.style is Style.KEYWORD else shown
+
+
+def format_action(action: Action) -> str:
+    """Write an action in its canonical form: `parse_action` gives an equal one back.
+
+    Parameters that have their default value are left out.
+    """
+    verb = VERBS[action.verb]
+    words = [verb.name]
+    for param in verb.params:
+        value = action.args[param.name]
+        if param.style is Style.POSITIONAL or value != param.default:
+            words.append(_format_param(param, value))
+    cpu = [] if action.cpu is None else [f"cpu{action.cpu}:"]
+    return " ".join([*cpu, *(["traced"] if action.traced else []), *words])
+
+
+def format_step(step: Action | CpuBlock) -> str:
+    """Write a step as its lines, joined by newlines, without a newline at the end.
+
+    A block always gets its schedule line, which keeps it apart from a block after it.
+    """
+    if isinstance(step, Action):
+        return format_action(step)
+    lines = [format_action(action) for action in step.actions]
+    return "\n".join([*lines, _format_schedule(step.schedule)])
+
+
+def format_scenario(scenario: Scenario) -> str:
+    """Write a whole scenario block, with a newline at its end."""
+    about = [f"about {scenario.about}"] if scenario.about else []
+    steps = [format_step(step) for step in scenario.steps]
+    return "\n".join([f"scenario {scenario.name}", *about, *steps, "end", ""])
