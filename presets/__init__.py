@@ -1,0 +1,1 @@
+"""The library of presets: Markdown documents, read by `sandbox.scenario.presets`."""

@@ -1,0 +1,153 @@
+"""The front matter of a preset: TOML between `+++` lines, read strictly."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from sandbox.errors import PresetError, Where
+from sandbox.scenario.lines import near
+
+__all__ = ["FrontMatter", "Mail", "read_front_matter"]
+
+_MARK = "+++"
+_KEYS = ("title", "number", "kernels", "tags", "summary", "mails")
+_MAIL_KEYS = ("author", "date", "id", "subject")
+_TOML_PLACE = re.compile(r" \(at line ([0-9]+), column ([0-9]+)\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail that a preset tells of; `id` is the message-id without angle brackets."""
+
+    author: str
+    date: str
+    id: str
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FrontMatter:
+    """What stands before the story."""
+
+    title: str
+    number: int | None
+    kernels: tuple[str, ...]
+    mails: tuple[Mail, ...]
+    tags: tuple[str, ...]
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """The decoded table with the lines that it came from, for places in errors."""
+
+    table: Mapping[str, object]
+    lines: Sequence[str]
+    filename: str
+
+    def fail(self, key: str, message: str, expected: str) -> NoReturn:
+        """Raise at the first line that starts with the key, or at the first of all."""
+        starts = (n for n, line in enumerate(self.lines, 2) if _has_key(line, key))
+        raise PresetError(message, Where(self.filename, next(starts, 1), 1), expected)
+
+    def text(self, key: str) -> str:
+        value = self.table.get(key)
+        if not isinstance(value, str) or not value.strip():
+            self.fail(key, f"{key} is {_shown(value)}", f'{key} = "..."')
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.table.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            self.fail(key, f"{key} is {_shown(value)}", f'{key} = ["...", "..."]')
+        return tuple(str(item) for item in value)
+
+    def known(self, table: Mapping[str, object], keys: Sequence[str]) -> None:
+        for key in table:
+            if key not in keys:
+                message = f"unknown key {key[:40]!r}{near(key, keys)}"
+                self.fail(key, message, f"one of {', '.join(keys)}")
+
+
+def _has_key(line: str, key: str) -> bool:
+    return re.match(rf"\s*(\[\[)?{re.escape(key)}\b", line) is not None
+
+
+def _shown(value: object) -> str:
+    return "missing" if value is None else f"{str(value)[:40]!r}"
+
+
+def _split(lines: Sequence[str], filename: str) -> int:
+    """Return the index of the line that closes the front matter."""
+    if not lines or lines[0].rstrip() != _MARK:
+        where = Where(filename, 1, 1)
+        raise PresetError("the document has no front matter", where, f"a first line {_MARK}")
+    for index, line in enumerate(lines[1:], 1):
+        if line.rstrip() == _MARK:
+            return index
+    where = Where(filename, 1, 1)
+    raise PresetError("the front matter is never closed", where, f"a line {_MARK}")
+
+
+def _decode(lines: Sequence[str], filename: str) -> Mapping[str, object]:
+    # Imported here: only presets need it, and start-up time counts.
+    import tomllib
+
+    try:
+        return tomllib.loads("\n".join(lines) + "\n")
+    except (ValueError, RecursionError) as error:
+        # tomllib says the place in its text only, counted from the first line given.
+        place = _TOML_PLACE.search(str(error))
+        line, column = (int(place[1]) + 1, int(place[2])) if place else (2, 1)
+        message = _TOML_PLACE.sub("", str(error))
+        where = Where(filename, line, column)
+        raise PresetError(f"front matter: {message}", where, "TOML") from error
+
+
+def _read_mail(reader: _Reader, item: object) -> Mail:
+    if not isinstance(item, dict):
+        reader.fail("mails", f"a mail is {_shown(item)}", "[[mails]] with author, date and id")
+    reader.known(item, _MAIL_KEYS)
+    values: dict[str, str] = {}
+    for key in _MAIL_KEYS:
+        value = item.get(key, "" if key == "subject" else None)
+        if isinstance(value, datetime.date):
+            value = value.isoformat()
+        if not isinstance(value, str) or (key != "subject" and not value):
+            reader.fail("mails", f"the {key} of a mail is {_shown(value)}", f'{key} = "..."')
+        values[key] = value
+    return Mail(**values)
+
+
+def read_front_matter(lines: Sequence[str], filename: str) -> tuple[FrontMatter, int]:
+    """Read the front matter; return it and the number of the line after it.
+
+    Raises `PresetError`.
+    """
+    close = _split(lines, filename)
+    inside = lines[1:close]
+    reader = _Reader(_decode(inside, filename), inside, filename)
+    reader.known(reader.table, _KEYS)
+    number = reader.table.get("number")
+    # TOML's true is a Python int as well, and no number of a preset.
+    if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+        reader.fail("number", f"number is {_shown(number)}", "number = 3")
+    mails = reader.table.get("mails", [])
+    if not isinstance(mails, list):
+        reader.fail("mails", f"mails is {_shown(mails)}", "[[mails]] tables")
+    kernels = reader.texts("kernels")
+    if not kernels or len(set(kernels)) != len(kernels):
+        reader.fail("kernels", "kernels is empty or names one twice", 'kernels = ["6.9", ...]')
+    front = FrontMatter(
+        title=reader.text("title"),
+        number=number,
+        kernels=kernels,
+        mails=tuple(_read_mail(reader, mail) for mail in mails),
+        tags=reader.texts("tags"),
+        summary=reader.text("summary"),
+    )
+    return front, close + 2

@@ -1,0 +1,323 @@
+"""Presets: Markdown documents that tell a story, run, and are tests.
+
+A preset starts with TOML front matter between `+++` lines:
+
+    +++
+    title = "Mapcount before refcount"
+    number = 1
+    kernels = ["ryan-v2", "6.9"]      # the first one is shown first
+    tags = ["fork"]
+    summary = "One sentence."
+    [[mails]]
+    author = "David Hildenbrand"
+    date = "2023-11-16"
+    id = "271f1e98-...@redhat.com"
+    subject = "..."                   # optional
+    +++
+
+Then follows prose with fenced blocks: `mm` (lines of the scenario language) and
+`expect` (expectations about the state after the commands above).  Kernel ids after
+either word limit a block to these kernels, and `!ID` to all others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sandbox.errors import PresetError, Where
+from sandbox.scenario.expect import Expectation, parse_expectations
+from sandbox.scenario.front_matter import FrontMatter, Mail, read_front_matter
+from sandbox.scenario.language import Action, CpuBlock, Scenario, parse_lines
+from sandbox.scenario.lines import near
+
+__all__ = [
+    "Commands",
+    "Expect",
+    "KernelFilter",
+    "Mail",
+    "Preset",
+    "Prose",
+    "StoryStep",
+    "find_preset",
+    "list_presets",
+    "load_preset",
+    "parse_preset",
+]
+
+_FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*(.*?)[ \t]*")
+_NUMBERED = re.compile(r"([0-9]+)-(.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class KernelFilter:
+    """Which kernels a block is for: those named, or all but those named."""
+
+    names: frozenset[str] = frozenset()
+    others: bool = True
+    """Whether the names are the kernels that are left out."""
+
+    def applies_to(self, kernel: str) -> bool:
+        """Tell whether the block is for a kernel."""
+        return (kernel in self.names) is not self.others
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """Markdown between the blocks, code fences of other languages included."""
+
+    text: str
+    where: Where
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """A block of actions."""
+
+    steps: tuple[Action | CpuBlock, ...]
+    text: str
+    kernels: KernelFilter
+    where: Where
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """A block of expectations about the state after the commands above it."""
+
+    expectations: tuple[Expectation, ...]
+    text: str
+    kernels: KernelFilter
+    where: Where
+
+
+Part = Prose | Commands | Expect
+
+
+@dataclass(frozen=True, slots=True)
+class StoryStep:
+    """Commands with the prose that leads to them and what is said about their result.
+
+    What is said after everything is a last step without commands.
+    """
+
+    prose: str
+    commands: Commands | None
+    after: tuple[Prose | Expect, ...] = ()
+    """Expectations, each with the prose before it, in the order of the document."""
+
+    @property
+    def expects(self) -> tuple[Expect, ...]:
+        """The blocks of expectations alone."""
+        return tuple(part for part in self.after if isinstance(part, Expect))
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A preset document, read."""
+
+    slug: str
+    title: str
+    number: int | None
+    kernels: tuple[str, ...]
+    mails: tuple[Mail, ...]
+    tags: tuple[str, ...]
+    summary: str
+    parts: tuple[Part, ...]
+    path: str
+
+    def story(self, kernel: str) -> tuple[StoryStep, ...]:
+        """Return the steps of the story as they are told on one kernel.
+
+        Prose before expectations belongs to the commands above them, other prose to
+        the commands below; that of a block for other kernels goes on to the next step.
+        """
+        steps: list[StoryStep] = []
+        prose: list[str] = []
+        for part, after in zip(self.parts, (*self.parts[1:], None), strict=True):
+            if isinstance(part, Prose) and isinstance(after, Expect) and steps:
+                steps[-1] = replace(steps[-1], after=(*steps[-1].after, part))
+            elif isinstance(part, Prose):
+                prose.append(part.text)
+            elif not part.kernels.applies_to(kernel):
+                continue
+            elif isinstance(part, Commands):
+                steps.append(StoryStep("\n\n".join(prose), part))
+                prose = []
+            elif steps:
+                steps[-1] = replace(steps[-1], after=(*steps[-1].after, part))
+        if prose:
+            steps.append(StoryStep("\n\n".join(prose), None))
+        return tuple(steps)
+
+    def scenario(self, kernel: str) -> Scenario:
+        """Return the actions for one kernel as a scenario named after the preset."""
+        blocks = [
+            part
+            for part in self.parts
+            if isinstance(part, Commands) and part.kernels.applies_to(kernel)
+        ]
+        steps = tuple(step for block in blocks for step in block.steps)
+        return Scenario(self.slug, self.title, steps, Where(self.path, 1, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fence:
+    """A fenced block that is being read: its mark, info words and first line."""
+
+    mark: str
+    info: str
+    line: int
+    column: int
+
+
+def _read_filter(fence: _Fence, front: FrontMatter, filename: str) -> KernelFilter:
+    """Read the kernel ids after `mm` or `expect`."""
+    names: list[str] = []
+    others: list[bool] = []
+    for match in re.finditer(r"[^ \t]+", fence.info):
+        if match.start() == 0:
+            continue
+        name = match[0].removeprefix("!")
+        where = Where(filename, fence.line, fence.column + match.start())
+        if name not in front.kernels:
+            message = f"kernel {name[:40]!r} is not of this preset{near(name, front.kernels)}"
+            raise PresetError(message, where, f"one of {', '.join(front.kernels)}")
+        names.append(name)
+        others.append(match[0].startswith("!"))
+        if len(set(others)) > 1:
+            expected = "either kernels or !kernels"
+            raise PresetError("kernels and !kernels in one block", where, expected)
+    return KernelFilter(frozenset(names), all(others))
+
+
+def _read_block(fence: _Fence, lines: Sequence[str], front: FrontMatter, filename: str) -> Part:
+    """Read the inside of an `mm` or `expect` block."""
+    kernels = _read_filter(fence, front, filename)
+    text, where = "\n".join(lines), Where(filename, fence.line, 1)
+    if fence.info.split()[0] == "mm":
+        steps = tuple(parse_lines(text, filename, fence.line + 1))
+        return Commands(steps, text, kernels, where)
+    expectations = tuple(parse_expectations(text, filename, fence.line + 1))
+    return Expect(expectations, text, kernels, where)
+
+
+def _prose(lines: Sequence[str], first: int, filename: str) -> Iterator[Prose]:
+    """Yield the prose of some lines, if there is any."""
+    text = "\n".join(lines).strip("\n")
+    if text.strip():
+        yield Prose(text, Where(filename, first, 1))
+
+
+def _read_parts(
+    lines: Sequence[str], first: int, front: FrontMatter, filename: str
+) -> Iterator[Part]:
+    """Yield the parts of the document after its front matter, which ends before `first`."""
+    fence: _Fence | None = None
+    kept: list[str] = []
+    start = first
+    for number, line in enumerate(lines, first):
+        match = _FENCE.fullmatch(line)
+        if fence is None and match is not None:
+            fence = _Fence(match[1], match[2], number, match.start(2) + 1)
+            if _is_ours(fence):
+                yield from _prose(kept, start, filename)
+                kept = []
+                continue
+        elif fence is not None and match is not None and _closes(fence, match):
+            closed, fence = fence, None
+            if _is_ours(closed):
+                yield _read_block(closed, kept, front, filename)
+                kept, start = [], number + 1
+                continue
+        kept.append(line)
+    if fence is not None:
+        where = Where(filename, fence.line, 1)
+        raise PresetError("the block is never closed", where, f"a line {fence.mark}")
+    yield from _prose(kept, start, filename)
+
+
+def _is_ours(fence: _Fence) -> bool:
+    return fence.info.split()[:1] in (["mm"], ["expect"])
+
+
+def _closes(fence: _Fence, match: re.Match[str]) -> bool:
+    return match[1].startswith(fence.mark) and not match[2]
+
+
+def _check_order(parts: Sequence[Part]) -> None:
+    """Refuse expectations before any commands: there is no state to hold them against."""
+    for part in parts:
+        if isinstance(part, Commands):
+            return
+        if isinstance(part, Expect):
+            raise PresetError("expectations before any commands", part.where, "an mm block first")
+
+
+def parse_preset(text: str, filename: str) -> Preset:
+    """Read a preset document.
+
+    Raises `PresetError`, and `ScenarioError` or `ExpectationError` for what is
+    inside its blocks.
+    """
+    lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
+    front, first = read_front_matter(lines, filename)
+    parts = tuple(_read_parts(lines[first - 1 :], first, front, filename))
+    _check_order(parts)
+    stem = Path(filename).stem
+    numbered = _NUMBERED.fullmatch(stem)
+    return Preset(
+        slug=numbered[2] if numbered else stem,
+        title=front.title,
+        number=front.number,
+        kernels=front.kernels,
+        mails=front.mails,
+        tags=front.tags,
+        summary=front.summary,
+        parts=parts,
+        path=filename,
+    )
+
+
+def load_preset(path: str | Path) -> Preset:
+    """Read a preset from a file.
+
+    Raises `PresetError`, also if the file cannot be read, and what `parse_preset` does.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise PresetError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PresetError(f"cannot read {path}", expected="a text in UTF-8") from error
+    return parse_preset(text, str(path))
+
+
+def list_presets() -> list[Preset]:
+    """Return the presets of the library, by number and then by slug."""
+    # Imported here: it is slow, and most commands never list the presets.
+    from importlib import resources
+
+    presets = [
+        parse_preset(entry.read_text(encoding="utf-8"), str(entry))
+        for entry in resources.files("presets").iterdir()
+        if entry.name.endswith(".md")
+    ]
+    return sorted(presets, key=lambda preset: (preset.number or 1 << 30, preset.slug))
+
+
+def find_preset(name: str) -> Preset:
+    """Return a preset of the library by slug, number, or both (`3`, `03-seed-pin-middle`).
+
+    Raises `PresetError` naming the nearest slug.
+    """
+    presets = list_presets()
+    for preset in presets:
+        number = "" if preset.number is None else str(preset.number)
+        stem = Path(preset.path).stem
+        if name in (preset.slug, stem) or (number and name.lstrip("0") == number):
+            return preset
+    slugs = [preset.slug for preset in presets]
+    message = f"there is no preset {name[:60]!r}{near(name, slugs)}"
+    raise PresetError(message, expected=f"a number or one of {', '.join(slugs)}")
