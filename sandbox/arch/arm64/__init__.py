@@ -1,0 +1,1 @@
+"""arm64: page-table entries and the contiguous-PTE layer."""

@@ -1,0 +1,109 @@
+"""The layout of the modelled structures: which words exist and how they start.
+
+Offsets mirror `struct page`/`struct folio` (mm_types.h): counters that start at -1 in
+the kernel start at -1 here (raw values; logical = raw + 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+
+class Struct(IntEnum):
+    """Kinds of allocation."""
+
+    PAGE = 0
+    MM = 1
+    VMA = 2
+    PMD_TABLE = 3
+    PTE_TABLE = 4
+    ANON_VMA = 5
+    MAPPING = 6
+    GLOBALS = 7
+    CPU = 8
+    XARRAY = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One kind of word: its number, the structure it belongs to, its kernel name."""
+
+    number: int
+    struct: Struct | None
+    name: str
+    offset: int
+    """Offset from the structure's start; arrays keep the offset of entry 0."""
+    per_index: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Initial values and field numbers of one structure, in word order."""
+
+    initial: list[Any]
+    kinds: bytes
+
+
+FIELDS: list[Field] = [Field(0, None, "(hole)", 0)]
+STRUCTS: dict[Struct, Layout] = {}
+_BY_NAME: dict[tuple[Struct, str], int] = {}
+
+
+def _layout(struct: Struct, words: list[tuple[str, Any] | tuple[str, Any, int]]) -> None:
+    """Declare a structure; a triple is an array of that many words."""
+    initial: list[Any] = []
+    kinds = bytearray()
+    for word in words:
+        name, value, count = word if len(word) == 3 else (word[0], word[1], 1)
+        number = len(FIELDS)
+        FIELDS.append(Field(number, struct, name, len(initial), count > 1))
+        _BY_NAME[struct, name] = number
+        initial.extend([value] * count)
+        kinds.extend([number] * count)
+    STRUCTS[struct] = Layout(initial, bytes(kinds))
+
+
+def field(struct: Struct, name: str) -> int:
+    """Number of a field by its kernel name."""
+    return _BY_NAME[struct, name]
+
+
+_layout(Struct.PAGE, [
+    ("flags", 0), ("_refcount", 0), ("_mapcount", -1), ("mapping", 0), ("index", 0), ("data", 0),
+    ("compound_head", 0), ("private", 0),
+    ("_large_mapcount", -1), ("_entire_mapcount", -1), ("_nr_pages_mapped", 0), ("_pincount", 0),
+    ("_mm_id[0]", 0), ("_mm_id[1]", 0), ("_mm_id_mapcount[0]", -1), ("_mm_id_mapcount[1]", -1),
+])  # fmt: skip
+# The words of the second half are used on head pages; in the first tail, word 8 is _deferred_list.
+_layout(Struct.MM, [
+    ("flags", 0), ("mm_id", 0), ("write_protect_seq", 0), ("mmap_lock", 0),
+    ("rss_stat[MM_FILEPAGES]", 0), ("rss_stat[MM_ANONPAGES]", 0), ("rss_stat[MM_SWAPENTS]", 0),
+    ("rss_stat[MM_SHMEMPAGES]", 0), ("locked_vm", 0), ("pinned_vm", 0), ("mm_mt", ()), ("page_table_lock", 0),
+    ("regions", ()), ("mm_users", 1), ("unused", 0, 2), ("pud", 0, 512),
+])  # fmt: skip
+_layout(Struct.VMA, [
+    ("vm_start", 0), ("vm_end", 0), ("vm_flags", 0), ("anon_vma", 0), ("vm_pgoff", 0), ("vm_file", 0),
+    ("vm_lock", 0), ("vm_mm", 0), ("anon_vma_chain", ()),
+])  # fmt: skip
+_layout(Struct.PMD_TABLE, [("pmd", 0, 512), ("pmd_ptl", 0), ("pmd_pt_mm", 0), ("pmd_pt_start", 0)])
+_layout(Struct.PTE_TABLE, [("pte", 0, 512), ("ptl", 0), ("pt_mm", 0), ("pt_start", 0)])
+_layout(Struct.ANON_VMA, [("rwsem", 0), ("rb_root", ())])
+_layout(
+    Struct.MAPPING,
+    [("i_mmap_rwsem", 0), ("i_pages", 0), ("nrpages", 0), ("xa_lock", 0), ("host", "")],
+)
+_layout(Struct.XARRAY, [("slot", 0)])
+_layout(Struct.CPU, [("lru_add", ()), ("mmu_gather.nr", 0), ("mmu_gather.pages", 0, 510)])
+_layout(Struct.GLOBALS, [
+    ("anon_orders", 0), ("shmem_orders", 0), ("step", 0), ("processes", ()), ("files", ()), ("holds", ()),
+    ("mm_ida", 0), ("nr_anon_mapped", 0), ("nr_file_mapped", 0), ("swap_on", 0), ("zero_page", 0), ("split_queue_lock", 0),
+    ("regions", ()), ("output", None), ("autodrain", 1), ("huge_zero", 0),
+])  # fmt: skip
+
+DEFERRED_LIST = len(FIELDS)
+FIELDS.append(Field(DEFERRED_LIST, Struct.PAGE, "_deferred_list", 8))
+_BY_NAME[Struct.PAGE, "_deferred_list"] = DEFERRED_LIST
+if len(FIELDS) > 255:
+    raise AssertionError("field numbers must fit a byte")

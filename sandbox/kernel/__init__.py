@@ -1,0 +1,1 @@
+"""What lives under kernel/ in the tree: fork and exit of processes."""

@@ -1,0 +1,97 @@
+"""The modelled kernels by their ids, and loading a person's own from a file.
+
+Importing this module imports only the registry; a kernel's own module is imported when it is
+asked for, so that headless commands start fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sandbox.errors import UnknownKernelError
+
+if TYPE_CHECKING:
+    from sandbox.kernels.base import Kernel
+
+
+@dataclass(frozen=True, slots=True)
+class KernelEntry:
+    """One line of the registry."""
+
+    id: str
+    module: str
+    cls: str
+    title: str
+
+
+REGISTRY: tuple[KernelEntry, ...] = (
+    KernelEntry("6.6", "linux_6_6", "Linux66", "Linux 6.6: per-page rmap, per-entry fork"),
+    KernelEntry(
+        "ryan-v2", "ryan_v2", "RyanV2", "contpte v2 01/14: mapcounts first, references last"
+    ),
+    KernelEntry(
+        "ryan-v3", "ryan_v3", "RyanV3", "contpte v3: references first, the rest given back"
+    ),
+    KernelEntry(
+        "david-batch", "david_batch", "DavidBatch", "references first, a batch whole or not at all"
+    ),
+    KernelEntry(
+        "barry-entire", "barry_entire", "BarryEntire", "a wholly CONT-mapped folio counts once"
+    ),
+    KernelEntry("6.9", "linux_6_9", "Linux69", "Linux 6.9: batched fork, zap and rmap; contpte"),
+    KernelEntry("6.12", "linux_6_12", "Linux612", "Linux 6.12: _large_mapcount, partially_mapped"),
+    KernelEntry(
+        "6.15", "linux_6_15", "Linux615", "Linux 6.15: MM owner tracking, large-folio reuse"
+    ),
+    KernelEntry("7.2", "linux_7_2", "Linux72", "Linux 7.2: batched mprotect and mremap"),
+    KernelEntry(
+        "7.2-nopm", "linux_7_2", "Linux72NoPageMapcount", "Linux 7.2 with CONFIG_NO_PAGE_MAPCOUNT"
+    ),
+    KernelEntry("7.3", "linux_7_3", "Linux73", "Linux 7.3"),
+)
+KERNEL_IDS: tuple[str, ...] = tuple(e.id for e in REGISTRY)
+DEFAULT_KERNEL = "7.2"
+
+
+def kernel_by_name(name: str) -> type[Kernel]:
+    """The kernel class for an id, or for ``file.py:Class``; raises `UnknownKernelError`."""
+    for entry in REGISTRY:
+        if entry.id == name:
+            module = importlib.import_module(f"sandbox.kernels.{entry.module}")
+            return getattr(module, entry.cls)
+    if ":" in name:
+        return _kernel_from_file(*name.rsplit(":", 1))
+    raise UnknownKernelError(
+        f"unknown kernel '{name}'", expected="one of " + ", ".join(KERNEL_IDS) + " or FILE.py:Class"
+    )
+
+
+def _kernel_from_file(path: str, cls: str) -> type[Kernel]:
+    from sandbox.kernels.base import Kernel
+
+    file = Path(path)
+    if not file.is_file():
+        raise UnknownKernelError(
+            f"no file '{path}'", expected="FILE.py:Class with an existing file"
+        )
+    spec = importlib.util.spec_from_file_location(f"mmtui_kernel_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise UnknownKernelError(f"'{path}' is not a Python file", expected="FILE.py:Class")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError, NameError, TypeError, AttributeError, ValueError) as error:
+        raise UnknownKernelError(f"{path}: {type(error).__name__}: {error}") from error
+    found = getattr(module, cls, None)
+    if not (isinstance(found, type) and issubclass(found, Kernel)):
+        names = [
+            n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Kernel)
+        ]
+        raise UnknownKernelError(
+            f"{path} has no kernel class '{cls}'", expected="one of " + ", ".join(names)
+        )
+    return found

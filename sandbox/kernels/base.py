@@ -1,0 +1,60 @@
+"""What every modelled kernel is: the mixins of the tree, put together.
+
+A release is a subclass that overrides what it changed; a proposal overrides what its diff
+changes.  Methods are the kernel's functions under their own names (a leading double underscore
+is written single, for Python would mangle it).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sandbox.arch.generic import PgtableMixin
+from sandbox.kernel.fork import ForkMixin
+from sandbox.mm.gup import GupMixin
+from sandbox.mm.madvise import MadviseMixin
+from sandbox.mm.memory import MemoryMixin
+from sandbox.mm.mlock import MlockMixin
+from sandbox.mm.mmap import MmapMixin
+from sandbox.mm.mprotect import MprotectMixin
+from sandbox.mm.mremap import MremapMixin
+from sandbox.mm.pgalloc import PgallocMixin
+from sandbox.mm.rmap import RmapMixin
+from sandbox.mm.shmem import ShmemMixin
+from sandbox.mm.swap import SwapMixin
+from sandbox.syscalls import SyscallsMixin
+
+
+class Kernel(
+    SyscallsMixin,
+    ForkMixin,
+    MemoryMixin,
+    ShmemMixin,
+    GupMixin,
+    MadviseMixin,
+    MprotectMixin,
+    MremapMixin,
+    MlockMixin,
+    MmapMixin,
+    RmapMixin,
+    SwapMixin,
+    PgallocMixin,
+    PgtableMixin,
+):
+    """A modelled kernel as one CPU sees it; holds constants only, never state."""
+
+    id: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    has_large_mapcount: ClassVar[bool] = False
+    """`_large_mapcount` exists (6.10 and later)."""
+    has_mm_id: ClassVar[bool] = False
+    """MM owner tracking exists (6.15 and later)."""
+    has_contpte: ClassVar[bool] = False
+    """The arm64 contiguous-PTE layer is there."""
+
+    rules_off: ClassVar[dict[str, str]] = {}
+    """Rules that cannot be meant for this kernel, and why."""
+
+    def __init__(self, cpu: int = 0) -> None:
+        self.cpu = cpu

@@ -1,0 +1,107 @@
+"""Linux 6.12: `_large_mapcount` (6.10) and the partially-mapped flag."""
+
+from __future__ import annotations
+
+from sandbox.kernels.linux_6_9 import Linux69
+from sandbox.memory import Folio, Gen, Globals, Mm, Page, Vma, add, bits, load, lock, store, unlock
+from sandbox.mm.flags import ENTIRELY_MAPPED, PG_anon, PG_anon_exclusive, PG_partially_mapped
+
+
+class Linux612(Linux69):
+    """Linux 6.12.107 (arm64, 4K pages)."""
+
+    id = "6.12"
+    title = "Linux 6.12"
+    summary = "One word counts all mappings of a large folio; partially mapped folios are flagged."
+    has_large_mapcount = True
+    contpte_af_noop = False  # the stable tree has the fix (97c5550b7631)
+
+    def folio_set_large_mapcount(self, folio: Folio, mapcount: int, mm: Mm) -> Gen[None]:
+        """Initial _large_mapcount of a fresh folio."""
+        yield store(folio._large_mapcount, mapcount - 1)
+
+    def folio_add_large_mapcount(self, folio: Folio, diff: int, mm: Mm) -> Gen[None]:
+        """Raise _large_mapcount: one atomic add."""
+        yield add(folio._large_mapcount, diff)
+
+    def folio_sub_large_mapcount(self, folio: Folio, diff: int, mm: Mm) -> Gen[int]:
+        """Lower _large_mapcount; the logical value left."""
+        return (yield add(folio._large_mapcount, -diff)) + 1
+
+    def folio_add_anon_rmap_ptes(
+        self, folio: Folio, page: Page, nr: int, vma: Vma, addr: int, exclusive: bool
+    ) -> Gen[None]:
+        """Map existing anon pages: page counts, pages mapped once, then the total."""
+        mapped = yield from self.folio_add_rmap(folio, page, nr, vma)
+        if mapped:
+            yield add(Globals.nr_anon_mapped, mapped)
+        if exclusive:
+            for i in range(nr):
+                yield from self.set_page_anon_exclusive(Page(page + 16 * i))
+
+    def folio_add_file_rmap_ptes(self, folio: Folio, page: Page, nr: int, vma: Vma) -> Gen[None]:
+        """Map pages of the page cache."""
+        mapped = yield from self.folio_add_rmap(folio, page, nr, vma)
+        if mapped:
+            yield add(Globals.nr_file_mapped, mapped)
+
+    def folio_add_rmap(self, folio: Folio, page: Page, nr: int, vma: Vma) -> Gen[int]:
+        """`__folio_add_rmap` at PTE level: how many pages count as newly mapped."""
+        if not folio.large:
+            return int((yield add(folio._mapcount, 1)) == 0)
+        first = 0
+        for i in range(nr):
+            first += (yield add(page._mapcount + 16 * i, 1)) == 0
+        mapped = 0
+        if first and (yield add(folio._nr_pages_mapped, first)) < ENTIRELY_MAPPED:
+            mapped = first
+        yield from self.folio_add_large_mapcount(folio, nr, Mm((yield load(vma.vm_mm))))
+        return mapped
+
+    def folio_remove_rmap_ptes(self, folio: Folio, page: Page, nr: int, vma: Vma) -> Gen[None]:
+        """Unmap *nr* pages: the total first, then the pages, then the pages mapped at all."""
+        partially = False
+        if not folio.large:
+            gone = int((yield add(folio._mapcount, -1)) < 0)
+        else:
+            mm = Mm((yield load(vma.vm_mm)))
+            gone, partially = yield from self.folio_remove_large_ptes(folio, page, nr, mm)
+        flags = yield load(folio.flags)
+        if gone:
+            yield add(Globals.nr_anon_mapped if flags & PG_anon else Globals.nr_file_mapped, -gone)
+        if partially and flags & PG_anon and not flags & PG_partially_mapped:
+            yield from self.deferred_split_folio(folio, True)
+        yield from self.munlock_vma_folio(folio, vma)
+
+    def folio_remove_large_ptes(
+        self, folio: Folio, page: Page, nr: int, mm: Mm
+    ) -> Gen[tuple[int, bool]]:
+        """(pages no longer mapped, folio partially mapped now)."""
+        yield from self.folio_sub_large_mapcount(folio, nr, mm)
+        last = 0
+        for i in range(nr):
+            last += (yield add(page._mapcount + 16 * i, -1)) < 0
+        if not last or (yield add(folio._nr_pages_mapped, -last)) >= ENTIRELY_MAPPED:
+            return 0, False
+        return last, (yield load(folio._nr_pages_mapped)) != 0
+
+    def deferred_split_folio(self, folio: Folio, partially: bool) -> Gen[None]:
+        """Queue for splitting and remember that the folio is partially mapped."""
+        if folio.order <= 1:
+            return
+        yield lock(Globals.split_queue_lock)
+        if partially:
+            yield bits(folio.flags, PG_partially_mapped)
+        if (yield load(folio._deferred_list)) != 1:
+            yield store(folio._deferred_list, 1)
+        yield unlock(Globals.split_queue_lock)
+
+    def folio_mapcount(self, folio: Folio) -> Gen[int]:
+        """All mappings of a folio: one word."""
+        if not folio.large:
+            return (yield load(folio._mapcount)) + 1
+        return (yield load(folio._large_mapcount)) + 1
+
+    def set_page_anon_exclusive(self, page: Page) -> Gen[None]:
+        """SetPageAnonExclusive."""
+        yield bits(page.flags, PG_anon_exclusive)

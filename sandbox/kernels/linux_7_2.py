@@ -1,0 +1,137 @@
+"""Linux 7.2: batched mprotect (6.17) and mremap, the contpte access-flag fix; and without page mapcounts."""
+
+from __future__ import annotations
+
+from sandbox.arch.arm64.pgtable import (
+    pte_advance_pfn,
+    pte_dirty,
+    pte_mkwrite,
+    pte_modify,
+    pte_write,
+)
+from sandbox.kernels.linux_6_15 import Linux615
+from sandbox.memory import Folio, Gen, Mm, Page, Vma, add, bits, load
+from sandbox.mm.flags import VM_SHARED, PG_anon, PG_anon_exclusive
+
+
+class Linux72(Linux615):
+    """Linux 7.2.12 (arm64, 4K pages)."""
+
+    id = "7.2"
+    title = "Linux 7.2"
+    summary = "mprotect and mremap work in batches of one folio."
+    contpte_af_noop = False
+    contpte_set_invalid = True
+
+    # -- mprotect (mm/mprotect.c) --------------------------------------------------------
+
+    def change_present_ptes(
+        self,
+        mm: Mm,
+        vma: Vma,
+        addr: int,
+        ptep: int,
+        oldpte: int,
+        end: int,
+        newprot: int,
+        try_upgrade: bool,
+    ) -> Gen[int]:
+        """Change a batch: take it out, modify, decide about write per exclusivity, put it back."""
+        page = yield from self.vm_normal_page(oldpte)
+        folio = (yield from self.page_folio(page)) if page is not None else None
+        nr = 1
+        if folio is not None and folio.large:
+            nr = (yield from self.folio_pte_batch(folio, ptep, oldpte, end - addr, write=True)).nr
+        oldpte = yield from self.ptep_modify_prot_start(mm, addr, ptep, nr)
+        ptent = pte_modify(oldpte, newprot)
+        if try_upgrade and not pte_write(ptent):
+            yield from self.set_write_prot_commit(mm, vma, folio, page, addr, ptep, ptent, nr)
+        else:
+            yield from self.set_ptes(mm, addr, ptep, ptent, nr)
+        return nr
+
+    def set_write_prot_commit(
+        self,
+        mm: Mm,
+        vma: Vma,
+        folio: Folio | None,
+        page: Page | None,
+        addr: int,
+        ptep: int,
+        ptent: int,
+        nr: int,
+    ) -> Gen[None]:
+        """`set_write_prot_commit_flush_ptes`: write only where a fault would give it."""
+        if (yield load(vma.vm_flags)) & VM_SHARED:
+            writable = bool(ptent & 1) and pte_dirty(ptent)
+            yield from self.set_ptes(mm, addr, ptep, pte_mkwrite(ptent) if writable else ptent, nr)
+            return
+        anon = folio is not None and bool((yield load(folio.flags)) & PG_anon)
+        if not anon or page is None or not ptent & 1:
+            yield from self.set_ptes(mm, addr, ptep, ptent, nr)
+            return
+        i = 0
+        while i < nr:
+            exclusive = (yield load(page.flags + 16 * i)) & PG_anon_exclusive
+            n = 1
+            while (
+                i + n < nr
+                and (yield load(page.flags + 16 * (i + n))) & PG_anon_exclusive == exclusive
+            ):
+                n += 1
+            part = pte_advance_pfn(ptent, i)
+            yield from self.set_ptes(
+                mm, addr + i, ptep + i, pte_mkwrite(part) if exclusive else part, n
+            )
+            i += n
+
+    # -- mremap (mm/mremap.c) ------------------------------------------------------------
+
+    def mremap_folio_pte_batch(self, ptep: int, pte: int, max_nr: int) -> Gen[int]:
+        """Batch only what is CONT already; write permission must match."""
+        if max_nr == 1 or self.pte_batch_hint(ptep, pte) == 1:
+            return 1
+        page = yield from self.vm_normal_page(pte)
+        if page is None:
+            return 1
+        folio = yield from self.page_folio(page)
+        if not folio.large:
+            return 1
+        return (yield from self.folio_pte_batch(folio, ptep, pte, max_nr, write=True)).nr
+
+
+class Linux72NoPageMapcount(Linux72):
+    """Linux 7.2.12 with CONFIG_NO_PAGE_MAPCOUNT: large folios have a total, no page counts."""
+
+    id = "7.2-nopm"
+    title = "Linux 7.2, no page mapcounts"
+    summary = "No _mapcount and _nr_pages_mapped for large folios: the total and the slots must do."
+    has_page_mapcount = False
+
+    def new_anon_pages(self, folio: Folio) -> Gen[None]:
+        """Only the exclusive flags."""
+        for i in range(folio.nr_pages):
+            yield bits(folio.page(i).flags, PG_anon_exclusive)
+
+    def set_nr_pages_mapped(self, folio: Folio, value: int) -> Gen[None]:
+        """There is no _nr_pages_mapped."""
+        return
+        yield  # pragma: no cover - makes this a generator
+
+    def folio_add_rmap(self, folio: Folio, page: Page, nr: int, vma: Vma) -> Gen[int]:
+        """The total alone; all pages count as mapped with the first mapping."""
+        if not folio.large:
+            return int((yield add(folio._mapcount, 1)) == 0)
+        mm = Mm((yield load(vma.vm_mm)))
+        total = yield from self.folio_add_return_large_mapcount(folio, nr, mm)
+        return folio.nr_pages if total == nr else 0
+
+    def folio_remove_large_ptes(
+        self, folio: Folio, page: Page, nr: int, mm: Mm
+    ) -> Gen[tuple[int, bool]]:
+        """Partially mapped: fewer mappings than pages, and none of the whole folio."""
+        total = yield from self.folio_sub_large_mapcount(folio, nr, mm)
+        if not total:
+            return folio.nr_pages, False
+        partially = total < folio.nr_pages and (yield load(folio._entire_mapcount)) < 0
+        return 0, partially

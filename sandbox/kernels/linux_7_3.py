@@ -1,0 +1,14 @@
+"""Linux 7.3: accounting as in 7.2."""
+
+from __future__ import annotations
+
+from sandbox.kernels.linux_7_2 import Linux72
+
+
+class Linux73(Linux72):
+    """Linux 7.3.4 (arm64, 4K pages)."""
+
+    id = "7.3"
+    title = "Linux 7.3"
+    summary = "Accounting as in 7.2; CONT is for valid entries only again."
+    contpte_set_invalid = False

@@ -1,0 +1,293 @@
+"""get_user_pages and pin_user_pages: the fast and the slow path (mm/gup.c, 6.6)."""
+
+from __future__ import annotations
+
+from sandbox.arch.arm64.pgtable import (
+    PTE_SPECIAL,
+    PTE_VALID,
+    pte_dirty,
+    pte_pfn,
+    pte_present,
+    pte_protnone,
+    pte_write,
+)
+from sandbox.kernels.part import KernelPart
+from sandbox.memory import (
+    READ,
+    Folio,
+    Gen,
+    Globals,
+    Mm,
+    Page,
+    Vma,
+    add,
+    bits,
+    load,
+    lock,
+    note,
+    page_of_pfn,
+    try_add,
+    unlock,
+)
+from sandbox.mm.flags import (
+    EFAULT,
+    FAULT_FLAG_UNSHARE,
+    FAULT_FLAG_WRITE,
+    FOLL_FORCE,
+    FOLL_GET,
+    FOLL_LONGTERM,
+    FOLL_PIN,
+    FOLL_WRITE,
+    GUP_PIN_COUNTING_BIAS,
+    MMF_HAS_PINNED,
+    VM_READ,
+    VM_WRITE,
+    PG_anon,
+    PG_anon_exclusive,
+    PG_dirty,
+    PG_ksm,
+    is_cow_mapping,
+)
+from sandbox.mm.pgalloc import pmd_is_leaf
+
+
+class GupMixin(KernelPart):
+    """Taking references on the pages behind user addresses."""
+
+    # -- references --------------------------------------------------------------------
+
+    def try_grab_folio(self, folio: Folio, page: Page, refs: int, flags: int) -> Gen[bool]:
+        """Slow path: the entry's own reference keeps the folio alive under the lock."""
+        if flags & FOLL_GET:
+            yield add(folio._refcount, refs)
+        elif flags & FOLL_PIN:
+            if page == (yield load(Globals.zero_page)):
+                return True
+            if folio.large:
+                yield add(folio._refcount, refs)
+                yield add(folio._pincount, refs)
+            else:
+                yield add(folio._refcount, refs * GUP_PIN_COUNTING_BIAS)
+        return True
+
+    def try_grab_folio_fast(self, page: Page, flags: int) -> Gen[Folio | None]:
+        """Fast path: a speculative reference, checked against the folio's identity, then the pin."""
+        while True:
+            folio = yield from self.page_folio(page)
+            if not (yield try_add(folio._refcount, 1)):
+                return None
+            if (yield from self.page_folio(page)) == folio:
+                break
+            yield from self.folio_put(folio)
+        if flags & FOLL_PIN:
+            if folio.large:
+                yield add(folio._pincount, 1)
+            else:
+                yield add(folio._refcount, GUP_PIN_COUNTING_BIAS - 1)
+        return folio
+
+    def gup_put_folio(self, folio: Folio, refs: int, flags: int) -> Gen[None]:
+        """Give references back: the pin count first, then the references."""
+        if flags & FOLL_PIN:
+            if folio.large:
+                yield add(folio._pincount, -refs)
+            else:
+                refs *= GUP_PIN_COUNTING_BIAS
+        yield from self.folio_put(folio, refs)
+
+    def unpin_user_pages(self, pages: list[Page], flags: int = FOLL_PIN) -> Gen[None]:
+        """Release pages, runs of one folio together (`unpin_user_pages`, `put_page`)."""
+        i = 0
+        while i < len(pages):
+            folio = yield from self.page_folio(pages[i])
+            n = 1
+            if flags & FOLL_PIN:
+                while i + n < len(pages) and (yield from self.page_folio(pages[i + n])) == folio:
+                    n += 1
+            yield from self.sanity_check_pinned_pages(folio, pages[i : i + n], flags)
+            if pages[i] != (yield load(Globals.zero_page)):
+                yield from self.gup_put_folio(folio, n, flags)
+            i += n
+
+    def sanity_check_pinned_pages(self, folio: Folio, pages: list[Page], flags: int) -> Gen[None]:
+        """A pinned anon page must still be exclusive (VM_WARN, CONFIG_DEBUG_VM)."""
+        if not flags & FOLL_PIN:
+            return
+        if (yield load(folio.flags)) & PG_anon:
+            for page in pages:
+                exclusive = (yield load(page.flags)) & PG_anon_exclusive
+                if folio.large and not exclusive:
+                    exclusive = (yield load(folio.page(0).flags)) & PG_anon_exclusive
+                if not exclusive:
+                    yield note("warn", "sanity_check_pinned_pages", page)
+
+    # -- entry points ------------------------------------------------------------------
+
+    def gup_fast_fallback(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[list[Page]]:
+        """pin_user_pages_fast() / get_user_pages_fast(): fast as far as it goes, then slow."""
+        if flags & FOLL_PIN and not (yield load(mm.flags)) & MMF_HAS_PINNED:
+            yield bits(mm.flags, MMF_HAS_PINNED)
+        pages = yield from self.lockless_pages_from_mm(mm, start, start + nr, flags)
+        if len(pages) < nr:
+            rest = yield from self.get_user_pages_slow(
+                mm, start + len(pages), nr - len(pages), flags
+            )
+            pages += rest
+        return pages
+
+    # -- fast path ---------------------------------------------------------------------
+
+    def lockless_pages_from_mm(self, mm: Mm, start: int, end: int, flags: int) -> Gen[list[Page]]:
+        """Walk without locks; a fork meanwhile (write_protect_seq) makes all pins void."""
+        seq = 0
+        if flags & FOLL_PIN:
+            seq = yield load(mm.write_protect_seq)
+            if seq & 1:
+                return []
+        pages: list[Page] = []
+        addr = start
+        while addr < end:
+            pte = yield from self.gup_walk(mm, addr)
+            page = None
+            if pte is not None:
+                page = yield from self.gup_pte_one(pte, flags)
+            if page is None:
+                break
+            pages.append(page)
+            addr += 1
+        if flags & FOLL_PIN and (yield load(mm.write_protect_seq)) != seq:
+            yield from self.unpin_user_pages(pages, flags)
+            return []
+        return pages
+
+    def gup_walk(self, mm: Mm, addr: int) -> Gen[tuple[int, int, int] | None]:
+        """Lockless walk to an entry: (entry word, PMD word, PMD value), None to give up."""
+        pmd = yield from self.pmd_offset(mm, addr)
+        if not pmd:
+            return None
+        pmdval = yield load(pmd)
+        if not pmdval or pmd_is_leaf(pmdval):
+            return None
+        return self.pte_offset_map(pmdval, addr), pmd, pmdval
+
+    def gup_pte_one(self, at: tuple[int, int, int], flags: int) -> Gen[Page | None]:
+        """One entry of gup_pte_range(): grab, then make sure nothing changed underneath."""
+        ptep, pmd, pmdval = at
+        pte = yield from self.ptep_get_lockless(ptep)
+        if not pte & PTE_VALID or pte_protnone(pte) or pte & PTE_SPECIAL:
+            return None
+        if flags & FOLL_WRITE and not pte_write(pte):
+            return None
+        page = page_of_pfn(pte_pfn(pte))
+        folio = yield from self.try_grab_folio_fast(page, flags)
+        if folio is None:
+            return None
+        if (yield load(pmd)) != pmdval or (yield from self.ptep_get_lockless(ptep)) != pte:
+            yield from self.gup_put_folio(folio, 1, flags)
+            return None
+        if not pte_write(pte) and (yield from self.gup_must_unshare(None, flags, folio, page)):
+            yield from self.gup_put_folio(folio, 1, flags)
+            return None
+        return page
+
+    def gup_must_unshare(
+        self, vma: Vma | None, flags: int, folio: Folio | None, page: Page
+    ) -> Gen[bool]:
+        """Must a R/O pin break sharing first? (mm/internal.h)"""
+        if flags & (FOLL_WRITE | FOLL_PIN) != FOLL_PIN:
+            return False
+        flags_word = (yield load(folio.flags)) if folio is not None else 0
+        if not flags_word & PG_anon:
+            if not flags & FOLL_LONGTERM:
+                return False
+            return vma is None or is_cow_mapping((yield load(vma.vm_flags)))
+        if flags_word & PG_ksm:
+            return True
+        return not (yield load(page.flags)) & PG_anon_exclusive
+
+    # -- slow path ---------------------------------------------------------------------
+
+    def get_user_pages_slow(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[list[Page]]:
+        """`__get_user_pages` under mmap_lock: look each page up, fault it in, try again."""
+        yield lock(mm.mmap_lock, READ)
+        pages: list[Page] = []
+        for addr in range(start, start + nr):
+            vma = yield from self.find_vma(mm, addr)
+            if vma is None or (yield from self.check_vma_flags(vma, flags)):
+                break
+            page = yield from self.gup_one_slow(mm, vma, addr, flags)
+            if page is None:
+                break
+            pages.append(page)
+        yield unlock(mm.mmap_lock)
+        return pages
+
+    def check_vma_flags(self, vma: Vma, flags: int) -> Gen[int]:
+        """-EFAULT when the VMA does not allow the access."""
+        vm_flags = yield load(vma.vm_flags)
+        if flags & FOLL_WRITE:
+            if not vm_flags & VM_WRITE and not (flags & FOLL_FORCE and is_cow_mapping(vm_flags)):
+                return -EFAULT
+        elif not vm_flags & VM_READ and not flags & FOLL_FORCE:
+            return -EFAULT
+        return 0
+
+    def gup_one_slow(self, mm: Mm, vma: Vma, addr: int, flags: int) -> Gen[Page | None]:
+        """One page: follow_page_mask() until it is there, faulting in between."""
+        while True:
+            page, fault = yield from self.follow_page_pte(mm, vma, addr, flags)
+            if page is not None:
+                return page
+            if (yield from self.handle_mm_fault(mm, vma, addr, fault)):
+                return None
+
+    def follow_page_pte(
+        self, mm: Mm, vma: Vma, addr: int, flags: int
+    ) -> Gen[tuple[Page | None, int]]:
+        """Grab the page under the entry's lock, or say which fault is needed."""
+        want = FAULT_FLAG_WRITE if flags & FOLL_WRITE else 0
+        pmd = yield from self.pmd_alloc(mm, addr)
+        ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
+        if not ptl:
+            return None, want
+        pte = yield from self.ptep_get(ptep)
+        page, fault = None, want
+        if (
+            pte_present(pte)
+            and not pte_protnone(pte)
+            and (yield from self.can_follow(vma, pte, flags))
+        ):
+            page = page_of_pfn(pte_pfn(pte))
+            normal = yield from self.vm_normal_page(pte)
+            folio = (yield from self.page_folio(page)) if normal is not None else None
+            if not pte_write(pte) and (yield from self.gup_must_unshare(vma, flags, folio, page)):
+                page, fault = None, FAULT_FLAG_UNSHARE
+            else:
+                yield from self.try_grab_folio((yield from self.page_folio(page)), page, 1, flags)
+                if flags & FOLL_WRITE and not pte_dirty(pte) and folio is not None:
+                    yield bits(folio.flags, PG_dirty)
+        yield unlock(ptl)
+        return page, fault
+
+    def can_follow(self, vma: Vma, pte: int, flags: int) -> Gen[bool]:
+        """A write needs a writable entry, or FOLL_FORCE on an exclusive anon page (can_follow_write_pte)."""
+        if not flags & FOLL_WRITE or pte_write(pte):
+            return True
+        if not flags & FOLL_FORCE:
+            return False
+        vm_flags = yield load(vma.vm_flags)
+        if vm_flags & VM_WRITE or not is_cow_mapping(vm_flags):
+            return False
+        page = yield from self.vm_normal_page(pte)
+        return page is not None and (yield from self.page_anon_and_exclusive(page))
+
+    def gup_entry_ok(self, mm: Mm, addr: int, write: bool) -> Gen[bool]:
+        """Would populate find the page without a fault?"""
+        pmd = yield from self.pmd_offset(mm, addr)
+        pmdval = (yield load(pmd)) if pmd else 0
+        if not pmdval:
+            return False
+        if pmd_is_leaf(pmdval):
+            return not write or pte_write(pmdval)
+        pte = yield from self.ptep_get_lockless(self.pte_offset_map(pmdval, addr))
+        return pte_present(pte) and not pte_protnone(pte) and (not write or pte_write(pte))

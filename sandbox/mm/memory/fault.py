@@ -1,0 +1,247 @@
+"""Page faults: entry, anonymous pages, the zero page (mm/memory.c, 6.6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sandbox.arch.arm64.pgtable import (
+    PAGE_NONE,
+    PAGE_READONLY,
+    PAGE_SHARED,
+    PTE_SPECIAL,
+    pfn_pte,
+    pte_mkdirty,
+    pte_mkwrite,
+    pte_mkyoung,
+    pte_present,
+    pte_protnone,
+    pte_write,
+)
+from sandbox.fields import Struct
+from sandbox.kernels.part import KernelPart
+from sandbox.memory import (
+    READ,
+    Folio,
+    Gen,
+    Globals,
+    Mm,
+    Page,
+    Vma,
+    add,
+    alloc,
+    bits,
+    load,
+    lock,
+    page_of_pfn,
+    unlock,
+)
+from sandbox.mm.flags import (
+    EFAULT,
+    FAULT_FLAG_UNSHARE,
+    FAULT_FLAG_WRITE,
+    MM_ANONPAGES,
+    VM_READ,
+    VM_SHARED,
+    VM_WRITE,
+    PG_large_rmappable,
+    PG_uptodate,
+)
+
+
+@dataclass(slots=True)
+class VmFault:
+    """What a fault knows (struct vm_fault, include/linux/mm.h); `address` in pages."""
+
+    mm: Mm
+    vma: Vma
+    address: int
+    flags: int
+    pmd: int = 0
+    pte: int = 0
+    ptl: int = 0
+    orig_pte: int = 0
+    page: Page | None = None
+
+
+class FaultMixin(KernelPart):
+    """The fault path up to the decision what kind of fault it is."""
+
+    def find_vma(self, mm: Mm, addr: int) -> Gen[Vma | None]:
+        """The VMA that holds virtual page *addr*, or None (`vma_lookup`)."""
+        for vma in (yield load(mm.mm_mt)):
+            v = Vma(vma)
+            if (yield load(v.vm_start)) <= addr:
+                if addr < (yield load(v.vm_end)):
+                    return v
+            else:
+                return None
+        return None
+
+    def do_page_fault(self, mm: Mm, addr: int, write: bool) -> Gen[int]:
+        """Handle one user fault under the VMA's lock; 0, or -EFAULT for a bad access."""
+        yield lock(mm.mmap_lock, READ)
+        vma = yield from self.find_vma(mm, addr)
+        if vma is None:
+            yield unlock(mm.mmap_lock)
+            return -EFAULT
+        yield lock(vma.vm_lock, READ)
+        yield unlock(mm.mmap_lock)
+        vm_flags = yield load(vma.vm_flags)
+        if not vm_flags & (VM_WRITE if write else VM_READ):
+            yield unlock(vma.vm_lock)
+            return -EFAULT
+        ret = yield from self.handle_mm_fault(mm, vma, addr, FAULT_FLAG_WRITE if write else 0)
+        yield unlock(vma.vm_lock)
+        return ret
+
+    def handle_mm_fault(self, mm: Mm, vma: Vma, addr: int, flags: int) -> Gen[int]:
+        """Walk to the PMD, try a huge page, else handle the entry (`__handle_mm_fault`)."""
+        pmd = yield from self.pmd_alloc(mm, addr)
+        vmf = VmFault(mm, vma, addr, flags, pmd)
+        if (yield from self.handle_pmd_fault(vmf)):
+            return 0
+        return (yield from self.handle_pte_fault(vmf))
+
+    def handle_pmd_fault(self, vmf: VmFault) -> Gen[bool]:
+        """PMD-level part; True when it dealt with the fault."""
+        yield load(vmf.pmd)
+        return False
+
+    def handle_pte_fault(self, vmf: VmFault) -> Gen[int]:
+        """Dispatch on what the entry holds."""
+        pmdval = yield load(vmf.pmd)
+        pte = 0
+        if pmdval:
+            vmf.pte = self.pte_offset_map(pmdval, vmf.address)
+            pte = yield from self.ptep_get_lockless(vmf.pte)
+        vmf.orig_pte = pte
+        if not pte:
+            return (yield from self.do_pte_missing(vmf))
+        if not pte_present(pte):
+            return (yield from self.do_swap_page(vmf))
+        if pte_protnone(pte):
+            return (yield from self.do_numa_page(vmf))
+        vmf.ptl = self.pte_lockptr(vmf.pte, vmf.address)
+        yield lock(vmf.ptl)
+        if (yield from self.ptep_get(vmf.pte)) != pte:
+            yield unlock(vmf.ptl)
+            return 0
+        if vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE):
+            if not pte_write(pte):
+                return (yield from self.do_wp_page(vmf))
+            if vmf.flags & FAULT_FLAG_WRITE:
+                pte = pte_mkdirty(pte)
+        write = bool(vmf.flags & FAULT_FLAG_WRITE)
+        yield from self.ptep_set_access_flags(vmf.mm, vmf.address, vmf.pte, pte_mkyoung(pte), write)
+        yield unlock(vmf.ptl)
+        return 0
+
+    def do_pte_missing(self, vmf: VmFault) -> Gen[int]:
+        """Nothing mapped: anonymous memory, or ask the file."""
+        if (yield load(vmf.vma.vm_file)):
+            return (yield from self.do_fault(vmf))
+        return (yield from self.do_anonymous_page(vmf))
+
+    def vm_page_prot(self, vma: Vma) -> Gen[int]:
+        """Protection of fresh entries: never writable for private memory (protection_map)."""
+        vm_flags = yield load(vma.vm_flags)
+        if not vm_flags & (VM_READ | VM_WRITE):
+            return PAGE_NONE
+        return (
+            PAGE_SHARED
+            if vm_flags & (VM_SHARED | VM_WRITE) == VM_SHARED | VM_WRITE
+            else PAGE_READONLY
+        )
+
+    def do_anonymous_page(self, vmf: VmFault) -> Gen[int]:
+        """First access to anonymous memory: the zero page for reads, a fresh folio for writes."""
+        yield from self.pte_alloc(vmf.mm, vmf.pmd, vmf.address)
+        if not vmf.flags & FAULT_FLAG_WRITE:
+            return (yield from self.do_anonymous_zero_page(vmf))
+        yield from self.anon_vma_prepare(vmf.vma)
+        folio = yield from self.alloc_anon_folio(vmf)
+        addr = vmf.address & -folio.nr_pages
+        yield bits(folio.flags, PG_uptodate)
+        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, addr)
+        if not (yield from self.still_none(vmf, folio)):
+            if vmf.ptl:
+                yield unlock(vmf.ptl)
+            yield from self.folio_put(folio)
+            return 0
+        yield from self.map_anon_folio(vmf, folio, addr)
+        yield unlock(vmf.ptl)
+        return 0
+
+    def still_none(self, vmf: VmFault, folio: Folio) -> Gen[bool]:
+        """Re-check under the lock that nobody else filled the range."""
+        if not vmf.ptl:
+            return False
+        if not folio.large:
+            return (yield from self.ptep_get(vmf.pte)) == vmf.orig_pte
+        return (yield from self.pte_range_none(vmf.pte, folio.nr_pages))
+
+    def pte_range_none(self, ptep: int, nr: int) -> Gen[bool]:
+        """Are *nr* entries empty?"""
+        for i in range(nr):
+            if (yield from self.ptep_get_lockless(ptep + i)):
+                return False
+        return True
+
+    def map_anon_folio(self, vmf: VmFault, folio: Folio, addr: int) -> Gen[None]:
+        """References, rss, rmap, LRU and last the entries (do_anonymous_page, after its checks)."""
+        entry = pte_mkyoung(pfn_pte(folio.pfn, (yield from self.vm_page_prot(vmf.vma))))
+        if (yield load(vmf.vma.vm_flags)) & VM_WRITE:
+            entry = pte_mkwrite(pte_mkdirty(entry))
+        if folio.large:
+            yield from self.folio_ref_add(folio, folio.nr_pages - 1)
+        yield add(vmf.mm.rss_stat(MM_ANONPAGES), folio.nr_pages)
+        yield from self.folio_add_new_anon_rmap(folio, vmf.vma, addr)
+        yield from self.folio_add_lru_vma(folio, vmf.vma)
+        yield from self.set_ptes(vmf.mm, addr, vmf.pte, entry, folio.nr_pages)
+
+    def do_anonymous_zero_page(self, vmf: VmFault) -> Gen[int]:
+        """Map the zero page: no reference, no mapcount, no rss."""
+        zero = Page((yield load(Globals.zero_page)))
+        entry = pfn_pte(zero.pfn, (yield from self.vm_page_prot(vmf.vma))) | PTE_SPECIAL
+        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        if vmf.ptl:
+            if (yield from self.ptep_get(vmf.pte)) == vmf.orig_pte:
+                yield from self.set_pte_at(vmf.mm, vmf.address, vmf.pte, entry)
+            yield unlock(vmf.ptl)
+        return 0
+
+    def alloc_anon_folio(self, vmf: VmFault) -> Gen[Folio]:
+        """A zeroed folio for the fault: 6.6 knows order 0 only below the PMD size."""
+        return (yield from self.vma_alloc_folio(0))
+
+    def vma_alloc_folio(self, order: int) -> Gen[Folio]:
+        """Allocate a folio: one reference, no mapping."""
+        folio = Folio((yield alloc(Struct.PAGE, order)) | order)
+        if order:
+            yield bits(folio.flags, PG_large_rmappable)
+        return folio
+
+    def vm_normal_page(self, pte: int) -> Gen[Page | None]:
+        """The page an entry maps, or None for special entries (zero page)."""
+        if pte & PTE_SPECIAL:
+            return None
+        page = page_of_pfn(pte >> 16)
+        if page == (yield load(Globals.zero_page)):
+            return None
+        return page
+
+    def page_folio(self, page: Page) -> Gen[Folio]:
+        """The folio a page belongs to: one load of its compound_head."""
+        return Folio((yield load(page.compound_head)))
+
+    def do_numa_page(self, vmf: VmFault) -> Gen[int]:
+        """A PROT_NONE entry in an accessible VMA: make it accessible again."""
+        vmf.ptl = self.pte_lockptr(vmf.pte, vmf.address)
+        yield lock(vmf.ptl)
+        yield unlock(vmf.ptl)
+        return -EFAULT
+
+    def do_swap_page(self, vmf: VmFault) -> Gen[int]:
+        """A non-present entry: nothing in this set makes one yet."""
+        yield load(vmf.pmd)
+        return -EFAULT

@@ -1,0 +1,236 @@
+"""VMAs: mapping, unmapping, splitting and merging (mm/mmap.c, mm/vma.c; 6.6).
+
+The maple tree is one word: the mm's VMAs in address order.  Bounds and addresses are in
+pages.  Writers hold mmap_lock for writing and mark the VMAs they change (`vma_start_write`).
+"""
+
+from __future__ import annotations
+
+from sandbox.fields import Struct
+from sandbox.kernels.part import KernelPart
+from sandbox.memory import AnonVma, Gen, Mm, Vma, alloc, load, lock, store, unlock
+from sandbox.mm.flags import VM_LOCKED
+from sandbox.mm.memory.zap import MmuGather
+
+VMA_FIELDS = 9
+
+
+class MmapMixin(KernelPart):
+    """Address-space layout."""
+
+    def vma_start_write(self, vma: Vma) -> Gen[None]:
+        """Wait for faults under the VMA's lock to finish and keep new ones out.
+
+        The kernel marks the VMA until mmap_lock is dropped; the mmap_lock our faults take
+        first keeps new ones out here, so waiting is enough.
+        """
+        yield lock(vma.vm_lock)
+        yield unlock(vma.vm_lock)
+
+    def vmas_in(self, mm: Mm, start: int, end: int) -> Gen[list[Vma]]:
+        """The VMAs that overlap [start, end), in order."""
+        out = []
+        for item in (yield load(mm.mm_mt)):
+            vma = Vma(item)
+            if (yield load(vma.vm_start)) < end and (yield load(vma.vm_end)) > start:
+                out.append(vma)
+        return out
+
+    def vma_insert(self, mm: Mm, vma: Vma) -> Gen[None]:
+        """Put a VMA into the tree (`vma_link`)."""
+        start = yield load(vma.vm_start)
+        vmas = list((yield load(mm.mm_mt)))
+        at = 0
+        while at < len(vmas) and (yield load(Vma(vmas[at]).vm_start)) < start:
+            at += 1
+        vmas.insert(at, vma)
+        yield store(mm.mm_mt, tuple(vmas))
+
+    def vma_remove(self, mm: Mm, vma: Vma) -> Gen[None]:
+        """Take a VMA out of the tree."""
+        vmas = yield load(mm.mm_mt)
+        yield store(mm.mm_mt, tuple(v for v in vmas if v != vma))
+
+    def mmap_region(
+        self, mm: Mm, start: int, end: int, vm_flags: int, file: int, pgoff: int
+    ) -> Gen[Vma]:
+        """Create a VMA; private anonymous memory is numbered by its address."""
+        yield lock(mm.mmap_lock)
+        vma = Vma((yield alloc(Struct.VMA)))
+        yield store(vma.vm_mm, mm)
+        yield store(vma.vm_start, start)
+        yield store(vma.vm_end, end)
+        yield store(vma.vm_flags, vm_flags)
+        yield store(vma.vm_pgoff, pgoff)
+        if file:
+            yield store(vma.vm_file, file)
+        yield from self.vma_insert(mm, vma)
+        if vm_flags & VM_LOCKED:
+            yield store(mm.locked_vm, (yield load(mm.locked_vm)) + end - start)
+        yield unlock(mm.mmap_lock)
+        return vma
+
+    # -- anon_vma ----------------------------------------------------------------------
+
+    def anon_vma_prepare(self, vma: Vma) -> Gen[None]:
+        """Give the VMA an anon_vma before its first anonymous page (mm/rmap.c)."""
+        if (yield load(vma.anon_vma)):
+            return
+        anon_vma = yield from self.find_mergeable_anon_vma(vma)
+        if not anon_vma:
+            anon_vma = AnonVma((yield alloc(Struct.ANON_VMA)))
+        yield store(vma.anon_vma, anon_vma)
+        yield from self.anon_vma_chain_link(vma, anon_vma)
+
+    def find_mergeable_anon_vma(self, vma: Vma) -> Gen[AnonVma]:
+        """The neighbour's anon_vma when the two VMAs could be one but for flags; 0 otherwise."""
+        mm = Mm((yield load(vma.vm_mm)))
+        start, end = (yield load(vma.vm_start)), (yield load(vma.vm_end))
+        pgoff, file = (yield load(vma.vm_pgoff)), (yield load(vma.vm_file))
+        for item in (yield load(mm.mm_mt)):
+            other = Vma(item)
+            ostart, oend = (yield load(other.vm_start)), (yield load(other.vm_end))
+            if (ostart == end or oend == start) and (yield load(other.vm_file)) == file:
+                anon_vma = yield load(other.anon_vma)
+                opgoff = yield load(other.vm_pgoff)
+                chain = yield load(other.anon_vma_chain)
+                if anon_vma and len(chain) == 1 and opgoff - ostart == pgoff - start:
+                    return AnonVma(anon_vma)
+        return AnonVma(0)
+
+    def anon_vma_chain_link(self, vma: Vma, anon_vma: AnonVma) -> Gen[None]:
+        """Hang the VMA on an anon_vma so that rmap walks find it."""
+        yield lock(anon_vma.rwsem)
+        yield store(anon_vma.rb_root, (*(yield load(anon_vma.rb_root)), vma))
+        yield unlock(anon_vma.rwsem)
+        yield store(vma.anon_vma_chain, (*(yield load(vma.anon_vma_chain)), anon_vma))
+
+    def unlink_anon_vmas(self, vma: Vma) -> Gen[None]:
+        """Take a dying VMA off its anon_vmas."""
+        for item in (yield load(vma.anon_vma_chain)):
+            anon_vma = AnonVma(item)
+            yield lock(anon_vma.rwsem)
+            yield store(
+                anon_vma.rb_root, tuple(v for v in (yield load(anon_vma.rb_root)) if v != vma)
+            )
+            yield unlock(anon_vma.rwsem)
+        yield store(vma.anon_vma_chain, ())
+
+    # -- split and merge ---------------------------------------------------------------
+
+    def split_vma(self, mm: Mm, vma: Vma, addr: int) -> Gen[Vma]:
+        """Split at *addr*; the page tables stay as they are. Returns the upper half."""
+        new = Vma((yield alloc(Struct.VMA)))
+        start = yield load(vma.vm_start)
+        for word in range(VMA_FIELDS):
+            if vma + word not in (vma.vm_lock, vma.anon_vma_chain):
+                yield store(new + word, (yield load(vma + word)))
+        yield store(new.vm_start, addr)
+        yield store(new.vm_pgoff, (yield load(vma.vm_pgoff)) + addr - start)
+        for item in (yield load(vma.anon_vma_chain)):
+            yield from self.anon_vma_chain_link(new, AnonVma(item))
+        yield from self.vma_adjust_trans_huge(mm, vma, addr)
+        yield store(vma.vm_end, addr)
+        yield from self.vma_insert(mm, new)
+        return new
+
+    def vma_adjust_trans_huge(self, mm: Mm, vma: Vma, addr: int) -> Gen[None]:
+        """A PMD mapping that crosses the new border must be split first."""
+        return
+        yield  # pragma: no cover - makes this a generator
+
+    def vma_range_isolate(self, mm: Mm, start: int, end: int) -> Gen[list[Vma]]:
+        """Split so that whole VMAs make up [start, end); returns them."""
+        for vma in (yield from self.vmas_in(mm, start, end)):
+            yield from self.vma_start_write(vma)
+            if (yield load(vma.vm_start)) < start:
+                vma = yield from self.split_vma(mm, vma, start)
+            if (yield load(vma.vm_end)) > end:
+                yield from self.split_vma(mm, vma, end)
+        return (yield from self.vmas_in(mm, start, end))
+
+    def can_vma_merge(self, a: Vma, b: Vma) -> Gen[bool]:
+        """May *a* and the VMA right after it become one? (can_vma_merge_after)"""
+        if (yield load(a.vm_end)) != (yield load(b.vm_start)):
+            return False
+        for word_a, word_b in ((a.vm_flags, b.vm_flags), (a.vm_file, b.vm_file)):
+            if (yield load(word_a)) != (yield load(word_b)):
+                return False
+        size = (yield load(a.vm_end)) - (yield load(a.vm_start))
+        if (yield load(b.vm_pgoff)) != (yield load(a.vm_pgoff)) + size:
+            return False
+        anon_a, anon_b = (yield load(a.anon_vma)), (yield load(b.anon_vma))
+        if anon_a == anon_b:
+            return True
+        if anon_a and anon_b:
+            return False
+        return len((yield load((a if anon_a else b).anon_vma_chain))) <= 1
+
+    def vma_merge(self, mm: Mm, start: int, end: int) -> Gen[None]:
+        """Merge neighbours around [start, end] where nothing tells them apart any more."""
+        i = 0
+        while True:
+            vmas = yield load(mm.mm_mt)
+            if i + 1 >= len(vmas):
+                return
+            a, b = Vma(vmas[i]), Vma(vmas[i + 1])
+            border = yield load(a.vm_end)
+            if start <= border <= end and (yield from self.can_vma_merge(a, b)):
+                yield from self.vma_merge_pair(mm, a, b)
+            else:
+                i += 1
+
+    def vma_merge_pair(self, mm: Mm, a: Vma, b: Vma) -> Gen[None]:
+        """Let *a* grow over *b*."""
+        yield from self.vma_start_write(a)
+        yield from self.vma_start_write(b)
+        if not (yield load(a.anon_vma)) and (yield load(b.anon_vma)):
+            yield store(a.anon_vma, (yield load(b.anon_vma)))
+            for item in (yield load(b.anon_vma_chain)):
+                yield from self.anon_vma_chain_link(a, AnonVma(item))
+        yield store(a.vm_end, (yield load(b.vm_end)))
+        yield from self.vma_remove(mm, b)
+        yield from self.unlink_anon_vmas(b)
+
+    # -- munmap ------------------------------------------------------------------------
+
+    def do_vmi_munmap(self, mm: Mm, start: int, end: int) -> Gen[int]:
+        """Unmap [start, end): split, take the VMAs out, zap, drop them. mmap_lock is held."""
+        vmas = yield from self.vma_range_isolate(mm, start, end)
+        for vma in vmas:
+            vm_flags = yield load(vma.vm_flags)
+            if vm_flags & VM_LOCKED:
+                size = (yield load(vma.vm_end)) - (yield load(vma.vm_start))
+                yield store(mm.locked_vm, (yield load(mm.locked_vm)) - size)
+            yield from self.vma_remove(mm, vma)
+        yield from self.lru_add_drain()
+        tlb = MmuGather(mm)
+        yield from self.unmap_vmas(tlb, vmas, start, end)
+        yield from self.tlb_flush_mmu(tlb)
+        for vma in vmas:
+            yield from self.unlink_anon_vmas(vma)
+        return 0
+
+    def vm_munmap(self, mm: Mm, start: int, end: int) -> Gen[int]:
+        """munmap(2)."""
+        yield lock(mm.mmap_lock)
+        ret = yield from self.do_vmi_munmap(mm, start, end)
+        yield unlock(mm.mmap_lock)
+        return ret
+
+    def exit_mmap(self, mm: Mm) -> Gen[None]:
+        """Give up a whole address space: zap everything with one full-mm gather (mm/mmap.c)."""
+        yield lock(mm.mmap_lock, 0)
+        vmas = [Vma(v) for v in (yield load(mm.mm_mt))]
+        yield from self.lru_add_drain()
+        tlb = MmuGather(mm, fullmm=True)
+        if vmas:
+            end = yield load(vmas[-1].vm_end)
+            yield from self.unmap_vmas(tlb, vmas, 0, end)
+        yield unlock(mm.mmap_lock)
+        yield lock(mm.mmap_lock)
+        yield from self.tlb_flush_mmu(tlb)
+        for vma in vmas:
+            yield from self.unlink_anon_vmas(vma)
+        yield store(mm.mm_mt, ())
+        yield unlock(mm.mmap_lock)

@@ -1,0 +1,82 @@
+"""LRU batches and dropping references.
+
+Source: mm/swap.c (6.6): folio_add_lru, lru_add_drain_cpu, _folio_put.  A folio waiting in
+a CPU's batch holds one more reference and has PG_lru clear.
+"""
+
+from __future__ import annotations
+
+from sandbox.kernels.part import KernelPart
+from sandbox.memory import Folio, Gen, PerCpu, Vma, add, append, bits, load, store, xchg
+from sandbox.mm.flags import VM_LOCKED, PG_buddy, PG_lru, PG_mlocked, PG_unevictable
+
+PAGEVEC_SIZE = 31
+
+
+class SwapMixin(KernelPart):
+    """References and per-CPU LRU batches."""
+
+    def folio_get(self, folio: Folio) -> Gen[None]:
+        """Take one reference."""
+        yield add(folio._refcount, 1)
+
+    def folio_ref_add(self, folio: Folio, nr: int) -> Gen[None]:
+        """Take *nr* references in one atomic step."""
+        yield add(folio._refcount, nr)
+
+    def folio_put(self, folio: Folio, nr: int = 1) -> Gen[None]:
+        """Drop *nr* references; the last one frees the folio (`folio_put_refs`)."""
+        if (yield add(folio._refcount, -nr)) == 0:
+            yield from self._folio_put(folio)
+
+    def _folio_put(self, folio: Folio) -> Gen[None]:
+        """Take the folio off every list and give it back to the allocator."""
+        if folio.large:
+            yield from self.folio_unqueue_deferred_split(folio)
+        yield store(folio.mapping, 0)
+        yield bits(folio.flags, PG_buddy, ~PG_buddy)
+
+    def folio_unqueue_deferred_split(self, folio: Folio) -> Gen[None]:
+        """Leave the deferred-split queue (`folio_undo_large_rmappable` before 6.12)."""
+        if folio.order > 1 and (yield load(folio._deferred_list)) == 1:
+            yield store(folio._deferred_list, 0)
+
+    def folio_add_lru(self, folio: Folio) -> Gen[None]:
+        """Queue the folio for the LRU; large folios and full batches drain at once."""
+        yield add(folio._refcount, 1)
+        queued = yield append(PerCpu.lru_add(self.cpu), folio)
+        if folio.large or queued >= PAGEVEC_SIZE:
+            yield from self.lru_add_drain()
+
+    def folio_add_lru_vma(self, folio: Folio, vma: Vma) -> Gen[None]:
+        """`folio_add_lru`, but a locked VMA makes the folio mlocked first."""
+        if (yield load(vma.vm_flags)) & VM_LOCKED:
+            yield from self.mlock_new_folio(folio)
+        else:
+            yield from self.folio_add_lru(folio)
+
+    def mlock_new_folio(self, folio: Folio) -> Gen[None]:
+        """Mark a fresh folio mlocked and queue it (mm/mlock.c)."""
+        yield bits(folio.flags, PG_mlocked)
+        yield from self.folio_add_lru(folio)
+
+    def lru_add_drain(self) -> Gen[None]:
+        """Move this CPU's batch to the LRU and drop the batch's references."""
+        batch = yield xchg(PerCpu.lru_add(self.cpu), ())
+        for item in batch:
+            yield from self.lru_add_fn(Folio(item))
+        for item in batch:
+            yield from self.folio_put(Folio(item))
+
+    def lru_add_fn(self, folio: Folio) -> Gen[None]:
+        """Put one folio on its LRU list."""
+        old = yield bits(folio.flags, PG_lru)
+        if old & PG_mlocked:
+            yield bits(folio.flags, PG_unevictable)
+
+    def folio_isolate_lru(self, folio: Folio) -> Gen[bool]:
+        """Take a folio off the LRU with a reference of our own; False if it was not on it."""
+        if not (yield bits(folio.flags, 0, PG_lru)) & PG_lru:
+            return False
+        yield add(folio._refcount, 1)
+        return True

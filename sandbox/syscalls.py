@@ -1,0 +1,296 @@
+"""What a process can ask for: the verbs of the scenario language as kernel entry points.
+
+Every entry returns a `Result`; a negative `ret` is the errno a process would see.  `addr`,
+`start` and `end` are virtual page numbers.  User accesses go through `user_access`, which does
+what the MMU does: walk, check, and fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sandbox.arch.arm64.pgtable import PTE_AF, PTE_RDONLY, PTE_VALID, PTE_WRITE, pte_pfn
+from sandbox.kernels.part import KernelPart
+from sandbox.memory import Gen, Globals, Mm, Page, Vma, bits, load, note, page_of_pfn, store
+from sandbox.mm.flags import (
+    EFAULT,
+    ENOENT,
+    FOLL_FORCE,
+    FOLL_GET,
+    FOLL_LONGTERM,
+    FOLL_PIN,
+    FOLL_WRITE,
+    VM_ACCOUNT,
+    VM_HUGEPAGE,
+    VM_MAYSHARE,
+    VM_MAYWRITE,
+    VM_NOHUGEPAGE,
+    VM_READ,
+    VM_SHARED,
+    VM_WRITE,
+)
+from sandbox.mm.pgalloc import pmd_is_leaf
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How an action ended: 0 or a negative errno, and what it printed."""
+
+    ret: int = 0
+    out: str | None = None
+
+
+def runs(values: list[int]) -> Iterator[tuple[int, int]]:
+    """Run lengths of a list of values."""
+    i = 0
+    while i < len(values):
+        n = 1
+        while i + n < len(values) and values[i + n] == values[i]:
+            n += 1
+        yield values[i], n
+        i += n
+
+
+class SyscallsMixin(KernelPart):
+    """Entry points for the scenario language's verbs."""
+
+    supported_orders = 1 << 9
+    """Bit per order of anonymous folio the release can be asked for (`mthp`)."""
+
+    # -- user accesses -----------------------------------------------------------------
+
+    def hw_walk(self, mm: Mm, addr: int) -> Gen[tuple[int, int, int]]:
+        """The MMU's walk: (word of the leaf, its value, frame of *addr*); a value of 0 faults."""
+        pmd = yield from self.pmd_offset(mm, addr)
+        pmdval = (yield load(pmd)) if pmd else 0
+        if not pmdval:
+            return 0, 0, 0
+        if pmd_is_leaf(pmdval):
+            return pmd, pmdval, pte_pfn(pmdval) + (addr & 511)
+        ptep = self.pte_offset_map(pmdval, addr)
+        pte = yield load(ptep)
+        return ptep, pte, pte_pfn(pte)
+
+    def hw_allows(self, word: int, pte: int, write: bool) -> Gen[bool]:
+        """Does the MMU let the access through? A CPU with hardware AF/DBM updates the entry itself."""
+        if not pte & PTE_VALID:
+            return False
+        if self.hw_afdbm:
+            if write and pte & (PTE_RDONLY | PTE_WRITE) == PTE_RDONLY:
+                return False
+            set_ = 0 if pte & PTE_AF else PTE_AF
+            clear = PTE_RDONLY if write and pte & PTE_RDONLY else 0
+            if set_ or clear:
+                yield bits(word, set_, clear)
+            return True
+        return bool(pte & PTE_AF) and not (write and pte & PTE_RDONLY)
+
+    def user_access(self, mm: Mm, addr: int, write: bool, step: int) -> Gen[tuple[int, int]]:
+        """One load or store by the process: (0 or -EFAULT, the content version seen)."""
+        while True:
+            word, pte, pfn = yield from self.hw_walk(mm, addr)
+            if (yield from self.hw_allows(word, pte, write)):
+                page = page_of_pfn(pfn)
+                if write:
+                    yield (*store(page.data, step), mm)
+                    return 0, step
+                return 0, (yield load(page.data))
+            ret = yield from self.do_page_fault(mm, addr, write)
+            if ret < 0:
+                return ret, 0
+
+    def sys_access(
+        self, mm: Mm, start: int, end: int, write: bool, step: int, report: bool
+    ) -> Gen[Result]:
+        """Access each page of [start, end) in order."""
+        seen = []
+        for addr in range(start, end):
+            ret, value = yield from self.user_access(mm, addr, write, step)
+            if ret < 0:
+                return Result(ret)
+            seen.append(value)
+        return Result(0, " ".join(f"{v}x{n}" for v, n in runs(seen)) if report else None)
+
+    # -- settings ----------------------------------------------------------------------
+
+    def sys_mthp(self, order: int, on: bool) -> Gen[Result]:
+        """Allow or forbid anonymous folios of an order (the per-size sysfs files)."""
+        if not self.supported_orders >> order & 1:
+            yield load(Globals.anon_orders)
+            return Result(-ENOENT)
+        if on:
+            yield bits(Globals.anon_orders, 1 << order)
+        else:
+            yield bits(Globals.anon_orders, 0, 1 << order)
+        return Result()
+
+    def sys_shmem(self, order: int, on: bool) -> Gen[Result]:
+        """Allow or forbid shmem folios of an order."""
+        yield bits(Globals.shmem_orders, on << order, (not on) << order)
+        return Result()
+
+    def sys_autodrain(self, on: bool) -> Gen[Result]:
+        """Drain LRU batches before each recorded state, or not."""
+        yield store(Globals.autodrain, int(on))
+        return Result()
+
+    def sys_drain(self) -> Gen[Result]:
+        """Drain this CPU's LRU batch."""
+        yield from self.lru_add_drain()
+        return Result()
+
+    def sys_nop(self) -> Gen[Result]:
+        """An action that concerns the recording rig only."""
+        yield note("nop")
+        return Result()
+
+    # -- processes and mappings ----------------------------------------------------------
+
+    def sys_proc(self, name: str) -> Gen[Result]:
+        """Start a process."""
+        yield from self.mm_alloc(name)
+        return Result()
+
+    def sys_fork(self, mm: Mm, name: str) -> Gen[Result]:
+        """fork(2)."""
+        yield from self.dup_mm(mm, name)
+        return Result()
+
+    def sys_exit(self, mm: Mm) -> Gen[Result]:
+        """exit_group(2), or a kill."""
+        yield from self.exit_mm(mm)
+        return Result()
+
+    def sys_mmap(
+        self, mm: Mm | str, region: str, base: int, start: int, size: int, *,
+        ro: bool, shared: bool, mapping: int, pgoff: int, huge: int,
+    ) -> Gen[Result]:  # fmt: skip
+        """mmap(2) of *size* pages at *start*; a name for *mm* starts that process first."""
+        if not isinstance(mm, Mm):
+            mm = Mm((yield from self.mm_alloc(mm)))
+        vm_flags = VM_READ | VM_MAYWRITE | VM_ACCOUNT | (0 if ro else VM_WRITE)
+        if shared:
+            vm_flags |= VM_SHARED | VM_MAYSHARE
+            if not mapping:
+                mapping = yield from self.shmem_file_setup(size)
+        vm_flags |= {1: VM_HUGEPAGE, -1: VM_NOHUGEPAGE}.get(huge, 0)
+        yield from self.name_region(mm, region, base, start + size - base)
+        vma = yield from self.mmap_region(
+            mm, start, start + size, vm_flags, mapping, pgoff if mapping else start
+        )
+        yield from self.vma_merge(mm, start, (yield load(Vma(vma).vm_end)))
+        return Result()
+
+    def name_region(self, mm: Mm, region: str, base: int, size: int) -> Gen[None]:
+        """Remember what the scenario calls this part of the address space."""
+        names = yield load(Globals.regions)
+        if (region, base) not in names:
+            yield store(Globals.regions, (*names, (region, base)))
+        mine = yield load(mm.regions)
+        size = max([size, *(n for name, _, n in mine if name == region)])
+        yield store(mm.regions, (*(r for r in mine if r[0] != region), (region, base, size)))
+
+    def sys_munmap(self, mm: Mm, start: int, end: int) -> Gen[Result]:
+        """munmap(2)."""
+        return Result((yield from self.vm_munmap(mm, start, end)))
+
+    def sys_madvise(self, mm: Mm, start: int, end: int, advice: str) -> Gen[Result]:
+        """madvise(2) by the name of the advice."""
+        if advice in ("populate_read", "populate_write"):
+            return Result(
+                (yield from self.madvise_populate(mm, start, end, advice == "populate_write"))
+            )
+        return Result((yield from getattr(self, f"madvise_{advice}")(mm, start, end)))
+
+    def sys_mprotect(self, mm: Mm, start: int, end: int, prot: int) -> Gen[Result]:
+        """mprotect(2)."""
+        return Result((yield from self.do_mprotect(mm, start, end, prot)))
+
+    def sys_mlock(self, mm: Mm, start: int, end: int, on: bool) -> Gen[Result]:
+        """mlock(2) and munlock(2)."""
+        return Result((yield from self.do_mlock(mm, start, end, on)))
+
+    def sys_mremap(
+        self, mm: Mm, start: int, end: int, region: str, base: int, new_start: int, dontunmap: bool
+    ) -> Gen[Result]:
+        """mremap(2) with MREMAP_FIXED | MREMAP_MAYMOVE."""
+        yield from self.name_region(mm, region, base, new_start + end - start - base)
+        return Result((yield from self.do_mremap(mm, start, end, new_start, dontunmap)))
+
+    # -- pins --------------------------------------------------------------------------
+
+    def sys_pin(
+        self, mm: Mm, start: int, end: int, id_: str, kind: str, flags: str, repeat: bool
+    ) -> Gen[Result]:
+        """pin_user_pages_fast / get_user_pages_fast, kept under an id."""
+        foll = FOLL_PIN if kind == "pin" else FOLL_GET
+        foll |= (FOLL_WRITE if "w" in flags else 0) | (FOLL_LONGTERM if "l" in flags else 0)
+        foll |= FOLL_FORCE if "f" in flags else 0
+        pages: list[Page] = []
+        if repeat:
+            for _ in range(end - start):
+                pages += yield from self.gup_fast_fallback(mm, start, 1, foll)
+        else:
+            pages = yield from self.gup_fast_fallback(mm, start, end - start, foll)
+        if not pages:
+            return Result(-EFAULT)
+        holds = yield load(Globals.holds)
+        yield store(Globals.holds, (*holds, (id_, kind, tuple(pages), mm)))
+        return Result(0, f'{{"held":{len(pages)}}}')
+
+    def sys_unpin(self, id_: str) -> Gen[Result]:
+        """Release what is held under an id."""
+        holds = yield load(Globals.holds)
+        _, kind, pages, _mm = next(h for h in holds if h[0] == id_)
+        yield store(Globals.holds, tuple(h for h in holds if h[0] != id_))
+        yield from self.unpin_user_pages(list(pages), FOLL_PIN if kind == "pin" else FOLL_GET)
+        return Result(0, f'{{"released":{len(pages)}}}')
+
+    def sys_uring(self, mm: Mm, start: int, end: int) -> Gen[Result]:
+        """io_uring_register(BUFFERS): a long-term writable pin, coalesced per folio (io_uring/rsrc.c)."""
+        foll = FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE
+        pages: list[Page] = yield from self.gup_fast_fallback(mm, start, end - start, foll)
+        if len(pages) < end - start:
+            yield from self.unpin_user_pages(pages)
+            return Result(-EFAULT)
+        kept = yield from self.io_coalesce_buffer(pages)
+        holds = yield load(Globals.holds)
+        yield store(Globals.holds, (*holds, (f"uring {int(mm)}", "uring", tuple(kept), mm)))
+        return Result()
+
+    def io_coalesce_buffer(self, pages: list[Page]) -> Gen[list[Page]]:
+        """Keep one pin per folio where the buffer covers consecutive pages of large folios."""
+        kept: list[Page] = []
+        i = 0
+        while i < len(pages):
+            folio = yield from self.page_folio(pages[i])
+            n = 1
+            while i + n < len(pages) and (yield from self.page_folio(pages[i + n])) == folio:
+                n += 1
+            kept.append(pages[i])
+            if n > 1:
+                yield from self.gup_put_folio(folio, n - 1, FOLL_PIN)
+            i += n
+        return kept
+
+    def sys_unuring(self, mm: Mm) -> Gen[Result]:
+        """Unregister the buffers of a process."""
+        holds = yield load(Globals.holds)
+        mine = [h for h in holds if h[1] == "uring" and h[3] == mm]
+        yield store(Globals.holds, tuple(h for h in holds if h not in mine))
+        for hold in mine:
+            yield from self.unpin_user_pages(list(hold[2]))
+        return Result()
+
+    # -- laboratory --------------------------------------------------------------------
+
+    def sys_fold(self, mm: Mm, start: int, end: int) -> Gen[Result]:
+        """Ask the contiguous layer to fold each block of [start, end)."""
+        yield from self.lab_contpte(mm, start, end, True)
+        return Result()
+
+    def sys_unfold(self, mm: Mm, start: int, end: int) -> Gen[Result]:
+        """Ask the contiguous layer to unfold each block that touches [start, end)."""
+        yield from self.lab_contpte(mm, start, end, False)
+        return Result()
