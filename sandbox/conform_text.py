@@ -1,0 +1,93 @@
+"""A conformance report as text and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sandbox.compare import Value
+from sandbox.conform import ConformReport, KernelReport, Mismatch
+
+__all__ = ["cell_value", "markdown_report", "text_report"]
+
+HEADINGS = (
+    "kernel",
+    "scenarios",
+    "matching",
+    "states",
+    "matching",
+    "cells",
+    "matching",
+    "result",
+)
+MISMATCH_HEADINGS = ("scenario", "step", "action", "object", "field", "expected", "got")
+
+
+def text_report(report: ConformReport) -> Iterator[str]:
+    """Yield the totals as an aligned table, then a line for every mismatch.
+
+    A mismatch reads `KERNEL SCENARIO step N "ACTION": OBJECT FIELD: expected X, got Y`.
+    """
+    rows = [HEADINGS, *(_totals(kernel) for kernel in report.kernels.values())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    for row in rows:
+        first, *numbers = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join([first.strip().ljust(widths[0]), *numbers]).rstrip()
+    for line in report.skipped:
+        yield f"skipped {line}"
+    for kernel in report.kernels.values():
+        for mismatch in kernel.mismatches:
+            yield f"{kernel.kernel} {_sentence(mismatch)}"
+
+
+def markdown_report(report: ConformReport) -> Iterator[str]:
+    """Yield the report as a Markdown document: a table of totals, one of mismatches a kernel."""
+    yield _row(HEADINGS)
+    yield _row(("---", *("---:" for _ in HEADINGS[1:-1]), "---"))
+    for kernel in report.kernels.values():
+        yield _row(_totals(kernel))
+    if report.skipped:
+        yield ""
+    for line in report.skipped:
+        yield f"- skipped {line}"
+    for kernel in report.kernels.values():
+        mismatches = list(kernel.mismatches)
+        if not mismatches:
+            continue
+        yield from ("", f"## Mismatches on {kernel.kernel}", "", _row(MISMATCH_HEADINGS))
+        yield _row(tuple("---" for _ in MISMATCH_HEADINGS))
+        yield from (_row(_columns(mismatch)) for mismatch in mismatches)
+
+
+def cell_value(value: Value) -> str:
+    """Spell the value of one side of a cell; `-` where that side has none."""
+    return "-" if value is None else str(value) or '""'
+
+
+def _totals(kernel: KernelReport) -> tuple[str, ...]:
+    missing = kernel.total("cells") - kernel.total("cells_matching")
+    return (
+        kernel.kernel,
+        str(len(kernel.scenarios)),
+        str(kernel.scenarios_matching),
+        str(kernel.total("states")),
+        str(kernel.total("states_matching")),
+        str(kernel.total("cells")),
+        str(kernel.total("cells_matching")),
+        f"{missing} differ" if missing else "all match",
+    )
+
+
+def _columns(mismatch: Mismatch) -> tuple[str, ...]:
+    cell = mismatch.cell
+    values = (cell_value(cell.expected), cell_value(cell.got))
+    return (mismatch.scenario, str(cell.step), mismatch.action, cell.object, cell.field, *values)
+
+
+def _sentence(mismatch: Mismatch) -> str:
+    scenario, step, action, thing, field, expected, got = _columns(mismatch)
+    return f'{scenario} step {step} "{action}": {thing} {field}: expected {expected}, got {got}'
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    """Join the cells of one table row; a bar inside a cell would end it, so it is escaped."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,186 @@
+"""What the page tables really say, kept up to date event by event.
+
+The kernel counts mappings in words of the folio; the ledger counts the entries themselves.  It is
+derived from the journal alone: the same watchers run backwards when events are taken back.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from sandbox.arch.arm64.pgtable import (
+    PFN_SHIFT,
+    PTE_HUGE,
+    PTE_MIGRATION,
+    PTE_PRESENT_INVALID,
+    PTE_SPECIAL,
+    PTE_SWP,
+    PTE_VALID,
+    PTE_WRITE,
+)
+from sandbox.fields import Struct, field
+from sandbox.machine import Machine
+from sandbox.memory import ADDR_MASK, Folio, Globals, Mm
+from sandbox.mm.flags import MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, PG_anon, PG_swapbacked
+
+PTE_KIND = field(Struct.PTE_TABLE, "pte")
+PMD_KIND = field(Struct.PMD_TABLE, "pmd")
+MAPCOUNT_KIND = field(Struct.PAGE, "_mapcount")
+TABLE_MASK = ~511
+WHO_AND_WRITE = -1 << PFN_SHIFT | PTE_WRITE
+"""What of an entry the ledger counts by: its frame and its write bit."""
+
+
+def maps_page(pte: int) -> bool:
+    """Does an entry (or PMD leaf) map a page that is counted?"""
+    return bool(pte & (PTE_VALID | PTE_PRESENT_INVALID)) and not pte & PTE_SPECIAL
+
+
+class Ledger:
+    """Truth about mappings, and the names of folios in order of first appearance.
+
+    `mapcounts[head]` is the sum of logical page mapcounts as stored; `leaves[head]` the number of
+    leaf entries that map any part of the folio; `page_leaves[page]` the PTEs of one page, `writable[page]`
+    the writable ones; `mm_leaves[head, mm]` those of one mm; `rss[mm, member]` what rss should say.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.cells = machine.memory.cells
+        self.mapcounts: defaultdict[int, int] = defaultdict(int)
+        self.leaves: defaultdict[int, int] = defaultdict(int)
+        self.page_leaves: defaultdict[int, int] = defaultdict(int)
+        self.mm_leaves: defaultdict[tuple[int, int], int] = defaultdict(int)
+        self.writable: defaultdict[int, int] = defaultdict(int)
+        self.rss: defaultdict[tuple[int, int], int] = defaultdict(int)
+        self.names: dict[int, str] = {}
+        self.births: list[tuple[int, int]] = []
+        machine.watchers[PTE_KIND].append(self._pte)
+        machine.watchers[PMD_KIND].append(self._pmd)
+        machine.watchers[MAPCOUNT_KIND].append(self._mapcount)
+        machine.undo_watchers.append(self._undone)
+
+    # -- watchers ----------------------------------------------------------------------
+
+    def _mapcount(self, addr: int, old: int, new: int) -> None:
+        page = addr - 2
+        self.mapcounts[self.cells[page + 6] & ADDR_MASK] += new - old
+
+    def _pte(self, addr: int, old: int, new: int) -> None:
+        was, now = maps_page(old), maps_page(new)
+        if was and now and (old ^ new) & WHO_AND_WRITE == 0:
+            return
+        mm = self.cells[(addr & TABLE_MASK) + 513]
+        if was:
+            self._leaf(old, mm, -1)
+        if now:
+            self._leaf(new, mm, 1)
+
+    def _pmd(self, addr: int, old: int, new: int) -> None:
+        mm = self.cells[(addr & TABLE_MASK) + 513]
+        for value, delta in ((old, -1), (new, 1)):
+            if value & PTE_HUGE and maps_page(value):
+                self._name(self._count(value >> PFN_SHIFT << 4, mm, delta, 512), delta)
+
+    def _leaf(self, pte: int, mm: int, delta: int) -> None:
+        page = pte >> PFN_SHIFT << 4
+        self.page_leaves[page] += delta
+        if pte & PTE_WRITE:
+            self.writable[page] += delta
+        self._name(self._count(page, mm, delta, 1), delta)
+
+    def _count(self, page: int, mm: int, delta: int, pages: int) -> int:
+        head: int = self.cells[page + 6] & ADDR_MASK
+        self.leaves[head] += delta
+        self.mm_leaves[head, mm] += delta
+        flags = self.cells[head]
+        member = (
+            MM_ANONPAGES
+            if flags & PG_anon
+            else MM_SHMEMPAGES
+            if flags & PG_swapbacked
+            else MM_FILEPAGES
+        )
+        self.rss[mm, member] += delta * pages
+        return head
+
+    def _name(self, head: int, delta: int) -> None:
+        if delta > 0 and head not in self.names:
+            self.names[head] = f"F{len(self.names) + 1}"
+            self.births.append((len(self.machine.events) - 1, head))
+
+    def _undone(self, position: int) -> None:
+        while self.births and self.births[-1][0] >= position:
+            del self.names[self.births.pop()[1]]
+
+    # -- reading -----------------------------------------------------------------------
+
+    def folio(self, page: int) -> Folio:
+        """The folio a page belongs to."""
+        return Folio(self.cells[(page & ADDR_MASK) + 6])
+
+    def name_of(self, folio: int) -> str:
+        """The folio's name; a folio not mapped yet is called by its frame."""
+        head = folio & ADDR_MASK
+        return self.names.get(head, f"pfn:{head >> 4:#x}")
+
+    def total_mapcount(self, folio: Folio) -> int:
+        """M: entire and page mapcounts as the words have them (logical)."""
+        head = folio & ADDR_MASK
+        if not folio.large:
+            return int(self.cells[head + 2]) + 1
+        return int(self.cells[head + 9]) + 1 + self.mapcounts[head]
+
+    def processes(self) -> dict[str, Mm]:
+        """Living processes by name."""
+        return {name: Mm(mm) for name, mm in self.cells[Globals.processes]}
+
+    def process_of(self, mm: int) -> str:
+        """Name of the process that has *mm*."""
+        return next((n for n, m in self.cells[Globals.processes] if m == mm), f"mm:{mm:#x}")
+
+    def region_of(self, addr: int) -> tuple[str, int]:
+        """(region name, page within it) of a virtual page."""
+        best = max(
+            (r for r in self.cells[Globals.regions] if r[1] <= addr),
+            key=lambda r: r[1],
+            default=("?", 0),
+        )
+        return best[0], addr - best[1]
+
+    def leaf_entries(self, mm: Mm) -> Iterator[tuple[int, int, int]]:
+        """Non-empty leaf entries of an mm in address order: (virtual page, word, value)."""
+        for gib in range(512):
+            table = self.cells[mm + 16 + gib]
+            if not table:
+                continue
+            for i in range(512):
+                pmd = self.cells[table + i]
+                addr = gib << 18 | i << 9
+                if pmd & PTE_HUGE:
+                    yield addr, table + i, pmd
+                elif pmd:
+                    pte_table = pmd >> 16
+                    for j, pte in enumerate(self.cells[pte_table : pte_table + 512]):
+                        if pte:
+                            yield addr + j, pte_table + j, pte
+
+    def live_folios(self) -> list[Folio]:
+        """Named folios that are mapped or held, in the order of their names."""
+        held = {int(p) & ADDR_MASK for hold in self.cells[Globals.holds] for p in hold[2]}
+        heads = {int(self.cells[p + 6]) & ADDR_MASK for p in held}
+        return [Folio(self.cells[h + 6]) for h in self.names if self.leaves[h] > 0 or h in heads]
+
+
+def entry_kind(pte: int) -> str:
+    """Kind of an entry as the state format names it."""
+    if pte & PTE_HUGE:
+        return "pmd" if pte & (PTE_VALID | PTE_PRESENT_INVALID) else "migration"
+    if pte & PTE_VALID:
+        return "zero" if pte & PTE_SPECIAL else "present"
+    if pte & PTE_PRESENT_INVALID:
+        return "protnone"
+    if pte & PTE_SWP:
+        return "swap"
+    return "migration" if pte & PTE_MIGRATION else "special"

@@ -1,0 +1,133 @@
+"""The catalogue of invariants: what must hold, when it is looked at, and who says so.
+
+R refcount, P pincount, M sum of entire and page mapcounts, L large mapcount, K pages mapped, mc a
+page's mapcount, E entire mapcount (all logical, without the -1 bias), X PageAnonExclusive, C page-cache
+references, T leaf entries that map the folio.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """When a rule is looked at."""
+
+    EVENT = "event"
+    """After every event that touches a word it reads."""
+    PTL = "ptl"
+    """When the CPU that touched the folio holds no page-table lock any more."""
+    ACCEPT = "accept"
+    """When the kernel takes the decision the rule is about."""
+    QUIET = "quiet"
+    """When nothing is in flight and the LRU batches are drained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One invariant."""
+
+    id: str
+    statement: str
+    formula: str
+    scope: Scope
+    source: str
+    """Where the kernel or a mail states or checks it."""
+    explanation: str
+    """Why it must hold, and what breaks it."""
+
+
+_E, _P, _A, _Q = Scope.EVENT, Scope.PTL, Scope.ACCEPT, Scope.QUIET
+
+_CATALOGUE = (
+    Rule("I-01", "A reference count is never negative, and nobody takes a reference on a free folio.",
+         "R >= 0; no add to R = 0", _E, "folio_get() VM_BUG_ON (include/linux/mm.h); try_get_folio() (mm/gup.c)",
+         "A free folio belongs to the allocator. A plain get on it, or one put too many, corrupts someone else's page."),
+    Rule("I-02", "Tail pages have no references of their own.", "R(tail) = 0", _E,
+         "Documentation/mm/transhuge.rst", "References are taken on the head; one taken on a tail is never given back right."),
+    Rule("I-03", "A folio is clean when it is freed.", "R = 0 => mc = E = K = L = P = 0, not queued", _E,
+         "page_bad_reason(), free_tail_page_prepare() (mm/page_alloc.c)",
+         "Dropping the last reference while a mapping is still counted means the order of zap was reversed."),
+    Rule("I-04", "No mapcount is negative.", "mc >= 0, E >= 0, L >= 0", _E,
+         "zap_present_folio_ptes() print_bad_pte (mm/memory.c)", "Something was unmapped twice, or counted in the wrong folio."),
+    Rule("I-05", "There are never more mappings than references (refcount >= mapcount).", "M <= R", _E,
+         "David Hildenbrand, 16 Nov 2023, 271f1e98-6217-4b40-bae0-0ac9fe5851cb@redhat.com; "
+         "__wp_can_reuse_large_anon_folio() (mm/memory.c, 6.15)",
+         "Every mapping owns a reference: take it before the mapping is counted, drop it after. Code that compares "
+         "the two counters without the page-table lock decides wrongly while they are the other way round."),
+    Rule("I-06", "Mapping references come on top of the page cache's.", "M + C <= R", _E,
+         "folio_expected_ref_count() (include/linux/mm.h)",
+         "Split, migration and reclaim freeze a folio when only the expected references are left."),
+    Rule("I-07", "At rest every reference is accounted for.", "R = M + C + batches + gets + pins", _Q,
+         "David Hildenbrand, 24 Nov 2023, 20231124132626.235350-1-david@redhat.com (one mapping, one reference)",
+         "A reference nobody owns is a leak: the folio can never be freed, split or migrated."),
+    Rule("I-08", "Each present leaf entry owns exactly one reference.", "references owned by mappings = T", _Q,
+         "folio_mapcount() (include/linux/mm.h)",
+         "Holds for PTE and PMD leaves alike; counting sixteen entries as one mapping gives it up."),
+    Rule("I-09", "Pins are backed by references.", "P <= R - M - C", _E, "try_grab_folio(), gup_put_folio() (mm/gup.c)",
+         "A pin takes its reference first and gives it back last."),
+    Rule("I-10", "Pins of small folios are 1024 references each.", "R >= 1024 * pins", _E,
+         "GUP_PIN_COUNTING_BIAS (include/linux/mm.h)", "Releasing a pin as if it were a plain reference leaves the count short."),
+    Rule("I-11", "A page's mapcount is the number of entries that map it.", "mc + E = T(page)", _P,
+         "folio_precise_page_mapcount() (fs/proc/internal.h)", "A lost or doubled rmap call, or the wrong page in a batch."),
+    Rule("I-12", "A folio's mapcounts are the number of leaf entries that map it.", "M = T", _P,
+         "folio_mapcount() (include/linux/mm.h)", "As for single pages, for the folio as a whole."),
+    Rule("I-13", "The large mapcount is the sum of the others.", "L = M at rest, L <= M always", _E,
+         "__folio_add_rmap(), __folio_remove_rmap() (mm/rmap.c, 6.10)",
+         "It is raised last and lowered first, so that a reader never sees more in total than there is."),
+    Rule("I-14", "_nr_pages_mapped counts the pages with a mapping of their own.", "K = #{mc > 0} (+ ENTIRELY_MAPPED)", _P,
+         "__folio_add_rmap() (mm/rmap.c)", "Forgetting it on the first or last mapping of a page skews the statistics."),
+    Rule("I-15", "An entire mapping is one leaf for the whole folio.", "E > 0 => order = PMD", _E,
+         "__folio_rmap_sanity_checks() (mm/rmap.c, 6.8); Ryan Roberts, 27 Nov 2023, "
+         "c359a8a6-8221-4d83-a945-580039042056@arm.com",
+         "A contiguous block is not a leaf: its entries come and go one by one, and a folio may have several blocks."),
+    Rule("I-16", "A batch stays within one folio.", "page + n - 1 in folio", _E, "__folio_rmap_sanity_checks() (mm/rmap.c)",
+         "A batch that runs on counts pages of a folio it does not own."),
+    Rule("I-17", "The zero page is not counted.", "no change of R or mc of the zero page", _E,
+         "vm_normal_page() (mm/memory.c)", "It is shared by everybody and never freed; its entries are special."),
+    Rule("I-18", "A writable entry for an anonymous page means the page is exclusive.", "write => X", _P,
+         "wp_page_reuse() VM_BUG_ON (mm/memory.c)", "Who may write without asking must be the only one who maps the page."),
+    Rule("I-19", "An exclusive page is mapped at most once.", "X => mc + E <= 1", _P,
+         "__folio_add_anon_rmap() VM_WARN_ON (mm/rmap.c)", "Exclusive means a write may go ahead without a copy."),
+    Rule("I-20", "No anonymous page is mapped writable while somebody else maps it.", "writable entry => T(page) = 1", _P,
+         "page_table_check_set() (mm/page_table_check.c)", "One of the two would see the other's writes."),
+    Rule("I-21", "After fork nobody sees the other side's writes.", "private write => no other mm maps or holds the page", _E,
+         "David Hildenbrand, 8 Mar 2022, 20220308141437.144919-1-david@redhat.com", "The whole point of copy on write."),
+    Rule("I-22", "A pinned anonymous page stays exclusive.", "FOLL_PIN held => X", _E,
+         "sanity_check_pinned_pages() (mm/gup.c)", "A pin on a shared page reads or writes somebody else's memory after the next copy."),
+    Rule("I-23", "The pinned page stays the one its owner maps.", "entry of a pinned page is never replaced by a copy", _P,
+         "Peter Xu, 25 Sep 2020, 20200925222600.6832-1-peterx@redhat.com",
+         "If the owner is moved to a copy, what the device writes is lost to it."),
+    Rule("I-24", "A child never maps a page its parent has pinned.", "FOLL_PIN held => T(page) <= 1", _P,
+         "folio_try_dup_anon_rmap_ptes() (include/linux/rmap.h)", "fork must copy pinned exclusive pages at once."),
+    Rule("I-25", "Anonymous mappings are duplicated only inside fork's sequence section.", "dup => write_protect_seq odd", _E,
+         "folio_needs_cow_for_dma() VM_BUG_ON (include/linux/mm.h)", "GUP-fast looks at the sequence to know that it raced with fork."),
+    Rule("I-26", "A fast pin succeeds only when no fork overlapped it.", "pin recorded => write_protect_seq even", _E,
+         "lockless_pages_from_mm() (mm/gup.c)", "Otherwise the page may have become shared after it was looked at."),
+    Rule("I-27", "MMF_HAS_PINNED is set before the first pin.", "pin recorded => flag set", _E,
+         "internal_get_user_pages_fast() (mm/gup.c)", "fork skips the pin test for an mm that never pinned anything."),
+    Rule("I-36", "rss counts what the page tables hold.", "rss = present entries by type", _Q, "check_mm() (kernel/fork.c)",
+         "Anything else shows as a bad rss-counter state when the mm dies."),
+    Rule("I-38", "Valid entries of a contiguous block agree.", "same CONT, attributes, frame sequence", _E,
+         "Arm ARM, contiguous hint; contpte_ptep_get_lockless() (arch/arm64/mm/contpte.c)",
+         "The TLB may have loaded the block from any of its entries; disagreement is misprogramming."),
+    Rule("I-39", "A contiguous block lies in one folio, aligned.", "CONT => frame and address aligned, one folio", _E,
+         "contpte_set_ptes() (arch/arm64/mm/contpte.c)", "Otherwise the block would translate to memory of others."),
+    Rule("I-43", "A folio not marked shared belongs to one mm.", "!SH, L > 0 => one mm", _P,
+         "__folio_large_mapcount_sanity_checks() (include/linux/rmap.h, 6.15)",
+         "The slots may err towards shared, never towards exclusive."),
+    Rule("I-44", "A slot never counts more than its mm maps.", "s <= T(mm)", _P, "include/linux/rmap.h (6.15)",
+         "An overcount would make a shared folio look exclusive."),
+    Rule("I-45", "An unmapped folio is not marked shared.", "L = 0 => !SH", _P, "include/linux/rmap.h (6.15)",
+         "The next mapping must start clean."),
+    Rule("I-47", "A large folio is reused only when nobody else has any part in it.", "R = L = T(mm), P = 0", _A,
+         "__wp_can_reuse_large_anon_folio() (mm/memory.c, 6.15)", "Comparing without the lock can be fooled either way."),
+    Rule("I-48", "Only large anonymous folios wait for a deferred split.", "queued => order >= 2, anon", _E,
+         "deferred_split_folio() (mm/huge_memory.c)", "Smaller folios have no room for the list node."),
+    Rule("I-51", "An anonymous page is mapped at most once per mm.", "T(page, mm) <= 1", _P,
+         "__wp_can_reuse_large_anon_folio() comment (mm/memory.c)", "Reuse relies on it."),
+)  # fmt: skip
+
+RULES: dict[str, Rule] = {rule.id: rule for rule in _CATALOGUE}
+"""All rules by id, in the order of the catalogue."""

@@ -1,0 +1,395 @@
+"""The formulas: each method reads words and tells the engine whether a rule holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sandbox.arch.arm64.pgtable import (
+    PFN_SHIFT,
+    PTE_AF,
+    PTE_CONT,
+    PTE_DIRTY,
+    PTE_RDONLY,
+    PTE_VALID,
+    PTE_WRITE,
+)
+from sandbox.fields import DEFERRED_LIST, Struct, field
+from sandbox.ledger import PTE_KIND
+from sandbox.memory import (
+    ADDR_MASK,
+    PAGE_WORDS,
+    Event,
+    Folio,
+    Globals,
+    Page,
+)
+from sandbox.mm.flags import (
+    GUP_PIN_COUNTING_BIAS,
+    MMF_HAS_PINNED,
+    PG_anon,
+    PG_anon_exclusive,
+    PG_buddy,
+    PG_locked,
+)
+from sandbox.rules.quiet import QuietChecks
+from sandbox.rules.section import SectionChecks
+
+if TYPE_CHECKING:
+    from sandbox.rules.engine import RuleEngine
+
+
+def _kind(name: str) -> int:
+    return field(Struct.PAGE, name)
+
+
+class Checks(SectionChecks, QuietChecks):
+    """Event-scope checks, hung on the kinds of words they read."""
+
+    def __init__(self, engine: RuleEngine) -> None:
+        self.engine, self.ledger, self.machine = engine, engine.ledger, engine.machine
+        self.kernel = engine.kernel
+        self.cells = self.machine.memory.cells
+        self.kinds = self.machine.memory.kinds
+        self.zero = self.cells[Globals.zero_page]
+        self.held_ptls = [0] * 8
+        self.pinned: dict[int, int] = {}
+        on = self.machine.checkers
+        on[_kind("_refcount")].append(self.refcount)
+        on[_kind("_mapcount")].append(self.mapcount)
+        on[_kind("_entire_mapcount")].append(self.entire)
+        on[_kind("_large_mapcount")].append(self.large)
+        on[_kind("_pincount")].append(self.pincount)
+        on[_kind("flags")].append(self.flags)
+        on[_kind("data")].append(self.data)
+        on[DEFERRED_LIST].append(self.deferred)
+        on[PTE_KIND].append(self.contiguous)
+        on[field(Struct.CPU, "mmu_gather.pages")].append(self.gather)
+        on[field(Struct.GLOBALS, "holds")].append(self.holds_changed)
+        for struct, name in ((Struct.PTE_TABLE, "ptl"), (Struct.PMD_TABLE, "pmd_ptl")):
+            self.machine.watchers[field(struct, name)].append(self.ptl_moved)
+            on[field(struct, name)].append(self.ptl_released)
+
+    def report(
+        self, ok: bool, rule: str, folio: int, text: str, *words: int, deficit: int = 1
+    ) -> None:
+        """Tell the engine about a folio."""
+        key = folio & ADDR_MASK
+        if ok:
+            self.engine.holds(rule, key)
+        elif rule not in self.kernel.rules_off:
+            self.engine.fails(rule, key, self.ledger.name_of(folio), text, words, deficit)
+
+    # -- references and mappings -------------------------------------------------------
+
+    def refcount(self, addr: int, old: int, new: int) -> None:
+        """I-01, I-02, I-05, I-06, I-09, I-10, I-17 after a reference count changed."""
+        page = addr - 1
+        folio = Folio(self.cells[page + 6])
+        head = folio & ADDR_MASK
+        if new < 0 or old == 0:
+            self.report(False, "I-01", folio, f"refcount {old} -> {new}", addr)
+        if head != page:
+            self.report(
+                new == 0, "I-02", folio, f"tail {folio.index_of(page)} has refcount {new}", addr
+            )
+            return
+        if head == self.zero:
+            self.report(
+                False, "I-17", folio, f"the zero page's refcount changed {old} -> {new}", addr
+            )
+        self.balance(folio, new)
+        pins = self.pinned.get(head, 0)
+        if pins and not folio.large:
+            need = GUP_PIN_COUNTING_BIAS * pins
+            self.report(
+                new >= need,
+                "I-10",
+                folio,
+                f"refcount {new} < {need} for {pins} pins",
+                addr,
+                deficit=need - new,
+            )
+
+    def balance(self, folio: Folio, ref: int) -> None:
+        """I-05 and I-06, and I-09 for pinned large folios."""
+        head = folio & ADDR_MASK
+        mapped = self.mapped(folio)
+        words = (folio._refcount, folio._mapcount, folio._entire_mapcount)
+        text = f"mapcount {mapped} > refcount {ref}"
+        self.report(mapped <= ref, "I-05", folio, text, *words, deficit=mapped - ref)
+        cached = self.cache_refs(folio)
+        if cached:
+            need = mapped + cached
+            self.report(need <= ref, "I-06", folio, f"{mapped} mappings + {cached} cache > refcount {ref}", *words,
+                        deficit=need - ref)  # fmt: skip
+        pins = self.cells[head + 11]
+        if folio.large and pins:
+            room = ref - mapped - cached
+            self.report(pins <= room, "I-09", folio, f"{pins} pins, {room} references left for them", *words,
+                        folio._pincount, deficit=pins - room)  # fmt: skip
+
+    def mapped(self, folio: Folio) -> int:
+        """M, from the words this kernel maintains."""
+        if folio.large and not self.kernel.has_page_mapcount:
+            return int(self.cells[folio._large_mapcount]) + 1
+        return self.ledger.total_mapcount(folio)
+
+    def cache_refs(self, folio: Folio) -> int:
+        """C: references of the page cache."""
+        head = folio & ADDR_MASK
+        if self.cells[head] & (PG_anon | PG_buddy) or not self.cells[head + 3]:
+            return 0
+        return folio.nr_pages
+
+    def mapcount(self, addr: int, old: int, new: int) -> None:
+        """I-04, I-05, I-13, I-17, I-25 after a page's mapcount changed."""
+        page = addr - 2
+        folio = Folio(self.cells[page + 6])
+        head = folio & ADDR_MASK
+        if new < -1:
+            self.report(False, "I-04", folio, f"page {folio.index_of(page)}: _mapcount {new}", addr)
+        if page == self.zero:
+            self.report(False, "I-17", folio, "the zero page is counted", addr)
+        self.balance(folio, self.cells[head + 1])
+        if folio.large and self.kernel.has_large_mapcount:
+            self.total(folio)
+        if old >= 0 and new > old:
+            self.duplicated(folio)
+
+    def entire(self, addr: int, old: int, new: int) -> None:
+        """I-04, I-05, I-13, I-15 after an entire mapcount changed."""
+        folio = Folio(self.cells[addr - 9 + 6])
+        if new < -1:
+            self.report(False, "I-04", folio, f"_entire_mapcount {new}", addr)
+        self.report(
+            new < 0 or folio.order >= 9,
+            "I-15",
+            folio,
+            f"entire mapping of a folio of order {folio.order}",
+            addr,
+        )
+        self.balance(folio, self.cells[folio._refcount])
+        if self.kernel.has_large_mapcount:
+            self.total(folio)
+
+    def large(self, addr: int, old: int, new: int) -> None:
+        """I-04, I-13, I-25 after the large mapcount changed."""
+        folio = Folio(self.cells[addr - 8 + 6])
+        if new < -1:
+            self.report(False, "I-04", folio, f"_large_mapcount {new}", addr)
+        if not self.kernel.has_large_mapcount:
+            return
+        self.total(folio)
+        if not self.kernel.has_page_mapcount:
+            self.balance(folio, self.cells[folio._refcount])
+            if old >= 0 and new > old:
+                self.duplicated(folio)
+
+    def total(self, folio: Folio) -> None:
+        """L <= M after every event (page mapcounts only)."""
+        if self.kernel.has_page_mapcount:
+            large, mapped = self.cells[folio._large_mapcount] + 1, self.ledger.total_mapcount(folio)
+            self.report(large <= mapped, "I-13", folio, f"large mapcount {large} > {mapped} mappings counted",
+                        folio._large_mapcount, folio._mapcount, deficit=large - mapped)  # fmt: skip
+
+    def duplicated(self, folio: Folio) -> None:
+        """I-25: a second mapping of an anon folio that is not locked can only come from fork."""
+        flags = self.cells[folio.flags]
+        if not flags & PG_anon or flags & PG_locked or (folio & ADDR_MASK) in self.engine.windows:
+            return
+        odd = any(self.cells[mm + 2] & 1 for _, mm in self.cells[Globals.processes])
+        self.report(
+            odd,
+            "I-25",
+            folio,
+            "a mapping was duplicated while every write_protect_seq is even",
+            folio._mapcount,
+        )
+
+    def pincount(self, addr: int, old: int, new: int) -> None:
+        """I-09 after a pin count changed."""
+        folio = Folio(self.cells[addr - 11 + 6])
+        if new < 0:
+            self.report(False, "I-09", folio, f"_pincount {new}", addr)
+        self.balance(folio, self.cells[folio._refcount])
+        if new == 0:
+            self.engine.holds("I-09", folio & ADDR_MASK)
+
+    # -- freeing, flags, data ------------------------------------------------------------
+
+    def flags(self, addr: int, old: int, new: int) -> None:
+        """I-03 when a folio is freed; I-22 when a page stops being exclusive."""
+        page = Page(addr)
+        if (old ^ new) & PG_buddy and new & PG_buddy:
+            self.freed(Folio(self.cells[page.compound_head]))
+        elif old & PG_anon_exclusive and not new & PG_anon_exclusive and page in self.pinned:
+            self.pin_exclusive(page)
+
+    def freed(self, folio: Folio) -> None:
+        """I-03."""
+        cells, head = self.cells, folio & ADDR_MASK
+        bad = [f"mapcount {self.mapped(folio)}"] if self.mapped(folio) else []
+        if folio.large:
+            checks = [("nr_pages_mapped", folio._nr_pages_mapped, 0), ("pincount", folio._pincount, 0),
+                      ("deferred list", folio._deferred_list, 0)]  # fmt: skip
+            if self.kernel.has_large_mapcount:
+                checks.append(("large_mapcount", folio._large_mapcount, -1))
+            bad += [f"{name} {cells[a]}" for name, a, want in checks if cells[a] != want]
+        self.report(not bad, "I-03", folio, "freed with " + ", ".join(bad), head, folio._refcount)
+
+    def data(self, addr: int, old: int, new: int) -> None:
+        """I-21: a process's write to anon memory that others map or hold."""
+        event = self.machine.events[-1]
+        if len(event) < 4:
+            return
+        page, mm = Page(addr - 5), event[3]
+        folio = Folio(self.cells[page.compound_head])
+        if not self.cells[folio.flags] & PG_anon:
+            return
+        others = [
+            m
+            for (h, m), n in self.ledger.mm_leaves.items()
+            if h == folio & ADDR_MASK and n > 0 and m != mm
+        ]
+        seen = self.ledger.page_leaves[page] > 1 and bool(others)
+        held = [h[0] for h in self.cells[Globals.holds] if h[3] != mm and page in h[2]]
+        text = f"page {folio.index_of(page)} is written while " + (
+            f"{self.ledger.process_of(others[0])} maps it" if seen else f"{', '.join(map(str, held))} holds it")  # fmt: skip
+        self.report(not (seen or held), "I-21", folio, text, addr)
+
+    def deferred(self, addr: int, old: int, new: int) -> None:
+        """I-48."""
+        folio = Folio(self.cells[addr - PAGE_WORDS - 8 + 6])
+        ok = new != 1 or (folio.order > 1 and bool(self.cells[folio.flags] & PG_anon))
+        self.report(ok, "I-48", folio, f"order {folio.order} on the deferred-split queue", addr)
+
+    def gather(self, addr: int, old: int, new: int) -> None:
+        """I-16: what is gathered lies in one folio."""
+        if not new:
+            return
+        page, nr = Page(new >> 11), new >> 1 & 1023
+        folio = Folio(self.cells[page.compound_head])
+        ok = folio.index_of(page) + nr <= folio.nr_pages and nr >= 1
+        self.report(
+            ok,
+            "I-16",
+            folio,
+            f"{nr} pages from page {folio.index_of(page)} of {folio.nr_pages}",
+            addr,
+        )
+
+    # -- contiguous blocks -----------------------------------------------------------------
+
+    def contiguous(self, addr: int, old: int, new: int) -> None:
+        """I-38 against the neighbours in the block, I-39 for the entry itself."""
+        if not new & PTE_VALID:
+            return
+        n = getattr(self.kernel, "CONT_PTES", 16)
+        index = addr & (n - 1)
+        if new & PTE_CONT:
+            page = Page(new >> PFN_SHIFT << 4)
+            folio = Folio(self.cells[page.compound_head])
+            ok = (new >> PFN_SHIFT) % n == index and folio.nr_pages >= n
+            self.report(
+                ok,
+                "I-39",
+                folio,
+                f"PTE_CONT on a misaligned entry of an order-{folio.order} folio",
+                addr,
+            )
+        for other in ([addr - 1] if index else []) + ([addr + 1] if index < n - 1 else []):
+            value = self.cells[other]
+            if value & PTE_VALID and (value | new) & PTE_CONT:
+                self.agree(addr, new, other, value)
+
+    def agree(self, addr: int, new: int, other: int, value: int) -> None:
+        """Two valid neighbours of a block of which one is CONT."""
+        ignore = PTE_AF | PTE_DIRTY | PTE_RDONLY | PTE_WRITE
+        mask = ((1 << PFN_SHIFT) - 1) & ~ignore
+        step = (new >> PFN_SHIFT) - (value >> PFN_SHIFT)
+        folio = self.ledger.folio(new >> PFN_SHIFT << 4)
+        ok = not (new ^ value) & mask and step == addr - other
+        self.report(
+            ok, "I-38", folio, "neighbouring entries of a contiguous block disagree", addr, other
+        )
+
+    # -- pins ------------------------------------------------------------------------------
+
+    def holds_changed(self, addr: int, old: Any, new: Any) -> None:
+        """I-22, I-26, I-27 when a pin is recorded or released."""
+        self.pinned = self.pinned_pages()
+        for hold in new:
+            if hold in old or hold[1] == "get":
+                continue
+            mm = hold[3]
+            folio = Folio(self.cells[hold[2][0] + 6])
+            self.report(
+                bool(self.cells[mm] & MMF_HAS_PINNED),
+                "I-27",
+                folio,
+                "pinned before MMF_HAS_PINNED",
+                mm,
+            )
+            self.report(
+                not self.cells[mm + 2] & 1, "I-26", folio, "pinned while fork copies the mm", mm + 2
+            )
+            for page in hold[2]:
+                self.pin_exclusive(page)
+        for page in {p for h in old for p in h[2]} - self.pinned.keys():
+            self.engine.holds("I-22", page)
+
+    def pinned_pages(self) -> dict[int, int]:
+        """How often each page is pinned (FOLL_PIN)."""
+        pages: dict[int, int] = {}
+        for hold in self.cells[Globals.holds]:
+            if hold[1] != "get":
+                for page in hold[2]:
+                    pages[page] = pages.get(page, 0) + 1
+        return pages
+
+    def pin_exclusive(self, page: int) -> None:
+        """I-22 for one page."""
+        folio = Folio(self.cells[page + 6])
+        if not self.cells[folio.flags] & PG_anon:
+            return
+        whole = (
+            self.cells[folio._entire_mapcount] >= 0 and self.cells[folio.flags] & PG_anon_exclusive
+        )
+        ok = bool(self.cells[page] & PG_anon_exclusive or whole)
+        name = f"{self.ledger.name_of(folio)} page {folio.index_of(page)}"
+        if ok:
+            self.engine.holds("I-22", page)
+        else:
+            self.engine.fails("I-22", page, name, "pinned but not exclusive", (page,))
+
+    # -- locks -----------------------------------------------------------------------------
+
+    def ptl_moved(self, addr: int, old: int, new: int) -> None:
+        """Count the page-table locks each CPU holds (both directions)."""
+        if old < 0:
+            self.held_ptls[-old - 1] -= 1
+        if new < 0:
+            self.held_ptls[-new - 1] += 1
+
+    def ptl_released(self, addr: int, old: int, new: int) -> None:
+        """The CPU holds no page-table lock any more: look at what it touched."""
+        cpu = -old - 1
+        if new == 0 and old < 0 and self.held_ptls[cpu] == 0:
+            self.section(cpu)
+
+    def note(self, event: Event, cpu: int) -> None:
+        """I-47 when a large folio is accepted for reuse."""
+        if event[2] != "reuse":
+            return
+        folio = Folio(event[3])
+        mm = self.cells[event[4] + 7]
+        ref, large = self.cells[folio._refcount], self.cells[folio._large_mapcount] + 1
+        mine = self.ledger.mm_leaves[folio & ADDR_MASK, mm]
+        ok = ref == large == mine and self.cells[folio._pincount] == 0
+        self.report(
+            ok,
+            "I-47",
+            folio,
+            f"reused with refcount {ref}, mapcount {large}, {mine} of them ours",
+            folio._refcount,
+        )

@@ -1,0 +1,157 @@
+"""Bookkeeping of rules: what is broken now, since when, and by which event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sandbox.ledger import Ledger
+from sandbox.machine import Machine, innermost
+from sandbox.memory import Event
+from sandbox.rules.catalogue import RULES
+
+if TYPE_CHECKING:
+    from sandbox.kernels.base import Kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One state in which a rule did not hold."""
+
+    rule: str
+    subject: str
+    """What broke it: a folio, a page of it, a process."""
+    text: str
+    """What is wrong, with the numbers."""
+    event: int
+    """Index of the event that led to this state."""
+    action: int
+    """Index (from 0) of the action in flight."""
+    function: str
+    """Kernel function the event belongs to."""
+    words: tuple[int, ...]
+    """Addresses of the words it is about."""
+    deficit: int
+    """By how much, at least 1."""
+    run: int
+    """How many states in a row, this one included, the rule has been broken for the subject."""
+    known_window: str | None = None
+    """Name of the window of upstream's own that covers it, if any."""
+
+    @property
+    def statement(self) -> str:
+        """The rule's statement."""
+        return RULES[self.rule].statement
+
+
+Key = tuple[str, int]
+
+
+class RuleEngine:
+    """Checks rules as events happen; `violations` and `broken` follow undo and redo."""
+
+    def __init__(self, machine: Machine, ledger: Ledger, kernel: type[Kernel]) -> None:
+        from sandbox.rules.checks import Checks
+
+        self.machine, self.ledger, self.kernel = machine, ledger, kernel
+        self.violations: list[Violation] = []
+        """Every state in which a rule did not hold, in order (known windows included)."""
+        self.now: dict[Key, Violation] = {}
+        self._changes: list[tuple[int, Key, Violation | None]] = []
+        self.windows: dict[int, str] = {}
+        self._window_changes: list[tuple[int, int, str | None]] = []
+        self.checks = Checks(self)
+        machine.undo_watchers.append(self._undone)
+        machine.note_watchers.append(self._note)
+        machine.idle_watchers.append(self.checks.quiet)
+
+    @property
+    def broken(self) -> dict[tuple[str, str], Violation]:
+        """What is broken in the present state, by (rule, subject)."""
+        return {(v.rule, v.subject): v for v in self.now.values()}
+
+    def counts(self, rule: str) -> tuple[int, int, int]:
+        """(states broken, longest run, worst deficit) of one rule, known windows left out."""
+        mine = [v for v in self.violations if v.rule == rule and v.known_window is None]
+        return (
+            len(mine),
+            max((v.run for v in mine), default=0),
+            max((v.deficit for v in mine), default=0),
+        )
+
+    # -- reporting -----------------------------------------------------------------------
+
+    def holds(self, rule: str, key: int) -> None:
+        """The rule holds for this subject now."""
+        if (rule, key) in self.now:
+            self._set((rule, key), None)
+
+    def fails(
+        self, rule: str, key: int, subject: str, text: str, words: tuple[int, ...], deficit: int = 1
+    ) -> None:
+        """The rule does not hold for this subject now."""
+        machine = self.machine
+        before = self.now.get((rule, key))
+        index = len(machine.events) - 1
+        violation = Violation(
+            rule, subject, text, index, self._action(), self._function(), words, max(deficit, 1),
+            before.run + 1 if before else 1, self.windows.get(key),
+        )  # fmt: skip
+        self.violations.append(violation)
+        self._set((rule, key), violation)
+
+    def _set(self, key: Key, violation: Violation | None) -> None:
+        self._changes.append((len(self.machine.events) - 1, key, self.now.get(key)))
+        if violation is None:
+            del self.now[key]
+        else:
+            self.now[key] = violation
+
+    def _function(self) -> str:
+        machine = self.machine
+        task = machine.running[machine.cpus[-1]] if machine.cpus else None
+        if task is None or task.gen is None:
+            return ""
+        return innermost(task.gen)[0]
+
+    def _action(self) -> int:
+        for task in reversed(self.machine.tasks):
+            number = getattr(task.payload, "number", None)
+            if number is not None:
+                return int(number) - 1
+        return 0
+
+    # -- windows -------------------------------------------------------------------------
+
+    def _note(self, event: Event, cpu: int) -> None:
+        kind = event[2]
+        if kind == "window_open":
+            self._window(event[4], event[3])
+        elif kind == "window_close":
+            self._window(event[4], None)
+        self.checks.note(event, cpu)
+
+    def _window(self, subject: int, name: str | None) -> None:
+        self._window_changes.append(
+            (len(self.machine.events) - 1, subject, self.windows.get(subject))
+        )
+        if name is None:
+            self.windows.pop(subject, None)
+        else:
+            self.windows[subject] = name
+
+    def _undone(self, position: int) -> None:
+        while self.violations and self.violations[-1].event >= position:
+            self.violations.pop()
+        while self._changes and self._changes[-1][0] >= position:
+            _, key, before = self._changes.pop()
+            if before is None:
+                self.now.pop(key, None)
+            else:
+                self.now[key] = before
+        while self._window_changes and self._window_changes[-1][0] >= position:
+            _, subject, name = self._window_changes.pop()
+            if name is None:
+                self.windows.pop(subject, None)
+            else:
+                self.windows[subject] = name

@@ -1,0 +1,92 @@
+"""Rules that hold when nothing is in flight anywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sandbox.memory import ADDR_MASK, Folio, Globals, Mm, PerCpu
+from sandbox.mm.flags import GUP_PIN_COUNTING_BIAS, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox.ledger import Ledger
+    from sandbox.machine import Machine
+    from sandbox.rules.engine import RuleEngine
+
+
+class QuietChecks:
+    """I-07, I-08 and I-36."""
+
+    engine: RuleEngine
+    machine: Machine
+    ledger: Ledger
+    cells: list[Any]
+    report: Callable[..., None]
+    mapped: Callable[[Folio], int]
+    cache_refs: Callable[[Folio], int]
+    checked: int = 0
+
+    def quiet(self) -> None:
+        """Check the folios and mms that were touched since the machine was last quiet."""
+        known = self.known_references()
+        for head in self.recent(known):
+            folio = Folio(self.cells[head + 6])
+            self.references(folio, known.get(head, 0))
+        for name, mm in self.cells[Globals.processes]:
+            self.rss(name, Mm(mm))
+
+    def recent(self, known: dict[int, int]) -> set[int]:
+        """Heads of named folios among the words of the events since the last quiet point."""
+        from sandbox.fields import DEFERRED_LIST
+        from sandbox.rules.section import OFFSETS, PAGE_KINDS
+
+        kinds, cells, events = self.machine.memory.kinds, self.cells, self.machine.events
+        start = max((t.end or 0 for t in self.machine.tasks[-9:-1]), default=0)
+        out = set(known)
+        for event in events[start:]:
+            kind = kinds[event[1]]
+            if kind in PAGE_KINDS and kind != DEFERRED_LIST:
+                out.add(cells[event[1] - OFFSETS[kind] + 6] & ADDR_MASK)
+        return {head for head in out if head in self.ledger.names}
+
+    def known_references(self) -> dict[int, int]:
+        """References of gets, pins and LRU batches by folio head."""
+        known: dict[int, int] = {}
+        for hold in self.cells[Globals.holds]:
+            for page in hold[2]:
+                folio = Folio(self.cells[page + 6])
+                weight = GUP_PIN_COUNTING_BIAS if hold[1] != "get" and not folio.large else 1
+                known[folio & ADDR_MASK] = known.get(folio & ADDR_MASK, 0) + weight
+        for cpu in range(len(self.machine.running)):
+            for item in self.cells[PerCpu.lru_add(cpu)]:
+                known[item & ADDR_MASK] = known.get(item & ADDR_MASK, 0) + 1
+        return known
+
+    def references(self, folio: Folio, others: int) -> None:
+        """I-07 and I-08 for one folio."""
+        head = folio & ADDR_MASK
+        ref, cached = self.cells[head + 1], self.cache_refs(folio)
+        mapped, leaves = self.mapped(folio), self.ledger.leaves[head]
+        want = mapped + cached + others
+        self.report(ref == want, "I-07", folio, f"refcount {ref}, accounted for {mapped} mappings + {cached} cache + "
+                    f"{others} pins, gets and batches", folio._refcount, deficit=abs(ref - want))  # fmt: skip
+        owned = ref - cached - others
+        self.report(owned == leaves, "I-08", folio, f"mappings own {owned} references, {leaves} entries map it",
+                    folio._refcount, deficit=abs(owned - leaves))  # fmt: skip
+
+    def rss(self, name: str, mm: Mm) -> None:
+        """I-36 for one mm."""
+        wrong = []
+        for member, label in (
+            (MM_ANONPAGES, "anon"),
+            (MM_FILEPAGES, "file"),
+            (MM_SHMEMPAGES, "shmem"),
+        ):
+            have, want = self.cells[mm.rss_stat(member)], self.ledger.rss[mm, member]
+            if have != want:
+                wrong.append(f"{label} {have}, in page tables {want}")
+        if wrong:
+            self.engine.fails("I-36", mm, name, "; ".join(wrong), (mm.rss_stat(MM_ANONPAGES),))
+        else:
+            self.engine.holds("I-36", mm)

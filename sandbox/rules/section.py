@@ -1,0 +1,253 @@
+"""Rules that hold whenever no page-table lock covers the folio: looked at on release.
+
+What a CPU touched since it took its first page-table lock is read back from the journal, so there
+is nothing to keep while it runs and nothing to undo.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sandbox.arch.arm64.pgtable import PFN_SHIFT, PTE_VALID
+from sandbox.fields import DEFERRED_LIST, FIELDS, Struct, field
+from sandbox.ledger import PMD_KIND, PTE_KIND, maps_page
+from sandbox.memory import ADDR_MASK, FIRST_MUTATING, Folio, Globals, Page
+from sandbox.mm.flags import (
+    ENTIRELY_MAPPED,
+    FOLIO_PAGES_MAPPED,
+    MM_ID_MASK,
+    MM_ID_SHARED,
+    PG_anon,
+    PG_anon_exclusive,
+    PG_buddy,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox.kernels.base import Kernel
+    from sandbox.ledger import Ledger
+    from sandbox.machine import Machine
+
+PAGE_KINDS = frozenset(f.number for f in FIELDS if f.struct is Struct.PAGE)
+PTL_KINDS = frozenset((field(Struct.PTE_TABLE, "ptl"), field(Struct.PMD_TABLE, "pmd_ptl")))
+OFFSETS = {f.number: f.offset for f in FIELDS if f.struct is Struct.PAGE}
+
+
+class SectionChecks:
+    """Checks at the end of a page-table-lock section."""
+
+    machine: Machine
+    ledger: Ledger
+    kernel: type[Kernel]
+    cells: list[Any]
+    kinds: bytearray
+    pinned: dict[int, int]
+    report: Callable[..., None]
+
+    def section(self, cpu: int) -> None:
+        """Find what the CPU touched under its locks and check it."""
+        folios, entries = self.touched(cpu)
+        for head in folios:
+            folio = Folio(self.cells[head + 6])
+            if not self.cells[head] & PG_buddy:
+                self.folio_at_rest(folio)
+        for word, first in entries.items():
+            self.entry_at_rest(word, first)
+
+    def touched(self, cpu: int) -> tuple[dict[int, None], dict[int, int]]:
+        """(heads of folios, {entry word: value at the start of the section}), most recent first."""
+        machine, kinds, cells = self.machine, self.kinds, self.cells
+        events, olds, cpus = machine.events, machine.olds, machine.cpus
+        folios: dict[int, None] = {}
+        entries: dict[int, int] = {}
+        depth = 0
+        for i in range(len(events) - 1, -1, -1):
+            event = events[i]
+            if event[0] < FIRST_MUTATING or cpus[i] != cpu:
+                continue
+            kind = kinds[event[1]]
+            if kind == PTE_KIND or kind == PMD_KIND:
+                entries[event[1]] = olds[i]
+                for value in (olds[i], cells[event[1]]):
+                    if maps_page(value):
+                        folios[cells[(value >> PFN_SHIFT << 4) + 6] & ADDR_MASK] = None
+            elif kind in PTL_KINDS:
+                depth += 1 if olds[i] != 0 else -1
+                if depth == 0:
+                    break
+            elif kind in PAGE_KINDS and kind != DEFERRED_LIST:
+                folios[cells[event[1] - OFFSETS[kind] + 6] & ADDR_MASK] = None
+        return folios, entries
+
+    # -- folios ------------------------------------------------------------------------
+
+    def folio_at_rest(self, folio: Folio) -> None:
+        """I-11 … I-14, I-18 … I-20, I-24, I-43 … I-45, I-51."""
+        head = folio & ADDR_MASK
+        if head in self.foreign():
+            return
+        self.totals(folio)
+        self.pages(folio)
+        if folio.large and self.kernel.has_mm_id:
+            self.slots(folio)
+
+    def foreign(self) -> set[int]:
+        """Folios another CPU is working on under its own page-table lock."""
+        busy: set[int] = set()
+        for cpu, task in enumerate(self.machine.running):
+            if task is not None and self.held_ptls[cpu] and cpu != self.machine.cpus[-1]:
+                busy |= set(self.touched_now(cpu))
+        return busy
+
+    held_ptls: list[int]
+
+    def touched_now(self, cpu: int) -> list[int]:
+        """Heads a CPU has touched since it took the locks it still holds."""
+        machine, kinds, cells = self.machine, self.kinds, self.cells
+        heads, depth = [], self.held_ptls[cpu]
+        for i in range(len(machine.events) - 1, -1, -1):
+            event = machine.events[i]
+            if machine.cpus[i] != cpu or event[0] < FIRST_MUTATING:
+                continue
+            kind = kinds[event[1]]
+            if kind in PTL_KINDS:
+                depth += 1 if machine.olds[i] != 0 else -1
+                if depth == 0:
+                    break
+            elif kind in PAGE_KINDS and kind != DEFERRED_LIST:
+                heads.append(cells[event[1] - OFFSETS[kind] + 6] & ADDR_MASK)
+            elif kind == PTE_KIND:
+                for value in (machine.olds[i], cells[event[1]]):
+                    if maps_page(value):
+                        heads.append(cells[(value >> PFN_SHIFT << 4) + 6] & ADDR_MASK)
+        return heads
+
+    def totals(self, folio: Folio) -> None:
+        """I-12, I-13 at rest, I-14."""
+        cells, head = self.cells, folio & ADDR_MASK
+        leaves = self.ledger.leaves[head]
+        precise = self.kernel.has_page_mapcount or not folio.large
+        mapped = self.ledger.total_mapcount(folio) if precise else cells[folio._large_mapcount] + 1
+        self.report(mapped == leaves, "I-12", folio, f"mapcounts say {mapped}, {leaves} entries map it", folio._mapcount,
+                    deficit=abs(mapped - leaves))  # fmt: skip
+        if not folio.large or not precise:
+            return
+        if self.kernel.has_large_mapcount:
+            large = cells[folio._large_mapcount] + 1
+            self.report(large == mapped, "I-13", folio, f"large mapcount {large}, mappings counted {mapped}",
+                        folio._large_mapcount, deficit=abs(large - mapped))  # fmt: skip
+        raw = cells[folio._nr_pages_mapped]
+        pages = sum(cells[folio.page(i)._mapcount] >= 0 for i in range(folio.nr_pages))
+        entire = cells[folio._entire_mapcount] >= 0
+        ok = raw & FOLIO_PAGES_MAPPED == pages and bool(raw & ENTIRELY_MAPPED) == entire
+        self.report(
+            ok,
+            "I-14",
+            folio,
+            f"_nr_pages_mapped {raw:#x}, {pages} pages mapped",
+            folio._nr_pages_mapped,
+        )
+
+    def pages(self, folio: Folio) -> None:
+        """I-11, I-18 … I-20, I-24, I-51: first page that is wrong, if any."""
+        cells, ledger, head = self.cells, self.ledger, folio & ADDR_MASK
+        anon = cells[head] & PG_anon
+        entire = cells[head + 9] + 1 if folio.large else 0
+        counted = self.kernel.has_page_mapcount or not folio.large
+        pmd_leaves = self.pmd_leaves(folio)
+        wrong: dict[str, tuple[str, int]] = {}
+        for i in range(folio.nr_pages):
+            page = folio.page(i)
+            ptes = ledger.page_leaves.get(page, 0)
+            mc = cells[page + 2] + 1 if counted else ptes
+            if counted and mc + entire != ptes + pmd_leaves:
+                wrong["I-11"] = (
+                    f"page {i}: mapcount {mc} + entire {entire}, {ptes + pmd_leaves} entries",
+                    page + 2,
+                )
+            if not anon:
+                continue
+            exclusive = cells[page] & PG_anon_exclusive
+            if ledger.writable.get(page, 0):
+                if not exclusive:
+                    wrong["I-18"] = (f"page {i} is writable but not exclusive", page)
+                if ptes > 1:
+                    wrong["I-20"] = (f"page {i} is writable and mapped {ptes} times", page)
+            if exclusive and mc + entire > 1:
+                wrong["I-19"] = (f"page {i} is exclusive and mapped {mc + entire} times", page)
+            if page in self.pinned and ptes > 1:
+                wrong["I-24"] = (f"pinned page {i} is mapped {ptes} times", page)
+        for rule in ("I-11", "I-18", "I-19", "I-20", "I-24"):
+            text, word = wrong.get(rule, ("", head))
+            self.report(rule not in wrong, rule, folio, text, word)
+        if anon:
+            self.mapped_once_per_mm(folio)
+
+    def pmd_leaves(self, folio: Folio) -> int:
+        """PMD leaves that map the folio (they count for every page)."""
+        if not folio.large:
+            return 0
+        entries = sum(self.ledger.page_leaves.get(folio.page(i), 0) for i in range(folio.nr_pages))
+        return self.ledger.leaves[folio & ADDR_MASK] - entries
+
+    def mapped_once_per_mm(self, folio: Folio) -> None:
+        """I-51: no mm has more entries for the folio than it has pages."""
+        head = folio & ADDR_MASK
+        worst = max((n for (h, _), n in self.mm_leaves_of(head)), default=0)
+        self.report(
+            worst <= folio.nr_pages,
+            "I-51",
+            folio,
+            f"one mm maps {worst} of {folio.nr_pages} pages",
+            head,
+        )
+
+    def mm_leaves_of(self, head: int) -> list[tuple[tuple[int, int], int]]:
+        """((head, mm), entries) for every living mm that maps the folio."""
+        out = []
+        for _, mm in self.cells[Globals.processes]:
+            n = self.ledger.mm_leaves.get((head, mm), 0)
+            if n:
+                out.append(((head, mm), n))
+        return out
+
+    def slots(self, folio: Folio) -> None:
+        """I-43, I-44, I-45."""
+        cells, head = self.cells, folio & ADDR_MASK
+        shared = cells[folio._mm_id(1)] & MM_ID_SHARED
+        large = cells[folio._large_mapcount] + 1
+        owners = self.mm_leaves_of(head)
+        self.report(bool(shared) or large == 0 or len(owners) <= 1, "I-43", folio,
+                    f"not marked shared, {len(owners)} mms map it", folio._mm_id(1))  # fmt: skip
+        self.report(
+            large > 0 or not shared, "I-45", folio, "unmapped but marked shared", folio._mm_id(1)
+        )
+        ids = {cells[mm + 1]: n for (_, mm), n in owners}
+        for slot in (0, 1):
+            count, mm_id = (
+                cells[folio._mm_id_mapcount(slot)] + 1,
+                cells[folio._mm_id(slot)] & MM_ID_MASK,
+            )
+            have = ids.get(mm_id, 0)
+            self.report(count <= have and bool(mm_id) == (count > 0), "I-44", folio,
+                        f"slot {slot} counts {count}, its mm maps {have}", folio._mm_id_mapcount(slot))  # fmt: skip
+
+    # -- entries -----------------------------------------------------------------------
+
+    def entry_at_rest(self, word: int, first: int) -> None:
+        """I-23: an entry that mapped a pinned page maps another one now."""
+        now = self.cells[word]
+        if not self.pinned or not first & PTE_VALID or not now & PTE_VALID:
+            return
+        page, other = Page(first >> PFN_SHIFT << 4), Page(now >> PFN_SHIFT << 4)
+        if page == other or page not in self.pinned:
+            return
+        folio = Folio(self.cells[page.compound_head])
+        self.report(
+            False,
+            "I-23",
+            folio,
+            f"the entry of pinned page {folio.index_of(page)} maps a copy now",
+            word,
+        )

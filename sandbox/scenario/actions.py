@@ -1,0 +1,333 @@
+"""From an action of the language to the kernel function that does it, with every check first.
+
+`plan` raises `UsageError` for what cannot be meant (unknown names, ranges outside a region, a
+verb this kernel lacks) before anything has happened; what a kernel would answer with an errno is
+left to the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sandbox.arch.arm64.pgtable import (
+    HPAGE_PMD_ORDER,
+    PTE_CONT,
+    PTE_HUGE,
+    PTE_SPECIAL,
+    PTE_VALID,
+    pte_mkclean,
+    pte_mkold,
+)
+from sandbox.errors import UsageError
+from sandbox.kernels.base import Kernel
+from sandbox.memory import Gen, Globals, Mm, note
+from sandbox.mm.flags import VM_READ, VM_WRITE
+from sandbox.scenario.language import Action
+from sandbox.syscalls import Result
+
+if TYPE_CHECKING:
+    from sandbox.session import Session
+
+Factory = Callable[[], Gen[Result]]
+REGION_PAGES = 1 << 21
+"""Room for one region: 8 GiB of address space."""
+MAX_REGIONS = 64
+
+
+def plan(session: Session, action: Action, kernel: Kernel, step: int) -> Factory:
+    """The function that performs *action* as step number *step*; raises `UsageError`."""
+    handler = HANDLERS.get(action.verb)
+    if handler is None:
+        raise UsageError(
+            f"'{action.verb}' is not modelled yet", action.where, "one of " + ", ".join(HANDLERS)
+        )
+    body = handler(Planner(session, action, kernel, step))
+
+    def run() -> Gen[Result]:
+        yield note("begin", action.text)
+        result = yield from body()
+        yield note("end", action.text, result.ret)
+        return result
+
+    return run
+
+
+class Planner:
+    """Looks the names of one action up in the machine."""
+
+    def __init__(self, session: Session, action: Action, kernel: Kernel, step: int) -> None:
+        self.session, self.action, self.kernel, self.step = session, action, kernel, step
+        self.args = action.args
+
+    def refuse(self, message: str, expected: str | None = None) -> UsageError:
+        """The error for this action's line."""
+        return UsageError(message, self.action.where, expected)
+
+    def mm(self, name: str | None = None) -> Mm:
+        """The process's mm."""
+        name = name or self.args["proc"]
+        processes = self.session.ledger.processes()
+        if name not in processes:
+            known = ", ".join(processes) or "none yet (mmap starts one)"
+            raise self.refuse(f"there is no process {name}", f"one of: {known}")
+        return processes[name]
+
+    def base(self, region: str) -> int:
+        """First virtual page of a region's place; the same for every process."""
+        names = self.session.machine.peek(Globals.regions)
+        for name, base in names:
+            if name == region:
+                return int(base)
+        if len(names) >= MAX_REGIONS:
+            raise self.refuse("too many regions", f"at most {MAX_REGIONS}")
+        return len(names) * REGION_PAGES
+
+    def span(self, mm: Mm) -> tuple[int, int]:
+        """Virtual pages [start, end) of the action's range within its region."""
+        region, start, end = self.args["region"], self.args["start"], self.args["end"]
+        mine = {name: (base, size) for name, base, size in self.session.machine.peek(mm.regions)}
+        proc = self.args["proc"]
+        if region not in mine:
+            raise self.refuse(
+                f"{proc} has no region {region}", "one of: " + (", ".join(mine) or "none yet")
+            )
+        base, size = mine[region]
+        if end > size:
+            raise self.refuse(
+                f"pages {start} {end} reach outside {proc}'s region {region}",
+                f"a range within 0 {size}",
+            )
+        return base + start, base + end
+
+
+def _access(p: Planner) -> Factory:
+    mm = p.mm()
+    start, end = p.span(mm)
+    write = p.action.verb == "write" or p.args.get("mode") == "w"
+    report = p.action.verb == "read"
+    return lambda: p.kernel.sys_access(mm, start, end, write, p.step, report)
+
+
+def _order(p: Planner, pages: int) -> int:
+    if pages & (pages - 1) or not 1 < pages <= 1 << HPAGE_PMD_ORDER:
+        raise p.refuse("not a folio size", "a power of two from 16K to 2M")
+    return pages.bit_length() - 1
+
+
+def _mthp(p: Planner) -> Factory:
+    order, on = _order(p, p.args["size"]), p.args["mode"] != "never"
+    if on and order == HPAGE_PMD_ORDER and not getattr(p.kernel, "has_pmd_thp", False):
+        raise p.refuse("PMD-mapped folios are not modelled yet", "a size from 16K to 1M")
+    return lambda: p.kernel.sys_mthp(order, on)
+
+
+def _mmap(p: Planner) -> Factory:
+    a = p.args
+    if a.get("fd"):
+        raise p.refuse("files are not modelled yet", "anonymous memory, private or shared")
+    processes = p.session.ledger.processes()
+    mm: Mm | str = processes.get(a["proc"], a["proc"])
+    base = p.base(a["region"])
+    at, size = a.get("at", 0), a["size"]
+    if at + size > REGION_PAGES:
+        raise p.refuse("the region is too large", "at most 8G, at= included")
+    if isinstance(mm, Mm):
+        for vma in p.session.machine.peek(mm.mm_mt):
+            cells = p.session.ledger.cells
+            if cells[vma] < base + at + size and cells[vma + 1] > base + at:
+                raise p.refuse(
+                    f"{a['proc']} has something mapped there already", "free pages of the region"
+                )
+    huge = -1 if a.get("nohuge") else (0 if a.get("nomadv") else 1)
+    return lambda: p.kernel.sys_mmap(
+        mm, a["region"], base, base + at, size,
+        ro=bool(a.get("ro")), shared=bool(a.get("shared")), mapping=0, pgoff=a.get("pgoff", 0), huge=huge,
+    )  # fmt: skip
+
+
+def _fork(p: Planner) -> Factory:
+    mm, child = p.mm(), p.args["child"]
+    if child in p.session.ledger.processes():
+        raise p.refuse(f"there is a process {child} already", "a new name")
+    return lambda: p.kernel.sys_fork(mm, child)
+
+
+def _proc(p: Planner) -> Factory:
+    name = p.args["proc"]
+    if name in p.session.ledger.processes():
+        raise p.refuse(f"there is a process {name} already", "a new name")
+    return lambda: p.kernel.sys_proc(name)
+
+
+def _exit(p: Planner) -> Factory:
+    mm = p.mm()
+    return lambda: p.kernel.sys_exit(mm)
+
+
+def _munmap(p: Planner) -> Factory:
+    mm = p.mm()
+    start, end = p.span(mm)
+    return lambda: p.kernel.sys_munmap(mm, start, end)
+
+
+def _madvise(p: Planner) -> Factory:
+    mm = p.mm()
+    start, end = p.span(mm)
+    return lambda: p.kernel.sys_madvise(mm, start, end, p.action.verb)
+
+
+def _mprotect(p: Planner) -> Factory:
+    mm = p.mm()
+    start, end = p.span(mm)
+    prot = {"r": VM_READ, "rw": VM_READ | VM_WRITE, "-": 0}[p.args["prot"]]
+    return lambda: p.kernel.sys_mprotect(mm, start, end, prot)
+
+
+def _mlock(p: Planner) -> Factory:
+    mm = p.mm()
+    start, end = p.span(mm)
+    return lambda: p.kernel.sys_mlock(mm, start, end, p.action.verb == "mlock")
+
+
+def _mremap(p: Planner) -> Factory:
+    mm = p.mm()
+    start, end = p.span(mm)
+    region = p.args["to_region"]
+    base = p.base(region)
+    new_start = base + p.args["to_page"]
+    if p.args["to_page"] + end - start > REGION_PAGES:
+        raise p.refuse("the target is too far", "a range within 8G")
+    if new_start < end and start < new_start + end - start:
+        raise p.refuse("source and target overlap", "a target apart from the source")
+    dontunmap = bool(p.args.get("dontunmap"))
+    return lambda: p.kernel.sys_mremap(mm, start, end, region, base, new_start, dontunmap)
+
+
+def _pin(p: Planner) -> Factory:
+    mm = p.mm()
+    start, end = p.span(mm)
+    id_, verb, flags = p.args["id"], p.action.verb, p.args["flags"]
+    if any(hold[0] == id_ for hold in p.session.machine.peek(Globals.holds)):
+        raise p.refuse(f"something is held under {id_} already", "a free id")
+    kind = "get" if verb == "get" else "pin"
+    return lambda: p.kernel.sys_pin(mm, start, end, id_, kind, flags, verb == "repeat")
+
+
+def _unpin(p: Planner) -> Factory:
+    id_ = p.args["id"]
+    held = [hold[0] for hold in p.session.machine.peek(Globals.holds) if hold[1] != "uring"]
+    if id_ not in held:
+        raise p.refuse(f"nothing is held under {id_}", "one of: " + (", ".join(held) or "none"))
+    return lambda: p.kernel.sys_unpin(id_)
+
+
+def _uring(p: Planner) -> Factory:
+    mm = p.mm()
+    start, end = p.span(mm)
+    return lambda: p.kernel.sys_uring(mm, start, end)
+
+
+def _unuring(p: Planner) -> Factory:
+    mm = p.mm()
+    if not any(
+        hold[1] == "uring" and hold[3] == mm for hold in p.session.machine.peek(Globals.holds)
+    ):
+        raise p.refuse(f"{p.args['proc']} has no registered buffer", "uring first")
+    return lambda: p.kernel.sys_unuring(mm)
+
+
+def _block_entries(p: Planner, mm: Mm, block: int) -> list[int]:
+    cells = p.session.ledger.cells
+    n: int = p.kernel.CONT_PTES
+    table = cells[mm.pud(block)]
+    pmd = cells[table + ((block >> 9) & 511)] if table else 0
+    if not pmd or pmd & PTE_HUGE:
+        return [0] * n
+    start = (pmd >> 16) + (block & 511)
+    return list(cells[start : start + n])
+
+
+def _check_block(p: Planner, mm: Mm, block: int, fold: bool) -> None:
+    """Refuse a block that cannot be folded (or is not folded), saying why."""
+    entries = _block_entries(p, mm, block)
+    region, page = p.session.ledger.region_of(block)
+    where = f"the block at {p.args['proc']}.{region} page {page}"
+    n = len(entries)
+    if not fold:
+        if not all(e & PTE_CONT for e in entries):
+            raise p.refuse(f"{where} is not folded", "a block whose entries have PTE_CONT")
+        return
+    if any(e & PTE_CONT for e in entries):
+        raise p.refuse(f"{where} is folded already", "a block of plain entries")
+    if not all(e & PTE_VALID and not e & PTE_SPECIAL for e in entries):
+        raise p.refuse(f"{where} is not fully mapped", f"{n} valid entries")
+    first = pte_mkold(pte_mkclean(entries[0]))
+    if (first >> 16) % n:
+        raise p.refuse(
+            f"{where} does not start at an aligned frame", f"a frame number divisible by {n}"
+        )
+    if any(pte_mkold(pte_mkclean(e)) != first + (i << 16) for i, e in enumerate(entries)):
+        raise p.refuse(
+            f"{where} has entries that differ", "consecutive frames with equal permissions"
+        )
+    folio = p.session.ledger.folio(entries[0] >> 16 << 4)
+    if folio.nr_pages < n:
+        raise p.refuse(f"{where} maps small folios", f"one folio of {n} pages or more")
+
+
+def _fold(p: Planner) -> Factory:
+    mm = p.mm()
+    start, end = p.span(mm)
+    fold = p.action.verb == "fold"
+    if not p.kernel.has_contpte:
+        raise p.refuse(
+            f"kernel {p.kernel.id} has no contpte layer",
+            "6.9 or later, or a proposal of the thread",
+        )
+    for block in range(start & -p.kernel.CONT_PTES, end, p.kernel.CONT_PTES):
+        _check_block(p, mm, block, fold)
+    if fold:
+        return lambda: p.kernel.sys_fold(mm, start, end)
+    return lambda: p.kernel.sys_unfold(mm, start, end)
+
+
+def _nop(p: Planner) -> Factory:
+    return lambda: p.kernel.sys_nop()
+
+
+HANDLERS: dict[str, Callable[[Planner], Factory]] = {
+    "mthp": _mthp,
+    "mmap": _mmap,
+    "touch": _access,
+    "write": _access,
+    "read": _access,
+    "fork": _fork,
+    "exit": _exit,
+    "kill": _exit,
+    "proc": _proc,
+    "dontneed": _madvise,
+    "dontfork": _madvise,
+    "dofork": _madvise,
+    "populate_read": _madvise,
+    "populate_write": _madvise,
+    "munmap": _munmap,
+    "mprotect": _mprotect,
+    "mlock": _mlock,
+    "munlock": _mlock,
+    "mremap": _mremap,
+    "pin": _pin,
+    "get": _pin,
+    "repeat": _pin,
+    "unpin": _unpin,
+    "uring": _uring,
+    "unuring": _unuring,
+    "fold": _fold,
+    "unfold": _fold,
+    "drain": lambda p: lambda: p.kernel.sys_drain(),
+    "autodrain": lambda p: lambda: p.kernel.sys_autodrain(p.args["mode"] == "on"),
+    "sleep": _nop,
+    "quiet": _nop,
+    "loud": _nop,
+    "sysfs": _nop,
+}

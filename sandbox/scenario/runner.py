@@ -1,0 +1,122 @@
+"""Running scenarios headless: one step object of the state format per action."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.errors import SandboxError, UsageError
+from sandbox.fields import FIELDS, Struct
+from sandbox.kernels.base import Kernel
+from sandbox.memory import ALLOC, BITS, COPY
+from sandbox.mm.flags import PG_buddy
+from sandbox.rules import Violation
+from sandbox.scenario.language import Action, CpuBlock, Scenario
+from sandbox.session import Session, Step
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenCount:
+    """How often and how badly a rule was broken, counted over states of the words it reads."""
+
+    micro_states: int
+    """States of the rule's words in which it did not hold."""
+    consecutive: int
+    """Longest run of such states with no state in between in which it held."""
+    worst: int
+    """Largest deficit, 0 when never broken."""
+
+
+class ScenarioRun:
+    """A session driven action by action, each run to its end."""
+
+    def __init__(self, kernel: str | type[Kernel], *, name: str = "", about: str = "") -> None:
+        self.session = Session(kernel)
+        self.name, self.about = name, about
+
+    def do(self, step: Action | CpuBlock) -> dict[str, Any]:
+        """Run *step* to its end and return its step object; raises `UsageError` with its place."""
+        try:
+            done = self.session.do(step)
+        except SandboxError as error:
+            if error.where is None:
+                error.where = step.where
+            raise
+        result = self.session.result_of(done.number)
+        state: dict[str, Any] = {
+            "step": done.number,
+            "action": step.text,
+            "ret": result.ret if result else 0,
+        }
+        if result is not None and result.out is not None:
+            state["out"] = result.out
+        machine = self.session.state()
+        if "holds" in machine:
+            state["holds"] = machine["holds"]
+        return state | {"procs": machine["procs"], "folios": machine["folios"]}
+
+    def violations(self) -> list[Violation]:
+        """Every time a rule went from holding to broken, in order."""
+        return list(self.session.rules.violations)
+
+    def broken(self, rule: str) -> BrokenCount:
+        """Counts for one rule over the whole run."""
+        states, longest, worst = self.session.rules.counts(rule)
+        return BrokenCount(states, longest, worst)
+
+    def _last_action(self) -> range:
+        """Positions of the events of the last action."""
+        machine = self.session.machine
+        tasks = [t for t in machine.tasks if isinstance(t.payload, Step)]
+        last = [t for t in tasks if t.payload is tasks[-1].payload]
+        return range(last[0].start, max(t.end or machine.position for t in last))
+
+    def count(self, what: str) -> int:
+        """How often the last action did something: `alloc`, `free` (unused folios) or `copy` of pages."""
+        machine = self.session.machine
+        events = [machine.events[i] for i in self._last_action()]
+        if what == "alloc":
+            return sum(e[0] == ALLOC and e[2] is Struct.PAGE for e in events)
+        if what == "copy":
+            return sum(e[0] == COPY for e in events)
+        if what == "free":
+            freed = {e[1] for e in events if e[0] == BITS and e[2] == PG_buddy}
+            return sum(head not in self.session.ledger.names for head in freed)
+        raise UsageError(f"cannot count '{what}'", expected="alloc, free or copy")
+
+    def peak(self, folio: str, field: str) -> int | None:
+        """The largest value a word of the folio had during the last action (raw); None if unknown."""
+        machine, ledger = self.session.machine, self.session.ledger
+        heads = {name: head for head, name in ledger.names.items()}
+        offset = next(
+            (f.offset for f in FIELDS if f.struct is Struct.PAGE and f.name.lstrip("_") == field),
+            None,
+        )
+        if folio not in heads or offset is None:
+            return None
+        addr = heads[folio] + offset
+        values = [machine.peek(addr)]
+        for i in self._last_action():
+            if machine.events[i][1] == addr and machine.olds[i] is not None:
+                values.append(machine.olds[i])
+        return max(values)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """All events so far."""
+        return self.session.event_log()
+
+
+def run_scenario(scenario: Scenario, kernel: str, *, events: bool = False) -> dict[str, Any]:
+    """The object of the state format for one scenario on one kernel."""
+    run = ScenarioRun(kernel, name=scenario.name, about=scenario.about)
+    out: dict[str, Any] = {
+        "scenario": scenario.name,
+        "about": scenario.about,
+        "kernel": kernel,
+        "source": scenario.source,
+        "steps": [run.do(step) for step in scenario.steps],
+    }
+    if events:
+        out["events"] = list(run.events())
+    return out

@@ -1,0 +1,260 @@
+"""A session: a kernel, a machine, and the actions done on it, back and forth.
+
+This is what front ends drive.  An action of the scenario language becomes a task on a CPU; it can
+be run to its end or stepped event by event.  After an action the LRU batches are drained (unless
+`autodrain off`), as the recordings do before they look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.errors import SandboxError, UsageError
+from sandbox.fields import Struct
+from sandbox.kernels import DEFAULT_KERNEL, kernel_by_name
+from sandbox.kernels.base import Kernel
+from sandbox.ledger import Ledger
+from sandbox.machine import Frame, Machine, Task
+from sandbox.memory import MAX_CPUS, Event, Globals, Page, PerCpu
+from sandbox.mm.flags import PG_reserved, PG_uptodate
+from sandbox.rules import RuleEngine, Violation
+from sandbox.scenario.actions import plan
+from sandbox.scenario.language import Action, CpuBlock
+from sandbox.syscalls import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One action as done: its number from 1 and the action (or block of CPUs)."""
+
+    number: int
+    action: Action | CpuBlock
+
+
+class Session:
+    """A machine running one kernel, with its actions, rules and names.
+
+    All moves keep the machine consistent; an action that is refused (`UsageError`) changes
+    nothing.  `position` counts events from 0.
+    """
+
+    def __init__(self, kernel: str | type[Kernel] = DEFAULT_KERNEL, cpus: int = 2) -> None:
+        self.kernel = kernel_by_name(kernel) if isinstance(kernel, str) else kernel
+        self.machine = Machine(cpus)
+        self.cpus = [self.kernel(cpu) for cpu in range(cpus)]
+        self._boot()
+        self.ledger = Ledger(self.machine)
+        self.rules = RuleEngine(self.machine, self.ledger, self.kernel)
+
+    def _boot(self) -> None:
+        memory = self.machine.memory
+        zero = Page(memory.allocate(Struct.PAGE))
+        memory.cells[zero.flags] = PG_reserved | PG_uptodate
+        memory.cells[Globals.zero_page] = zero
+
+    # -- where we are ------------------------------------------------------------------
+
+    @property
+    def position(self) -> int:
+        """Events performed."""
+        return self.machine.position
+
+    @property
+    def steps(self) -> list[Step]:
+        """The actions begun so far, in order."""
+        out: list[Step] = []
+        for task in self.machine.tasks:
+            if isinstance(task.payload, Step) and (not out or out[-1] is not task.payload):
+                out.append(task.payload)
+        return out
+
+    @property
+    def running(self) -> list[Task]:
+        """Tasks that have not returned yet."""
+        return [t for t in self.machine.running if t is not None]
+
+    def current_task(self) -> Task | None:
+        """The task whose function is shown: a running one, else the last that ran."""
+        running = self.running
+        if running:
+            return running[0]
+        return self.machine.tasks[-1] if self.machine.tasks else None
+
+    def stack(self, cpu: int | None = None) -> list[Frame]:
+        """Call stack of a running CPU, outermost first; empty when idle."""
+        task = self.machine.running[cpu] if cpu is not None else next(iter(self.running), None)
+        return self.machine.stack(task) if task is not None else []
+
+    def result_of(self, number: int) -> Result | None:
+        """What the action *number* returned, None while it runs (the first failing CPU of a block)."""
+        results = [
+            t.result
+            for t in self.machine.tasks
+            if isinstance(t.payload, Step) and t.payload.number == number
+        ]
+        if not results or any(r is None for r in results):
+            return None
+        return next((r for r in results if r.ret), results[0])
+
+    # -- acting ------------------------------------------------------------------------
+
+    def begin(self, action: Action | CpuBlock) -> Step:
+        """Put an action on its CPU(s) without performing an event; refused while one runs."""
+        if self.running:
+            raise UsageError(
+                "an action is still running", expected="it to be stepped to its end first"
+            )
+        step = Step(len(self.steps) + 1, action)
+        actions = action.actions if isinstance(action, CpuBlock) else (action,)
+        plans = []
+        for item in actions:
+            cpu = item.cpu or 0
+            if cpu >= len(self.cpus):
+                raise UsageError(f"there is no CPU {cpu}", item.where, f"0 to {len(self.cpus) - 1}")
+            plans.append((item, cpu, plan(self, item, self.cpus[cpu], step.number)))
+        for item, cpu, factory in plans:
+            self.machine.spawn(item.text, factory, cpu, step)
+        return step
+
+    def do(self, action: Action | CpuBlock) -> Step:
+        """Begin an action and run it to its end, then drain."""
+        step = self.begin(action)
+        if isinstance(action, CpuBlock):
+            for cpu in action.schedule:
+                self._scheduled(cpu)
+        self.finish()
+        return step
+
+    def _scheduled(self, cpu: int) -> None:
+        if (
+            cpu < len(self.cpus)
+            and self.machine.running[cpu] is not None
+            and self.machine.blocked(cpu) is None
+        ):
+            self.machine.step(cpu)
+
+    def finish(self) -> None:
+        """Run everything in flight to its end, CPUs in order, and drain."""
+        while self.running:
+            runnable = self.machine.runnable()
+            cpu = runnable[0] if runnable else self.running[0].cpu
+            if len(self.running) == 1:
+                self.machine.run(cpu)
+            else:
+                self.machine.step(cpu)
+        self._drain()
+
+    def _drain(self) -> None:
+        if self.running or not self.machine.peek(Globals.autodrain):
+            return
+        for cpu in range(min(len(self.cpus), MAX_CPUS)):
+            if self.machine.peek(PerCpu.lru_add(cpu)):
+                self.machine.spawn("lru_add_drain_all", self.cpus[cpu].lru_add_drain, cpu)
+                self.machine.run(cpu)
+
+    # -- moving ------------------------------------------------------------------------
+
+    def step_event(self, cpu: int | None = None) -> Event:
+        """One event: of *cpu*, or of the first CPU that can run; redoes when in the past."""
+        machine = self.machine
+        if machine.can_redo() and (cpu is None or machine.future_cpus[-1] == cpu):
+            return machine.redo()
+        if cpu is None:
+            runnable = machine.runnable()
+            if not runnable:
+                if self.running:
+                    return machine.step(self.running[0].cpu)
+                raise SandboxError("nothing is running: start an action")
+            cpu = runnable[0]
+        event = machine.step(cpu)
+        self._drain()
+        return event
+
+    def back_event(self) -> Event:
+        """Take one event back."""
+        return self.machine.undo()
+
+    def depth(self) -> int:
+        """Depth of the running function's call stack (0 when idle)."""
+        return len(self.stack())
+
+    def step_function(self) -> None:
+        """Step until the present kernel function has returned (or the action ended)."""
+        depth = self.depth()
+        self.step_event()
+        while self.running and self.depth() >= depth:
+            self.step_event()
+
+    def back_function(self) -> None:
+        """Go back until the caller of the present kernel function (or the action's start)."""
+        depth = self.depth() or 1 << 30
+        self.back_event()
+        while self.running and self.depth() >= depth and self.position > self._task_start():
+            self.back_event()
+
+    def _task_start(self) -> int:
+        return min((t.start for t in self.running), default=0)
+
+    def action_bounds(self) -> list[int]:
+        """Positions at which an action starts or everything done so far ends, ascending."""
+        starts = {t.start for t in self.machine.tasks if isinstance(t.payload, Step)}
+        starts |= {t.start for t in self.machine.future_tasks if isinstance(t.payload, Step)}
+        return sorted(starts | {self.position + len(self.machine.future_cpus)})
+
+    def step_action(self) -> None:
+        """Go to the end of the running (or the next redoable) action."""
+        if self.running and not self.machine.can_redo():
+            self.finish()
+            return
+        later = [b for b in self.action_bounds() if b > self.position]
+        if not later:
+            raise SandboxError("at the end: nothing to go forward to")
+        self.machine.goto(later[0])
+
+    def back_action(self) -> None:
+        """Go back to the start of the running (or the last) action."""
+        earlier = [b for b in self.action_bounds() if b < self.position]
+        if not earlier:
+            raise SandboxError("at the start: nothing to go back to")
+        self.machine.goto(earlier[-1])
+
+    def goto(self, position: int) -> None:
+        """Go to any position of the present branch."""
+        end = self.position + len(self.machine.future_cpus)
+        if not 0 <= position <= end:
+            raise UsageError(f"there is no event {position}", expected=f"0 to {end}")
+        self.machine.goto(position)
+
+    def run_until_violation(self) -> Violation | None:
+        """Step until a rule is newly broken (outside known windows), or everything ended."""
+        seen = len(self.rules.violations)
+        while self.running or self.machine.can_redo():
+            self.step_event()
+            for violation in self.rules.violations[seen:]:
+                if not violation.known_window:
+                    return violation
+            seen = len(self.rules.violations)
+        return None
+
+    # -- reading -----------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """The machine's state in the shape of the recordings (`procs`, `folios`, `holds`)."""
+        from sandbox.scenario.state import machine_state
+
+        return machine_state(self)
+
+    def replay_on(self, kernel: str | type[Kernel]) -> Session:
+        """The same actions on another kernel, each run to its end."""
+        other = Session(kernel, len(self.cpus))
+        for step in self.steps:
+            other.do(step.action)
+        return other
+
+    def event_log(self, start: int = 0, end: int | None = None) -> Iterator[dict[str, Any]]:
+        """Events [start, end) with function, word, old and new value and broken rules."""
+        from sandbox.scenario.events import describe_events
+
+        return describe_events(self, start, end)
