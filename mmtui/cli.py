@@ -1,0 +1,204 @@
+"""The command line: which command a line asks for, and what its end tells the shell.
+
+stdout carries data, stderr narration.  Each command's module is imported only
+when it is asked for, so that none pays for another, nor for the application.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mmtui import __version__
+from mmtui.crash import CrashNet
+from mmtui.exit_codes import ExitCode
+from sandbox.errors import SandboxError
+
+__all__ = ["COMMANDS", "Command", "dispatch", "parser_of"]
+
+_TOP_USAGE = """mmtui [--kernel KERNEL] [PRESET | FILE]
+       mmtui COMMAND [ARGUMENT ...]"""
+
+_KERNEL_HELP = "a kernel's id (see `mmtui kernels`) or FILE.py:CLASS"
+_TARGET_HELP = "a preset's name or number, a preset document (.md) or a scenario file"
+
+
+class Command(NamedTuple):
+    """A headless command, declared once: help, parser and documentation follow from it."""
+
+    name: str
+    summary: str
+    """What it does, for `mmtui --help`."""
+    options: Callable[[argparse.ArgumentParser], None]
+    """Declare its arguments."""
+    run: Callable[[argparse.Namespace], ExitCode]
+    """Do it."""
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="FILE|PRESET", help=_TARGET_HELP)
+    parser.add_argument("--kernel", metavar="KERNEL", help=_KERNEL_HELP)
+    parser.add_argument("--scenario", metavar="NAME", help="only the scenario of this name")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object per scenario and line")
+    form.add_argument("--text", action="store_true", help="plain text, 72 columns (the default)")
+    parser.add_argument("--events", action="store_true", help="every memory event as well")
+
+
+def _run(args: argparse.Namespace) -> ExitCode:
+    from mmtui.headless.run import run
+
+    return run(args.target, args.kernel, args.scenario, as_json=args.json, events=args.events)
+
+
+def _check_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files", metavar="FILE|PRESET", nargs="*", help="presets to check (default: the library)"
+    )
+    parser.add_argument("--kernel", metavar="KERNEL", help="only on this kernel; " + _KERNEL_HELP)
+
+
+def _check(args: argparse.Namespace) -> ExitCode:
+    from mmtui.headless.check import check
+
+    return check(args.files, args.kernel)
+
+
+def _conform_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="a recording, a folder KERNEL of recordings, or a folder of such folders",
+    )
+    parser.add_argument("--markdown", action="store_true", help="tables in Markdown")
+
+
+def _conform(args: argparse.Namespace) -> ExitCode:
+    from mmtui.headless.conform import conform
+
+    return conform(args.paths, markdown=args.markdown)
+
+
+def _list_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+
+
+def _rules_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ids", metavar="RULE", nargs="*", help="explain these rules in full")
+    _list_options(parser)
+
+
+def _kernels(args: argparse.Namespace) -> ExitCode:
+    from mmtui.headless.catalogue import list_kernels
+
+    return list_kernels(as_json=args.json)
+
+
+def _rules(args: argparse.Namespace) -> ExitCode:
+    from mmtui.headless.catalogue import list_rules
+
+    return list_rules(args.ids, as_json=args.json)
+
+
+def _presets(args: argparse.Namespace) -> ExitCode:
+    from mmtui.headless.catalogue import list_presets
+
+    return list_presets(as_json=args.json)
+
+
+COMMANDS: dict[str, Command] = {
+    command.name: command
+    for command in (
+        Command("run", "run a scenario file or a preset", _run_options, _run),
+        Command("check", "hold presets against their expectations", _check_options, _check),
+        Command("conform", "hold the engine against recordings", _conform_options, _conform),
+        Command("kernels", "list the modelled kernels", _list_options, _kernels),
+        Command("rules", "list the rules, or explain some", _rules_options, _rules),
+        Command("presets", "list the library of presets", _list_options, _presets),
+    )
+}
+"""The headless commands by name, in the order of the help."""
+
+
+def dispatch(argv: list[str]) -> int:
+    """Run one command line, `argv` without the program's name, and returns its exit status.
+
+    Errors that a person can mend are one line on stderr; there is never a traceback.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a title with an accent in an ASCII locale
+            stream.reconfigure(errors="backslashreplace")
+    with CrashNet():
+        try:
+            status = _command(argv)
+            sys.stdout.flush()
+        except SandboxError as error:
+            sys.stderr.write(f"mmtui: {' '.join(str(error).split())}\n")
+            return int(ExitCode.USAGE)
+        except BrokenPipeError:
+            _forget_stdout()
+            return int(ExitCode.BROKEN_PIPE)
+        except KeyboardInterrupt:
+            return int(ExitCode.INTERRUPTED)
+        return int(status)
+
+
+def parser_of(command: Command) -> argparse.ArgumentParser:
+    """Make the argument parser of a headless command."""
+    parser = argparse.ArgumentParser(
+        prog=f"mmtui {command.name}", description=_sentence(command.summary), allow_abbrev=False
+    )
+    command.options(parser)
+    return parser
+
+
+def _command(argv: list[str]) -> int:
+    if argv and argv[0] in COMMANDS:
+        command = COMMANDS[argv[0]]
+        try:
+            args = parser_of(command).parse_args(argv[1:])
+        except SystemExit as end:  # --help, or a line that argparse refused on stderr
+            return end.code if isinstance(end.code, int) else ExitCode.USAGE
+        return command.run(args)
+    try:
+        args = _top_parser().parse_args(argv)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.USAGE
+    from mmtui.headless.open_app import open_app
+
+    return open_app(args.target, args.kernel, tuple(COMMANDS))
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    """Make the parser of a line without a command, whose help lists the commands."""
+    width = max(len(name) for name in COMMANDS)
+    listing = "\n".join(f"  {name:<{width}}  {c.summary}" for name, c in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="mmtui",
+        usage=_TOP_USAGE,
+        description="A terminal sandbox for the accounting rules of Linux memory management.\n"
+        "Without a command it opens the application: the library, or what is named.",
+        epilog=f"commands (`mmtui COMMAND --help` says more):\n{listing}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("target", metavar="PRESET|FILE", nargs="?", help=_TARGET_HELP)
+    parser.add_argument("--kernel", metavar="KERNEL", help=_KERNEL_HELP)
+    parser.add_argument("-V", "--version", action="version", version=f"mmtui {__version__}")
+    return parser
+
+
+def _sentence(summary: str) -> str:
+    return summary[0].upper() + summary[1:] + "."
+
+
+def _forget_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush does not fail again."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,1 @@
+"""The commands that need no screen; none of them imports textual or rich."""

@@ -1,0 +1,110 @@
+"""`mmtui run`: the scenarios of a file or preset, run to their end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from mmtui.exit_codes import ExitCode
+from mmtui.headless.documents import open_document
+from sandbox.errors import UsageError
+from sandbox.scenario.language import Scenario
+from sandbox.scenario.runner import ScenarioRun
+from sandbox.scenario.text import step_lines, wrap
+
+__all__ = ["run"]
+
+
+def run(
+    target: str, kernel: str | None, scenario: str | None, *, as_json: bool, events: bool
+) -> ExitCode:
+    """Run what is named and write its states; a rule that breaks does not change the exit status.
+
+    JSON is one object per scenario and line, as the state format has it; with
+    `events` it has every memory event too.  The summary of broken rules goes
+    to stdout with the text, to stderr with JSON.
+
+    Raises:
+        SandboxError: no such document, scenario or kernel, or a refused action.
+    """
+    document = open_document(target)
+    on = kernel or document.kernels[0]
+    write = _write_json if as_json else _write_text
+    for chosen in _choose(document.name, document.scenarios(on), scenario):
+        write(chosen, on, events)
+        sys.stdout.flush()
+    return ExitCode.OK
+
+
+def _choose(document: str, scenarios: list[Scenario], name: str | None) -> list[Scenario]:
+    """Pick the scenario of a name, or all of them."""
+    if name is None:
+        return scenarios
+    chosen = [scenario for scenario in scenarios if scenario.name == name]
+    if not chosen:
+        names = ", ".join(scenario.name for scenario in scenarios)
+        raise UsageError(f"{document} has no scenario {name!r}", expected=f"one of {names}")
+    return chosen
+
+
+def _write_json(scenario: Scenario, kernel: str, events: bool) -> None:
+    running = ScenarioRun(kernel, name=scenario.name, about=scenario.about)
+    result: dict[str, Any] = {
+        "scenario": scenario.name,
+        "about": scenario.about,
+        "kernel": kernel,
+        "source": scenario.source,
+        "steps": [running.do(step) for step in scenario.steps],
+    }
+    if events:
+        result["events"] = list(running.events())
+    sys.stdout.write(json.dumps(result) + "\n")
+    for line in _broken_rules(running):
+        sys.stderr.write(f"{scenario.name}: {line}\n")
+
+
+def _write_text(scenario: Scenario, kernel: str, events: bool) -> None:
+    running = ScenarioRun(kernel, name=scenario.name, about=scenario.about)
+    words = [scenario.name, "on", kernel, *scenario.about.split()]
+    _write_lines(wrap("== ", words, "   "))
+    seen = 0
+    for step in scenario.steps:
+        state = running.do(step)
+        if events:
+            for event in islice(running.events(), seen, None):
+                _write_lines(wrap("    . ", _event_words(event), "        "))
+                seen += 1
+        _write_lines(step_lines(state))
+    _write_lines(_broken_rules(running))
+
+
+def _write_lines(lines: Iterator[str]) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+
+
+def _event_words(event: dict[str, Any]) -> Iterator[str]:
+    """Spell an event as `name=value` words, lists without blanks so that each stays one word."""
+    for name, value in event.items():
+        if value is not None:
+            shown = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+            yield f"{name}={shown}"
+
+
+def _broken_rules(running: ScenarioRun) -> Iterator[str]:
+    """Yield a line for each rule that broke: how often, how long at a time, how badly."""
+    known: dict[str, bool] = {}
+    for violation in running.violations():
+        known[violation.rule] = known.get(violation.rule, True) and bool(
+            violation.known_window
+        )
+    if not known:
+        yield "rules: none broken"
+    for rule in sorted(known):
+        count = running.broken(rule)
+        line = f"rule {rule} broken in {count.micro_states} micro-states"
+        line += f", {count.consecutive} consecutive, worst deficit {count.worst}"
+        yield line + (" (known windows)" if known[rule] else "")
