@@ -70,23 +70,63 @@ def field(struct: Struct, name: str) -> int:
     return _BY_NAME[struct, name]
 
 
-_layout(Struct.PAGE, [
-    ("flags", 0), ("_refcount", 0), ("_mapcount", -1), ("mapping", 0), ("index", 0), ("data", 0),
-    ("compound_head", 0), ("private", 0),
-    ("_large_mapcount", -1), ("_entire_mapcount", -1), ("_nr_pages_mapped", 0), ("_pincount", 0),
-    ("_mm_id[0]", 0), ("_mm_id[1]", 0), ("_mm_id_mapcount[0]", -1), ("_mm_id_mapcount[1]", -1),
-])  # fmt: skip
+_layout(
+    Struct.PAGE,
+    [
+        ("flags", 0),
+        ("_refcount", 0),
+        ("_mapcount", -1),
+        ("mapping", 0),
+        ("index", 0),
+        ("data", 0),
+        ("compound_head", 0),
+        ("private", 0),
+        ("_large_mapcount", -1),
+        ("_entire_mapcount", -1),
+        ("_nr_pages_mapped", 0),
+        ("_pincount", 0),
+        ("_mm_id[0]", 0),
+        ("_mm_id[1]", 0),
+        ("_mm_id_mapcount[0]", -1),
+        ("_mm_id_mapcount[1]", -1),
+    ],
+)
 # The words of the second half are used on head pages; in the first tail, word 8 is _deferred_list.
-_layout(Struct.MM, [
-    ("flags", 0), ("mm_id", 0), ("write_protect_seq", 0), ("mmap_lock", 0),
-    ("rss_stat[MM_FILEPAGES]", 0), ("rss_stat[MM_ANONPAGES]", 0), ("rss_stat[MM_SWAPENTS]", 0),
-    ("rss_stat[MM_SHMEMPAGES]", 0), ("locked_vm", 0), ("pinned_vm", 0), ("mm_mt", ()), ("page_table_lock", 0),
-    ("regions", ()), ("mm_users", 1), ("unused", 0, 2), ("pud", 0, 512),
-])  # fmt: skip
-_layout(Struct.VMA, [
-    ("vm_start", 0), ("vm_end", 0), ("vm_flags", 0), ("anon_vma", 0), ("vm_pgoff", 0), ("vm_file", 0),
-    ("vm_lock", 0), ("vm_mm", 0), ("anon_vma_chain", ()),
-])  # fmt: skip
+_layout(
+    Struct.MM,
+    [
+        ("flags", 0),
+        ("mm_id", 0),
+        ("write_protect_seq", 0),
+        ("mmap_lock", 0),
+        ("rss_stat[MM_FILEPAGES]", 0),
+        ("rss_stat[MM_ANONPAGES]", 0),
+        ("rss_stat[MM_SWAPENTS]", 0),
+        ("rss_stat[MM_SHMEMPAGES]", 0),
+        ("locked_vm", 0),
+        ("pinned_vm", 0),
+        ("mm_mt", ()),
+        ("page_table_lock", 0),
+        ("regions", ()),
+        ("mm_users", 1),
+        ("unused", 0, 2),
+        ("pud", 0, 512),
+    ],
+)
+_layout(
+    Struct.VMA,
+    [
+        ("vm_start", 0),
+        ("vm_end", 0),
+        ("vm_flags", 0),
+        ("anon_vma", 0),
+        ("vm_pgoff", 0),
+        ("vm_file", 0),
+        ("vm_lock", 0),
+        ("vm_mm", 0),
+        ("anon_vma_chain", ()),
+    ],
+)
 _layout(Struct.PMD_TABLE, [("pmd", 0, 512), ("pmd_ptl", 0), ("pmd_pt_mm", 0), ("pmd_pt_start", 0)])
 _layout(Struct.PTE_TABLE, [("pte", 0, 512), ("ptl", 0), ("pt_mm", 0), ("pt_start", 0)])
 _layout(Struct.ANON_VMA, [("rwsem", 0), ("rb_root", ())])
@@ -96,11 +136,27 @@ _layout(
 )
 _layout(Struct.XARRAY, [("slot", 0)])
 _layout(Struct.CPU, [("lru_add", ()), ("mmu_gather.nr", 0), ("mmu_gather.pages", 0, 510)])
-_layout(Struct.GLOBALS, [
-    ("anon_orders", 0), ("shmem_orders", 0), ("step", 0), ("processes", ()), ("files", ()), ("holds", ()),
-    ("mm_ida", 0), ("nr_anon_mapped", 0), ("nr_file_mapped", 0), ("swap_on", 0), ("zero_page", 0), ("split_queue_lock", 0),
-    ("regions", ()), ("output", None), ("autodrain", 1), ("huge_zero", 0),
-])  # fmt: skip
+_layout(
+    Struct.GLOBALS,
+    [
+        ("anon_orders", 0),
+        ("shmem_orders", 0),
+        ("step", 0),
+        ("processes", ()),
+        ("files", ()),
+        ("holds", ()),
+        ("mm_ida", 0),
+        ("nr_anon_mapped", 0),
+        ("nr_file_mapped", 0),
+        ("swap_on", 0),
+        ("zero_page", 0),
+        ("split_queue_lock", 0),
+        ("regions", ()),
+        ("output", None),
+        ("autodrain", 1),
+        ("huge_zero", 0),
+    ],
+)
 
 DEFERRED_LIST = len(FIELDS)
 FIELDS.append(Field(DEFERRED_LIST, Struct.PAGE, "_deferred_list", 8))

@@ -41,8 +41,9 @@ class Ledger:
     """Truth about mappings, and the names of folios in order of first appearance.
 
     `mapcounts[head]` is the sum of logical page mapcounts as stored; `leaves[head]` the number of
-    leaf entries that map any part of the folio; `page_leaves[page]` the PTEs of one page, `writable[page]`
-    the writable ones; `mm_leaves[head, mm]` those of one mm; `rss[mm, member]` what rss should say.
+    leaf entries that map any part of the folio; `page_leaves[page]` the PTEs of one page,
+    `writable[page]` the writable ones;
+    `owners[head][mm]` those of one mm; `rss[mm, member]` what rss should say.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -51,14 +52,14 @@ class Ledger:
         self.mapcounts: defaultdict[int, int] = defaultdict(int)
         self.leaves: defaultdict[int, int] = defaultdict(int)
         self.page_leaves: defaultdict[int, int] = defaultdict(int)
-        self.mm_leaves: defaultdict[tuple[int, int], int] = defaultdict(int)
+        self.owners: defaultdict[int, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
         self.writable: defaultdict[int, int] = defaultdict(int)
         self.rss: defaultdict[tuple[int, int], int] = defaultdict(int)
         self.names: dict[int, str] = {}
         self.births: list[tuple[int, int]] = []
-        machine.watchers[PTE_KIND].append(self._pte)
-        machine.watchers[PMD_KIND].append(self._pmd)
-        machine.watchers[MAPCOUNT_KIND].append(self._mapcount)
+        machine.watch(PTE_KIND, self._pte)
+        machine.watch(PMD_KIND, self._pmd)
+        machine.watch(MAPCOUNT_KIND, self._mapcount)
         machine.undo_watchers.append(self._undone)
 
     # -- watchers ----------------------------------------------------------------------
@@ -93,7 +94,7 @@ class Ledger:
     def _count(self, page: int, mm: int, delta: int, pages: int) -> int:
         head: int = self.cells[page + 6] & ADDR_MASK
         self.leaves[head] += delta
-        self.mm_leaves[head, mm] += delta
+        self.owners[head][mm] += delta
         flags = self.cells[head]
         member = (
             MM_ANONPAGES

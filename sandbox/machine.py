@@ -9,19 +9,16 @@ are pure functions of their answers).  Acting in the past keeps the old future a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.errors import DeadlockError, KernelBug, SandboxError
 from sandbox.fields import Struct
+from sandbox.frames import Frame, error_place, frames_of, innermost
 from sandbox.memory import (
-    ADD,
     ALLOC,
-    APPEND,
     BITS,
-    CAS,
-    COPY,
     FIRST_MUTATING,
     LOAD,
     LOCK,
@@ -29,16 +26,15 @@ from sandbox.memory import (
     MAX_CPUS,
     NOTE,
     READ,
-    STORE,
-    TRY_ADD,
-    TRYLOCK,
-    UNLOCK,
-    XCHG,
     Event,
     Gen,
     MemoryImage,
-)  # fmt: skip
+    Word,
+)
+from sandbox.operations import OPERATIONS
 
+BLOCKING = frozenset((LOCK, LOCK_BIT))
+"""Operations that may have to wait."""
 Watcher = Callable[[int, Any, Any], None]
 """Called as (address, old, new) after a word of a watched field changed."""
 
@@ -52,7 +48,7 @@ class Task:
     factory: Callable[[], Gen[Any]]
     start: int
     """Position in the history at which it was started."""
-    payload: Any = None
+    payload: object = None
     """What the caller attached (the scenario layer's action)."""
     answers: list[Any] = field(default_factory=list)
     gen: Gen[Any] | None = None
@@ -66,16 +62,6 @@ class Task:
     def running(self) -> bool:
         """True until the function has returned."""
         return self.pending is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One level of a running function's call stack."""
-
-    function: str
-    filename: str
-    line: int
-    locals: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -110,13 +96,23 @@ class Machine:
         self.branches: list[Branch] = []
         self._branch_count = 0
         self.watchers: list[list[Watcher]] = [[] for _ in range(256)]
-        self.checkers: list[list[Watcher]] = [[] for _ in range(256)]
-        """As `watchers`, after them, but not when events are taken back."""
+        """By field number: told of every change, also of those taken back."""
+        self.reactions: list[list[Watcher]] = [[] for _ in range(256)]
+        """By field number: the watchers, then the checkers, which are not told of going back."""
         self.idle_watchers: list[Callable[[], None]] = []
         """Called when the last running function has returned."""
         self.note_watchers: list[Callable[[Event, int], None]] = []
         self.undo_watchers: list[Callable[[int], None]] = []
         """Called with the new position after a step back."""
+
+    def watch(self, kind: int, watcher: Watcher) -> None:
+        """Tell *watcher* of every change of a word of field *kind*, backwards too."""
+        self.watchers[kind].append(watcher)
+        self.reactions[kind].insert(len(self.watchers[kind]) - 1, watcher)
+
+    def check(self, kind: int, checker: Watcher) -> None:
+        """Call *checker* after every change of a word of field *kind*, forwards only."""
+        self.reactions[kind].append(checker)
 
     # -- reading (for the layers above; kernel functions yield instead) ----------
 
@@ -125,18 +121,19 @@ class Machine:
         """Number of events performed so far."""
         return len(self.events)
 
-    def peek(self, addr: int) -> Any:
+    def peek(self, addr: int) -> Word:
         """Value of a word without an event (for views, rules and argument lookup)."""
         return self.memory.cells[addr]
 
     # -- starting tasks ------------------------------------------------------------
 
     def spawn(
-        self, name: str, factory: Callable[[], Gen[Any]], cpu: int = 0, payload: Any = None
+        self, name: str, factory: Callable[[], Gen[Any]], cpu: int = 0, payload: object = None
     ) -> Task:
         """Put a kernel function on an idle CPU; its first event becomes pending."""
-        if self.running[cpu] is not None:
-            raise SandboxError(f"CPU {cpu} is still running {self.running[cpu].name}")  # type: ignore[union-attr]  # just tested
+        busy = self.running[cpu]
+        if busy is not None:
+            raise SandboxError(f"CPU {cpu} is still running {busy.name}")
         self._leave_future()
         task = Task(cpu, name, factory, self.position, payload)
         self._start(task)
@@ -146,7 +143,10 @@ class Machine:
         task.gen = task.factory()
         task.answers = []
         task.end = None
-        task.pending = next(task.gen)
+        try:
+            task.pending = next(task.gen)
+        except StopIteration:
+            raise KernelBug(f"{task.name}: the function yields no event") from None
         self.tasks.append(task)
         self.running[task.cpu] = task
 
@@ -216,29 +216,9 @@ class Machine:
         task = self.running[cpu]
         if task is None or task.pending is None:
             raise SandboxError(f"CPU {cpu} is idle: nothing to step")
-        if task.pending[0] in (LOCK, LOCK_BIT) and self._lock_owner(task.pending, cpu) is not None:
-            raise self._deadlock(cpu)
-        gen = task.gen if task.gen is not None else self.rebuild(task)
         event = task.pending
-        old = self._perform(event, cpu)
-        task.answers.append(old)
-        self._advance(task, gen, old)
+        self._run(task, 1)
         return event
-
-    def _advance(self, task: Task, gen: Gen[Any], answer: Any) -> None:
-        try:
-            task.pending = gen.send(answer)
-        except StopIteration as stop:
-            task.pending = None
-            task.result = stop.value
-            self._finished(task)
-
-    def _finished(self, task: Task) -> None:
-        task.end = self.position
-        self.running[task.cpu] = None
-        if not any(self.running):
-            for watch in self.idle_watchers:
-                watch()
 
     def run(self, cpu: int = 0, limit: int | None = None) -> Task:
         """Step *cpu* until its function returns (or *limit* events); the fast path."""
@@ -246,27 +226,57 @@ class Machine:
         if task is None:
             raise SandboxError(f"CPU {cpu} is idle: nothing to run")
         self._leave_future()
+        self._run(task, -1 if limit is None else limit)
+        return task
+
+    def _run(self, task: Task, left: int) -> None:
+        """Perform up to *left* events of a task (all of them if negative)."""
+        cpu, perform, answered = task.cpu, self._perform, task.answers.append
         send = (task.gen if task.gen is not None else self.rebuild(task)).send
-        answered, perform = task.answers.append, self._perform
         event: Any = task.pending
-        left = -1 if limit is None else limit
         try:
             while left:
                 left -= 1
-                if event[0] in (LOCK, LOCK_BIT) and self._lock_owner(event, cpu) is not None:
-                    task.pending = event
-                    raise self._deadlock(cpu)
+                if event[0] in BLOCKING and self._lock_owner(event, cpu) is not None:
+                    raise self._deadlock(cpu, event)
                 answer = perform(event, cpu)
                 answered(answer)
                 event = send(answer)
-            task.pending = event
         except StopIteration as stop:
-            task.pending = None
+            event = None
             task.result = stop.value
             self._finished(task)
-        return task
+        except SandboxError:
+            raise
+        except Exception as error:  # a person's own kernel may raise anything
+            self._take_back(task, event)
+            raise KernelBug(f"{task.name}: {error_place(error)} raised {error!r}") from error
+        finally:
+            task.pending = event
 
-    def _deadlock(self, cpu: int) -> DeadlockError:
+    def _take_back(self, task: Task, event: Event) -> None:
+        """The function died on the answer to *event*: as if the event had not happened."""
+        if len(task.answers) and self.events and self.events[-1] is event:
+            self.events.pop()
+            self.cpus.pop()
+            task.answers.pop()
+            self._revert(event, self.olds.pop())
+            for watch in self.undo_watchers:
+                watch(len(self.events))
+        task.gen = None
+
+    def _finished(self, task: Task) -> None:
+        task.end = self.position
+        task.pending = None
+        self.running[task.cpu] = None
+        if not any(self.running):
+            for watch in self.idle_watchers:
+                watch()
+
+    def _deadlock(self, cpu: int, event: Event) -> DeadlockError:
+        waiting = self.running[cpu]
+        if waiting is not None:
+            waiting.pending = event
         chain, seen = [], set()
         at: int | None = cpu
         while at is not None and at not in seen:
@@ -282,90 +292,33 @@ class Machine:
 
     # -- performing one event ---------------------------------------------------------
 
-    def _perform(self, event: Event, cpu: int) -> Any:
+    def _perform(self, event: Event, cpu: int) -> Word:
         """Do *event*: change memory, journal the old value, tell the watchers; the answer."""
         op, addr = event[0], event[1]
         cells = self.memory.cells
-        old = cells[addr]
+        old = answer = cells[addr]
+        if op >= FIRST_MUTATING:
+            if op == ALLOC:
+                old = len(cells)
+                answer = self.memory.allocate(event[2], event[3])
+            else:
+                answer = OPERATIONS[op](cells, event, old, cpu)
+        self.events.append(event)
+        self.olds.append(old)
+        self.cpus.append(cpu)
         if op == LOAD:
-            self.events.append(event)
-            self.olds.append(old)
-            self.cpus.append(cpu)
-            return old
+            return answer
         if op < FIRST_MUTATING:
-            self.events.append(event)
-            self.olds.append(None)
-            self.cpus.append(cpu)
             if op == NOTE:
                 for note in self.note_watchers:
                     note(event, cpu)
             return None
-        answer: Any
-        if op == ADD:
-            cells[addr] = answer = old + event[2]
-        elif op == STORE:
-            cells[addr] = event[2]
-            answer = None
-        elif op == XCHG:
-            cells[addr] = event[2]
-            answer = old
-        elif op == BITS:
-            cells[addr] = (old | event[2]) & ~event[3]
-            answer = old
-        elif op == ALLOC:
-            old = len(cells)
-            answer = self.memory.allocate(event[2], event[3])
-        else:
-            answer = self._perform_rare(op, event, cpu, old)
-        self.events.append(event)
-        self.olds.append(old)
-        self.cpus.append(cpu)
-        watchers = self.watchers[self.memory.kinds[addr]]
-        if watchers:
+        reactions = self.reactions[self.memory.kinds[addr]]
+        if reactions:
             new = cells[addr]
-            for watch in watchers:
-                watch(addr, old, new)
-        checkers = self.checkers[self.memory.kinds[addr]]
-        if checkers:
-            new = cells[addr]
-            for check in checkers:
-                check(addr, old, new)
+            for react in reactions:
+                react(addr, old, new)
         return answer
-
-    def _perform_rare(self, op: int, event: Event, cpu: int, old: Any) -> Any:
-        cells, addr = self.memory.cells, event[1]
-        if op == TRY_ADD:
-            if old == 0:
-                return False
-            cells[addr] = old + event[2]
-            return True
-        if op == CAS:
-            if old != event[2]:
-                return False
-            cells[addr] = event[3]
-            return True
-        if op == LOCK or op == TRYLOCK:
-            if op == TRYLOCK and old and (event[2] != READ or old < 0):
-                return False
-            cells[addr] = -(cpu + 1) if event[2] != READ else old | (1 << cpu)
-            return True
-        if op == UNLOCK:
-            if not (old == -(cpu + 1) or (old > 0 and old & (1 << cpu))):
-                raise KernelBug(
-                    f"CPU {cpu} unlocks {self.memory.field_at(addr).name}, which it does not hold"
-                )
-            cells[addr] = 0 if old < 0 else old & ~(1 << cpu)
-            return None
-        if op == LOCK_BIT:
-            cells[addr] = old | event[2]
-            return old
-        if op == COPY:
-            cells[addr] = cells[event[2]]
-            return cells[addr]
-        if op == APPEND:
-            cells[addr] = (*old, event[2])
-            return len(old) + 1
-        raise KernelBug(f"unknown operation {op}")
 
     # -- going back and forward -------------------------------------------------------
 
@@ -375,37 +328,34 @@ class Machine:
         if not self.events:
             raise SandboxError("at the start: nothing to go back to")
         event, old, cpu = self.events.pop(), self.olds.pop(), self.cpus.pop()
-        task = self._task_of(cpu)
+        task = self.running[cpu] or self._task_of(cpu)
         task.answers.pop()
         task.pending = event
-        task.gen = None
-        task.end = None
+        task.gen = task.end = None
         self.running[cpu] = task
         self.future_cpus.append(cpu)
-        self._revert(event, old)
+        if event[0] >= FIRST_MUTATING:
+            self._revert(event, old)
+        position = len(self.events)
         for watch in self.undo_watchers:
-            watch(len(self.events))
-        self._unspawn_here()
+            watch(position)
+        if self.tasks[-1].start == position:
+            self._unspawn_here()
         return event
 
     def _unspawn_here(self) -> None:
-        while self.tasks and self.tasks[-1].start == self.position:
+        while self.tasks and self.tasks[-1].start == len(self.events):
             task = self.tasks.pop()
             self.running[task.cpu] = None
             task.gen = None
             self.future_tasks.append(task)
 
     def _task_of(self, cpu: int) -> Task:
-        running = self.running[cpu]
-        if running is not None:
-            return running
         return next(t for t in reversed(self.tasks) if t.cpu == cpu)
 
-    def _revert(self, event: Event, old: Any) -> None:
-        op, addr = event[0], event[1]
-        if op < FIRST_MUTATING:
-            return
-        if op == ALLOC:
+    def _revert(self, event: Event, old: Word) -> None:
+        addr = event[1]
+        if event[0] == ALLOC:
             self.memory.release_last(old)
             return
         cells = self.memory.cells
@@ -463,20 +413,3 @@ class Machine:
             out.append(innermost(gen))
         gen.close()
         return out
-
-
-def innermost(gen: Any) -> tuple[str, int, str]:
-    """Function name, line and file of the innermost frame of a suspended generator."""
-    while gen.gi_yieldfrom is not None and hasattr(gen.gi_yieldfrom, "gi_frame"):
-        gen = gen.gi_yieldfrom
-    frame = gen.gi_frame
-    return gen.gi_code.co_name, frame.f_lineno, gen.gi_code.co_filename
-
-
-def frames_of(gen: Any) -> Iterator[Frame]:
-    """All frames of a suspended generator, outermost first."""
-    while gen is not None and hasattr(gen, "gi_frame") and gen.gi_frame is not None:
-        frame = gen.gi_frame
-        names = {k: v for k, v in frame.f_locals.items() if k != "self"}
-        yield Frame(gen.gi_code.co_name, gen.gi_code.co_filename, frame.f_lineno, names)
-        gen = gen.gi_yieldfrom

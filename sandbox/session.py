@@ -13,10 +13,11 @@ from typing import Any
 
 from sandbox.errors import SandboxError, UsageError
 from sandbox.fields import Struct
+from sandbox.frames import Frame
 from sandbox.kernels import DEFAULT_KERNEL, kernel_by_name
 from sandbox.kernels.base import Kernel
 from sandbox.ledger import Ledger
-from sandbox.machine import Frame, Machine, Task
+from sandbox.machine import Machine, Task
 from sandbox.memory import MAX_CPUS, Event, Globals, Page, PerCpu
 from sandbox.mm.flags import PG_reserved, PG_uptodate
 from sandbox.rules import RuleEngine, Violation
@@ -88,7 +89,7 @@ class Session:
         return self.machine.stack(task) if task is not None else []
 
     def result_of(self, number: int) -> Result | None:
-        """What the action *number* returned, None while it runs (the first failing CPU of a block)."""
+        """What the action *number* returned, None while it runs."""
         results = [
             t.result
             for t in self.machine.tasks

@@ -21,14 +21,7 @@ from sandbox.mm.flags import (
     FOLL_LONGTERM,
     FOLL_PIN,
     FOLL_WRITE,
-    VM_ACCOUNT,
-    VM_HUGEPAGE,
-    VM_MAYSHARE,
-    VM_MAYWRITE,
-    VM_NOHUGEPAGE,
-    VM_READ,
     VM_SHARED,
-    VM_WRITE,
 )
 from sandbox.mm.pgalloc import pmd_is_leaf
 
@@ -39,6 +32,19 @@ class Result:
 
     ret: int = 0
     out: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MapRequest:
+    """What mmap is asked for; `base`, `start` and `size` in pages."""
+
+    region: str
+    base: int
+    start: int
+    size: int
+    vm_flags: int
+    mapping: int = 0
+    pgoff: int = 0
 
 
 def runs(values: list[int]) -> Iterator[tuple[int, int]]:
@@ -61,7 +67,7 @@ class SyscallsMixin(KernelPart):
     # -- user accesses -----------------------------------------------------------------
 
     def hw_walk(self, mm: Mm, addr: int) -> Gen[tuple[int, int, int]]:
-        """The MMU's walk: (word of the leaf, its value, frame of *addr*); a value of 0 faults."""
+        """The MMU's walk: (leaf word, its value, frame of *addr*); a value of 0 faults."""
         pmd = yield from self.pmd_offset(mm, addr)
         pmdval = (yield load(pmd)) if pmd else 0
         if not pmdval:
@@ -73,7 +79,7 @@ class SyscallsMixin(KernelPart):
         return ptep, pte, pte_pfn(pte)
 
     def hw_allows(self, word: int, pte: int, write: bool) -> Gen[bool]:
-        """Does the MMU let the access through? A CPU with hardware AF/DBM updates the entry itself."""
+        """Whether the MMU lets the access through; with hardware AF/DBM it updates the entry."""
         if not pte & PTE_VALID:
             return False
         if self.hw_afdbm:
@@ -162,23 +168,16 @@ class SyscallsMixin(KernelPart):
         yield from self.exit_mm(mm)
         return Result()
 
-    def sys_mmap(
-        self, mm: Mm | str, region: str, base: int, start: int, size: int, *,
-        ro: bool, shared: bool, mapping: int, pgoff: int, huge: int,
-    ) -> Gen[Result]:  # fmt: skip
-        """mmap(2) of *size* pages at *start*; a name for *mm* starts that process first."""
+    def sys_mmap(self, mm: Mm | str, request: MapRequest) -> Gen[Result]:
+        """mmap(2); a name for *mm* starts that process first."""
         if not isinstance(mm, Mm):
             mm = Mm((yield from self.mm_alloc(mm)))
-        vm_flags = VM_READ | VM_MAYWRITE | VM_ACCOUNT | (0 if ro else VM_WRITE)
-        if shared:
-            vm_flags |= VM_SHARED | VM_MAYSHARE
-            if not mapping:
-                mapping = yield from self.shmem_file_setup(size)
-        vm_flags |= {1: VM_HUGEPAGE, -1: VM_NOHUGEPAGE}.get(huge, 0)
-        yield from self.name_region(mm, region, base, start + size - base)
-        vma = yield from self.mmap_region(
-            mm, start, start + size, vm_flags, mapping, pgoff if mapping else start
-        )
+        mapping, start, end = request.mapping, request.start, request.start + request.size
+        if request.vm_flags & VM_SHARED and not mapping:
+            mapping = yield from self.shmem_file_setup(request.size)
+        yield from self.name_region(mm, request.region, request.base, end - request.base)
+        pgoff = request.pgoff if mapping else start
+        vma = yield from self.mmap_region(mm, start, end, request.vm_flags, mapping, pgoff)
         yield from self.vma_merge(mm, start, (yield load(Vma(vma).vm_end)))
         return Result()
 
@@ -248,7 +247,7 @@ class SyscallsMixin(KernelPart):
         return Result(0, f'{{"released":{len(pages)}}}')
 
     def sys_uring(self, mm: Mm, start: int, end: int) -> Gen[Result]:
-        """io_uring_register(BUFFERS): a long-term writable pin, coalesced per folio (io_uring/rsrc.c)."""
+        """io_uring_register(BUFFERS): a long-term writable pin per folio (io_uring/rsrc.c)."""
         foll = FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE
         pages: list[Page] = yield from self.gup_fast_fallback(mm, start, end - start, foll)
         if len(pages) < end - start:

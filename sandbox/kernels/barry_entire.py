@@ -1,13 +1,15 @@
 """Barry Song's question: may a wholly CONT-mapped folio count one entire mapping?
 
-<CAGsJ_4zMwxNw76bweq-23x5ibpWnERCCwg_kz3zn1pjzeY0qXw@mail.gmail.com>, 27 Nov 2023.  A process that maps
-every page of a folio through contiguous blocks holds one reference and counts once in
-`_entire_mapcount`; one that maps only part counts page by page.  Which of the two holds is read off
-the entries, so every fold and unfold has to convert the accounting: references first, then the page
-counts, and the entire mapping last ("order Y" of the catalogue).
+<CAGsJ_4zMwxNw76bweq-23x5ibpWnERCCwg_kz3zn1pjzeY0qXw@mail.gmail.com>, 27 Nov 2023.
+A process that maps every page of a folio through contiguous blocks holds one reference and counts
+once in `_entire_mapcount`; one that maps only part counts page by page.  Which of the two holds is
+read off the entries, so every fold and unfold has to convert the accounting: references first,
+then the page counts, and the entire mapping last ("order Y" of the catalogue).
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from sandbox.arch.arm64.pgtable import (
     pfn_pte,
@@ -42,8 +44,8 @@ class BarryEntire(SmallThp67):
 
     id = "barry-entire"
     title = "entire_mapcount for CONTPTE (27 Nov 2023)"
-    summary = "A process that maps a folio wholly through contiguous blocks counts once, like a PMD mapping."
-    rules_off = {
+    summary = "A folio mapped wholly through contiguous blocks counts once, as by a PMD."
+    rules_off: ClassVar[dict[str, str]] = {
         "I-08": "an entire mapping holds one reference for all its entries",
         "I-12": "an entire mapping counts once for all its entries",
         "I-25": "converting an entire mapping raises page counts outside fork",

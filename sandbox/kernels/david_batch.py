@@ -1,8 +1,8 @@
 """David Hildenbrand's suggestion in the thread, 16 Nov 2023.
 
-<271f1e98-6217-4b40-bae0-0ac9fe5851cb@redhat.com>: references first, and a batch function for the rmap
-that tests for pins once per folio, so that a batch is duplicated completely or not at all.  Became the
-fork code of 6.9; here on the thread's base, with its per-page counters.
+<271f1e98-6217-4b40-bae0-0ac9fe5851cb@redhat.com>: references first, and a batch function for
+the rmap that tests for pins once per folio, so that a batch is duplicated completely or not at
+all.  Became the fork code of 6.9; here on the thread's base, with its per-page counters.
 """
 
 from __future__ import annotations

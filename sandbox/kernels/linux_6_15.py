@@ -85,7 +85,7 @@ class Linux615(Linux612):
         return new + 1
 
     def folio_sub_large_mapcount(self, folio: Folio, diff: int, mm: Mm) -> Gen[int]:
-        """Lower both; a slot that runs empty is freed, and one owner of all clears the shared bit."""
+        """Lower both; an empty slot is freed, and one owner of all clears the shared bit."""
         mm_id = yield load(mm.mm_id)
         yield from self.folio_lock_large_mapcount(folio)
         new = (yield load(folio._large_mapcount)) - diff

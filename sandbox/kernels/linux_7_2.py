@@ -1,4 +1,4 @@
-"""Linux 7.2: batched mprotect (6.17) and mremap, the contpte access-flag fix; and without page mapcounts."""
+"""Linux 7.2: batched mprotect (6.17) and mremap; also without page mapcounts."""
 
 from __future__ import annotations
 

@@ -35,9 +35,9 @@ class RyanV2(SmallThp67):
     def folio_nr_pages_cont_mapped(
         self, folio: Folio, page: Page, src_pte: int, pte: int, max_nr: int
     ) -> Gen[tuple[int, bool]]:
-        """Consecutive entries with equal attributes (young and dirty apart), and whether any is dirty.
+        """Consecutive entries equal but for young and dirty, and whether any is dirty.
 
-        As posted, each entry is cleaned before its dirty bit is looked at, so only the first counts.
+        As posted, each entry is cleaned before its dirty bit is read, so only the first counts.
         """
         max_nr = min(max_nr, folio.nr_pages - folio.index_of(page))
         any_dirty = pte_dirty(pte)

@@ -19,7 +19,7 @@ class RyanV3(BatchZapMixin, RyanV2):
 
     id = "ryan-v3"
     title = "contpte v3 (4 Dec 2023)"
-    summary = "As v2, but the references come first and the surplus is given back when a pin stops the batch."
+    summary = "As v2, but references come first; a pin that stops the batch gives the rest back."
 
     def dup_batch(self, ctx: CopyContext, folio: Folio, page: Page, nr: int) -> Gen[int]:
         """References for the whole batch, then the loop, then the rest given back."""

@@ -71,7 +71,7 @@ class GupMixin(KernelPart):
         return True
 
     def try_grab_folio_fast(self, page: Page, flags: int) -> Gen[Folio | None]:
-        """Fast path: a speculative reference, checked against the folio's identity, then the pin."""
+        """Fast path: a speculative reference, checked against the folio, then the pin."""
         while True:
             folio = yield from self.page_folio(page)
             if not (yield try_add(folio._refcount, 1)):
@@ -193,7 +193,7 @@ class GupMixin(KernelPart):
     def gup_must_unshare(
         self, vma: Vma | None, flags: int, folio: Folio | None, page: Page
     ) -> Gen[bool]:
-        """Must a R/O pin break sharing first? (mm/internal.h)"""
+        """Whether a R/O pin must break sharing first (mm/internal.h)."""
         if flags & (FOLL_WRITE | FOLL_PIN) != FOLL_PIN:
             return False
         flags_word = (yield load(folio.flags)) if folio is not None else 0
@@ -270,7 +270,7 @@ class GupMixin(KernelPart):
         return page, fault
 
     def can_follow(self, vma: Vma, pte: int, flags: int) -> Gen[bool]:
-        """A write needs a writable entry, or FOLL_FORCE on an exclusive anon page (can_follow_write_pte)."""
+        """Whether a write may go on: writable, or FOLL_FORCE on an exclusive anon page."""
         if not flags & FOLL_WRITE or pte_write(pte):
             return True
         if not flags & FOLL_FORCE:

@@ -50,7 +50,7 @@ class MlockMixin(KernelPart):
     def mlock_pte_range(
         self, mm: Mm, vma: Vma, pmd: int, addr: int, end: int, on: bool
     ) -> Gen[None]:
-        """Mlock or munlock the folios the entries map; a large folio only when mapped whole in range."""
+        """Mlock or munlock the folios behind the entries; large ones only when whole in range."""
         pte, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
         if not ptl:
             return

@@ -143,14 +143,15 @@ class MmapMixin(KernelPart):
         """Split so that whole VMAs make up [start, end); returns them."""
         for vma in (yield from self.vmas_in(mm, start, end)):
             yield from self.vma_start_write(vma)
+            inner = vma
             if (yield load(vma.vm_start)) < start:
-                vma = yield from self.split_vma(mm, vma, start)
-            if (yield load(vma.vm_end)) > end:
-                yield from self.split_vma(mm, vma, end)
+                inner = yield from self.split_vma(mm, vma, start)
+            if (yield load(inner.vm_end)) > end:
+                yield from self.split_vma(mm, inner, end)
         return (yield from self.vmas_in(mm, start, end))
 
     def can_vma_merge(self, a: Vma, b: Vma) -> Gen[bool]:
-        """May *a* and the VMA right after it become one? (can_vma_merge_after)"""
+        """Whether *a* and the VMA right after it may become one (can_vma_merge_after)."""
         if (yield load(a.vm_end)) != (yield load(b.vm_start)):
             return False
         for word_a, word_b in ((a.vm_flags, b.vm_flags), (a.vm_file, b.vm_file)):

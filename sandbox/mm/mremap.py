@@ -14,7 +14,7 @@ class MremapMixin(KernelPart):
     """Moving a mapping; counters never change."""
 
     def do_mremap(self, mm: Mm, start: int, end: int, new_start: int, dontunmap: bool) -> Gen[int]:
-        """MREMAP_FIXED of [start, end) to *new_start*; with *dontunmap* the old VMA stays, empty."""
+        """Move [start, end) to *new_start*; with *dontunmap* the old VMA stays, empty."""
         yield lock(mm.mmap_lock)
         size = end - start
         yield from self.do_vmi_munmap(mm, new_start, new_start + size)
@@ -49,10 +49,14 @@ class MremapMixin(KernelPart):
             pgoff = new_start
         new = Vma((yield alloc(Struct.VMA)))
         for word, value in (
-            (new.vm_mm, mm), (new.vm_start, new_start), (new.vm_end, new_start + size), (new.vm_pgoff, pgoff),
-            (new.vm_flags, (yield load(vma.vm_flags))), (new.vm_file, (yield load(vma.vm_file))),
+            (new.vm_mm, mm),
+            (new.vm_start, new_start),
+            (new.vm_end, new_start + size),
+            (new.vm_pgoff, pgoff),
+            (new.vm_flags, (yield load(vma.vm_flags))),
+            (new.vm_file, (yield load(vma.vm_file))),
             (new.anon_vma, anon_vma),
-        ):  # fmt: skip
+        ):
             yield store(word, value)
         for item in (yield load(vma.anon_vma_chain)):
             yield from self.anon_vma_chain_link(new, AnonVma(item))

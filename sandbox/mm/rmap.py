@@ -35,7 +35,7 @@ class RmapMixin(KernelPart):
         return (yield load(folio._refcount)) >= GUP_PIN_COUNTING_BIAS
 
     def folio_needs_cow_for_dma(self, mm: Mm, folio: Folio) -> Gen[bool]:
-        """May a page of *folio* be pinned through *mm*? (include/linux/mm.h)"""
+        """Whether a page of *folio* may be pinned through *mm* (include/linux/mm.h)."""
         if not (yield load(mm.flags)) & MMF_HAS_PINNED:
             return False
         return (yield from self.folio_maybe_dma_pinned(folio))

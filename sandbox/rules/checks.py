@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
@@ -22,6 +22,7 @@ from sandbox.memory import (
     Folio,
     Globals,
     Page,
+    Word,
 )
 from sandbox.mm.flags import (
     GUP_PIN_COUNTING_BIAS,
@@ -53,21 +54,22 @@ class Checks(SectionChecks, QuietChecks):
         self.zero = self.cells[Globals.zero_page]
         self.held_ptls = [0] * 8
         self.pinned: dict[int, int] = {}
-        on = self.machine.checkers
-        on[_kind("_refcount")].append(self.refcount)
-        on[_kind("_mapcount")].append(self.mapcount)
-        on[_kind("_entire_mapcount")].append(self.entire)
-        on[_kind("_large_mapcount")].append(self.large)
-        on[_kind("_pincount")].append(self.pincount)
-        on[_kind("flags")].append(self.flags)
-        on[_kind("data")].append(self.data)
-        on[DEFERRED_LIST].append(self.deferred)
-        on[PTE_KIND].append(self.contiguous)
-        on[field(Struct.CPU, "mmu_gather.pages")].append(self.gather)
-        on[field(Struct.GLOBALS, "holds")].append(self.holds_changed)
+        on = self.machine.check
+        on(_kind("_refcount"), self.refcount)
+        on(_kind("_mapcount"), self.mapcount)
+        on(_kind("_entire_mapcount"), self.entire)
+        on(_kind("_large_mapcount"), self.large)
+        on(_kind("_pincount"), self.pincount)
+        on(_kind("flags"), self.flags)
+        on(_kind("data"), self.data)
+        on(DEFERRED_LIST, self.deferred)
+        on(PTE_KIND, self.contiguous)
+        on(field(Struct.CPU, "mmu_gather.pages"), self.gather)
+        self.machine.watch(field(Struct.GLOBALS, "holds"), self.holds_moved)
+        on(field(Struct.GLOBALS, "holds"), self.holds_changed)
         for struct, name in ((Struct.PTE_TABLE, "ptl"), (Struct.PMD_TABLE, "pmd_ptl")):
-            self.machine.watchers[field(struct, name)].append(self.ptl_moved)
-            on[field(struct, name)].append(self.ptl_released)
+            self.machine.watch(field(struct, name), self.ptl_moved)
+            on(field(struct, name), self.ptl_released)
 
     def report(
         self, ok: bool, rule: str, folio: int, text: str, *words: int, deficit: int = 1
@@ -120,13 +122,26 @@ class Checks(SectionChecks, QuietChecks):
         cached = self.cache_refs(folio)
         if cached:
             need = mapped + cached
-            self.report(need <= ref, "I-06", folio, f"{mapped} mappings + {cached} cache > refcount {ref}", *words,
-                        deficit=need - ref)  # fmt: skip
+            self.report(
+                need <= ref,
+                "I-06",
+                folio,
+                f"{mapped} mappings + {cached} cache > refcount {ref}",
+                *words,
+                deficit=need - ref,
+            )
         pins = self.cells[head + 11]
         if folio.large and pins:
             room = ref - mapped - cached
-            self.report(pins <= room, "I-09", folio, f"{pins} pins, {room} references left for them", *words,
-                        folio._pincount, deficit=pins - room)  # fmt: skip
+            self.report(
+                pins <= room,
+                "I-09",
+                folio,
+                f"{pins} pins, {room} references left for them",
+                *words,
+                folio._pincount,
+                deficit=pins - room,
+            )
 
     def mapped(self, folio: Folio) -> int:
         """M, from the words this kernel maintains."""
@@ -189,8 +204,15 @@ class Checks(SectionChecks, QuietChecks):
         """L <= M after every event (page mapcounts only)."""
         if self.kernel.has_page_mapcount:
             large, mapped = self.cells[folio._large_mapcount] + 1, self.ledger.total_mapcount(folio)
-            self.report(large <= mapped, "I-13", folio, f"large mapcount {large} > {mapped} mappings counted",
-                        folio._large_mapcount, folio._mapcount, deficit=large - mapped)  # fmt: skip
+            self.report(
+                large <= mapped,
+                "I-13",
+                folio,
+                f"large mapcount {large} > {mapped} mappings counted",
+                folio._large_mapcount,
+                folio._mapcount,
+                deficit=large - mapped,
+            )
 
     def duplicated(self, folio: Folio) -> None:
         """I-25: a second mapping of an anon folio that is not locked can only come from fork."""
@@ -230,8 +252,11 @@ class Checks(SectionChecks, QuietChecks):
         cells, head = self.cells, folio & ADDR_MASK
         bad = [f"mapcount {self.mapped(folio)}"] if self.mapped(folio) else []
         if folio.large:
-            checks = [("nr_pages_mapped", folio._nr_pages_mapped, 0), ("pincount", folio._pincount, 0),
-                      ("deferred list", folio._deferred_list, 0)]  # fmt: skip
+            checks = [
+                ("nr_pages_mapped", folio._nr_pages_mapped, 0),
+                ("pincount", folio._pincount, 0),
+                ("deferred list", folio._deferred_list, 0),
+            ]
             if self.kernel.has_large_mapcount:
                 checks.append(("large_mapcount", folio._large_mapcount, -1))
             bad += [f"{name} {cells[a]}" for name, a, want in checks if cells[a] != want]
@@ -246,15 +271,14 @@ class Checks(SectionChecks, QuietChecks):
         folio = Folio(self.cells[page.compound_head])
         if not self.cells[folio.flags] & PG_anon:
             return
-        others = [
-            m
-            for (h, m), n in self.ledger.mm_leaves.items()
-            if h == folio & ADDR_MASK and n > 0 and m != mm
-        ]
+        others = [m for m, n in self.ledger.owners[folio & ADDR_MASK].items() if n and m != mm]
         seen = self.ledger.page_leaves[page] > 1 and bool(others)
         held = [h[0] for h in self.cells[Globals.holds] if h[3] != mm and page in h[2]]
         text = f"page {folio.index_of(page)} is written while " + (
-            f"{self.ledger.process_of(others[0])} maps it" if seen else f"{', '.join(map(str, held))} holds it")  # fmt: skip
+            f"{self.ledger.process_of(others[0])} maps it"
+            if seen
+            else f"{', '.join(map(str, held))} holds it"
+        )
         self.report(not (seen or held), "I-21", folio, text, addr)
 
     def deferred(self, addr: int, old: int, new: int) -> None:
@@ -315,9 +339,12 @@ class Checks(SectionChecks, QuietChecks):
 
     # -- pins ------------------------------------------------------------------------------
 
-    def holds_changed(self, addr: int, old: Any, new: Any) -> None:
-        """I-22, I-26, I-27 when a pin is recorded or released."""
+    def holds_moved(self, addr: int, old: Word, new: Word) -> None:
+        """Keep the table of pinned pages (both directions)."""
         self.pinned = self.pinned_pages()
+
+    def holds_changed(self, addr: int, old: Word, new: Word) -> None:
+        """I-22, I-26, I-27 when a pin is recorded or released."""
         for hold in new:
             if hold in old or hold[1] == "get":
                 continue
@@ -384,7 +411,7 @@ class Checks(SectionChecks, QuietChecks):
         folio = Folio(event[3])
         mm = self.cells[event[4] + 7]
         ref, large = self.cells[folio._refcount], self.cells[folio._large_mapcount] + 1
-        mine = self.ledger.mm_leaves[folio & ADDR_MASK, mm]
+        mine = self.ledger.owners[folio & ADDR_MASK][mm]
         ok = ref == large == mine and self.cells[folio._pincount] == 0
         self.report(
             ok,

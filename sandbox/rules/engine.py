@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sandbox.frames import innermost
 from sandbox.ledger import Ledger
-from sandbox.machine import Machine, innermost
+from sandbox.machine import Machine
 from sandbox.memory import Event
 from sandbox.rules.catalogue import RULES
 
@@ -94,9 +95,17 @@ class RuleEngine:
         before = self.now.get((rule, key))
         index = len(machine.events) - 1
         violation = Violation(
-            rule, subject, text, index, self._action(), self._function(), words, max(deficit, 1),
-            before.run + 1 if before else 1, self.windows.get(key),
-        )  # fmt: skip
+            rule,
+            subject,
+            text,
+            index,
+            self._action(),
+            self._function(),
+            words,
+            max(deficit, 1),
+            before.run + 1 if before else 1,
+            self.windows.get(key),
+        )
         self.violations.append(violation)
         self._set((rule, key), violation)
 

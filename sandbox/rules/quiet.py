@@ -69,11 +69,24 @@ class QuietChecks:
         ref, cached = self.cells[head + 1], self.cache_refs(folio)
         mapped, leaves = self.mapped(folio), self.ledger.leaves[head]
         want = mapped + cached + others
-        self.report(ref == want, "I-07", folio, f"refcount {ref}, accounted for {mapped} mappings + {cached} cache + "
-                    f"{others} pins, gets and batches", folio._refcount, deficit=abs(ref - want))  # fmt: skip
+        self.report(
+            ref == want,
+            "I-07",
+            folio,
+            f"refcount {ref}, accounted for {mapped} mappings + {cached} cache + "
+            f"{others} pins, gets and batches",
+            folio._refcount,
+            deficit=abs(ref - want),
+        )
         owned = ref - cached - others
-        self.report(owned == leaves, "I-08", folio, f"mappings own {owned} references, {leaves} entries map it",
-                    folio._refcount, deficit=abs(owned - leaves))  # fmt: skip
+        self.report(
+            owned == leaves,
+            "I-08",
+            folio,
+            f"mappings own {owned} references, {leaves} entries map it",
+            folio._refcount,
+            deficit=abs(owned - leaves),
+        )
 
     def rss(self, name: str, mm: Mm) -> None:
         """I-36 for one mm."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox.arch.arm64.pgtable import PFN_SHIFT, PTE_VALID
 from sandbox.fields import DEFERRED_LIST, FIELDS, Struct, field
 from sandbox.ledger import PMD_KIND, PTE_KIND, maps_page
-from sandbox.memory import ADDR_MASK, FIRST_MUTATING, Folio, Globals, Page
+from sandbox.memory import ADDR_MASK, FIRST_MUTATING, Folio, Page
 from sandbox.mm.flags import (
     ENTIRELY_MAPPED,
     FOLIO_PAGES_MAPPED,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PAGE_KINDS = frozenset(f.number for f in FIELDS if f.struct is Struct.PAGE)
 PTL_KINDS = frozenset((field(Struct.PTE_TABLE, "ptl"), field(Struct.PMD_TABLE, "pmd_ptl")))
+ENTRY_KINDS = frozenset((PTE_KIND, PMD_KIND))
 OFFSETS = {f.number: f.offset for f in FIELDS if f.struct is Struct.PAGE}
 
 
@@ -67,7 +68,7 @@ class SectionChecks:
             if event[0] < FIRST_MUTATING or cpus[i] != cpu:
                 continue
             kind = kinds[event[1]]
-            if kind == PTE_KIND or kind == PMD_KIND:
+            if kind in ENTRY_KINDS:
                 entries[event[1]] = olds[i]
                 for value in (olds[i], cells[event[1]]):
                     if maps_page(value):
@@ -129,14 +130,26 @@ class SectionChecks:
         leaves = self.ledger.leaves[head]
         precise = self.kernel.has_page_mapcount or not folio.large
         mapped = self.ledger.total_mapcount(folio) if precise else cells[folio._large_mapcount] + 1
-        self.report(mapped == leaves, "I-12", folio, f"mapcounts say {mapped}, {leaves} entries map it", folio._mapcount,
-                    deficit=abs(mapped - leaves))  # fmt: skip
+        self.report(
+            mapped == leaves,
+            "I-12",
+            folio,
+            f"mapcounts say {mapped}, {leaves} entries map it",
+            folio._mapcount,
+            deficit=abs(mapped - leaves),
+        )
         if not folio.large or not precise:
             return
         if self.kernel.has_large_mapcount:
             large = cells[folio._large_mapcount] + 1
-            self.report(large == mapped, "I-13", folio, f"large mapcount {large}, mappings counted {mapped}",
-                        folio._large_mapcount, deficit=abs(large - mapped))  # fmt: skip
+            self.report(
+                large == mapped,
+                "I-13",
+                folio,
+                f"large mapcount {large}, mappings counted {mapped}",
+                folio._large_mapcount,
+                deficit=abs(large - mapped),
+            )
         raw = cells[folio._nr_pages_mapped]
         pages = sum(cells[folio.page(i)._mapcount] >= 0 for i in range(folio.nr_pages))
         entire = cells[folio._entire_mapcount] >= 0
@@ -194,7 +207,7 @@ class SectionChecks:
     def mapped_once_per_mm(self, folio: Folio) -> None:
         """I-51: no mm has more entries for the folio than it has pages."""
         head = folio & ADDR_MASK
-        worst = max((n for (h, _), n in self.mm_leaves_of(head)), default=0)
+        worst = max((n for _, n in self.mm_leaves_of(head)), default=0)
         self.report(
             worst <= folio.nr_pages,
             "I-51",
@@ -203,14 +216,9 @@ class SectionChecks:
             head,
         )
 
-    def mm_leaves_of(self, head: int) -> list[tuple[tuple[int, int], int]]:
-        """((head, mm), entries) for every living mm that maps the folio."""
-        out = []
-        for _, mm in self.cells[Globals.processes]:
-            n = self.ledger.mm_leaves.get((head, mm), 0)
-            if n:
-                out.append(((head, mm), n))
-        return out
+    def mm_leaves_of(self, head: int) -> list[tuple[int, int]]:
+        """(mm, entries) for every mm that maps the folio."""
+        return [(mm, n) for mm, n in self.ledger.owners[head].items() if n]
 
     def slots(self, folio: Folio) -> None:
         """I-43, I-44, I-45."""
@@ -218,20 +226,30 @@ class SectionChecks:
         shared = cells[folio._mm_id(1)] & MM_ID_SHARED
         large = cells[folio._large_mapcount] + 1
         owners = self.mm_leaves_of(head)
-        self.report(bool(shared) or large == 0 or len(owners) <= 1, "I-43", folio,
-                    f"not marked shared, {len(owners)} mms map it", folio._mm_id(1))  # fmt: skip
+        self.report(
+            bool(shared) or large == 0 or len(owners) <= 1,
+            "I-43",
+            folio,
+            f"not marked shared, {len(owners)} mms map it",
+            folio._mm_id(1),
+        )
         self.report(
             large > 0 or not shared, "I-45", folio, "unmapped but marked shared", folio._mm_id(1)
         )
-        ids = {cells[mm + 1]: n for (_, mm), n in owners}
+        ids = {cells[mm + 1]: n for mm, n in owners}
         for slot in (0, 1):
             count, mm_id = (
                 cells[folio._mm_id_mapcount(slot)] + 1,
                 cells[folio._mm_id(slot)] & MM_ID_MASK,
             )
             have = ids.get(mm_id, 0)
-            self.report(count <= have and bool(mm_id) == (count > 0), "I-44", folio,
-                        f"slot {slot} counts {count}, its mm maps {have}", folio._mm_id_mapcount(slot))  # fmt: skip
+            self.report(
+                count <= have and bool(mm_id) == (count > 0),
+                "I-44",
+                folio,
+                f"slot {slot} counts {count}, its mm maps {have}",
+                folio._mm_id_mapcount(slot),
+            )
 
     # -- entries -----------------------------------------------------------------------
 

@@ -22,9 +22,18 @@ from sandbox.arch.arm64.pgtable import (
 from sandbox.errors import UsageError
 from sandbox.kernels.base import Kernel
 from sandbox.memory import Gen, Globals, Mm, note
-from sandbox.mm.flags import VM_READ, VM_WRITE
+from sandbox.mm.flags import (
+    VM_ACCOUNT,
+    VM_HUGEPAGE,
+    VM_MAYSHARE,
+    VM_MAYWRITE,
+    VM_NOHUGEPAGE,
+    VM_READ,
+    VM_SHARED,
+    VM_WRITE,
+)
 from sandbox.scenario.language import Action
-from sandbox.syscalls import Result
+from sandbox.syscalls import MapRequest, Result
 
 if TYPE_CHECKING:
     from sandbox.session import Session
@@ -139,11 +148,18 @@ def _mmap(p: Planner) -> Factory:
                 raise p.refuse(
                     f"{a['proc']} has something mapped there already", "free pages of the region"
                 )
-    huge = -1 if a.get("nohuge") else (0 if a.get("nomadv") else 1)
-    return lambda: p.kernel.sys_mmap(
-        mm, a["region"], base, base + at, size,
-        ro=bool(a.get("ro")), shared=bool(a.get("shared")), mapping=0, pgoff=a.get("pgoff", 0), huge=huge,
-    )  # fmt: skip
+    request = MapRequest(a["region"], base, base + at, size, _vm_flags(p), pgoff=a.get("pgoff", 0))
+    return lambda: p.kernel.sys_mmap(mm, request)
+
+
+def _vm_flags(p: Planner) -> int:
+    a = p.args
+    vm_flags = VM_READ | VM_MAYWRITE | VM_ACCOUNT | (0 if a.get("ro") else VM_WRITE)
+    if a.get("shared"):
+        vm_flags |= VM_SHARED | VM_MAYSHARE
+    if a.get("nohuge"):
+        return vm_flags | VM_NOHUGEPAGE
+    return vm_flags if a.get("nomadv") else vm_flags | VM_HUGEPAGE
 
 
 def _fork(p: Planner) -> Factory:
@@ -293,7 +309,7 @@ def _fold(p: Planner) -> Factory:
 
 
 def _nop(p: Planner) -> Factory:
-    return lambda: p.kernel.sys_nop()
+    return p.kernel.sys_nop
 
 
 HANDLERS: dict[str, Callable[[Planner], Factory]] = {
@@ -324,7 +340,7 @@ HANDLERS: dict[str, Callable[[Planner], Factory]] = {
     "unuring": _unuring,
     "fold": _fold,
     "unfold": _fold,
-    "drain": lambda p: lambda: p.kernel.sys_drain(),
+    "drain": lambda p: p.kernel.sys_drain,
     "autodrain": lambda p: lambda: p.kernel.sys_autodrain(p.args["mode"] == "on"),
     "sleep": _nop,
     "quiet": _nop,

@@ -20,6 +20,7 @@ from sandbox.memory import (
     Folio,
     Globals,
     PerCpu,
+    Word,
 )
 from sandbox.mm import flags as mm_flags
 from sandbox.scenario.state import pte_letters
@@ -35,7 +36,7 @@ VM_FLAGS = {value: name for name, value in vars(mm_flags).items() if name.starts
 def describe_events(
     session: Session, start: int = 0, end: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Dictionaries for events [start, end): n, cpu, action, op, object, field, index, old, new, function, broken."""
+    """Dictionaries for events [start, end): where, which word, old and new, rules broken."""
     machine = session.machine
     end = machine.position if end is None else min(end, machine.position)
     broken: dict[int, list[str]] = {}
@@ -82,7 +83,7 @@ class _Functions:
         return self.entries[n]
 
 
-def describe_event(session: Session, event: Event, old: Any) -> dict[str, Any]:
+def describe_event(session: Session, event: Event, old: Word) -> dict[str, Any]:
     """Object, field, index, old and new value of one event."""
     op, addr = event[0], event[1]
     if op == NOTE:
@@ -100,7 +101,7 @@ def describe_event(session: Session, event: Event, old: Any) -> dict[str, Any]:
     }
 
 
-def after(event: Event, old: Any) -> Any:
+def after(event: Event, old: Word) -> Word:
     """The word's value after *event*, given the value before (None when not known here)."""
     name = OP_NAMES[event[0]]
     if name in ("store", "xchg"):
@@ -161,7 +162,7 @@ def _object_name(session: Session, base: int, struct: Struct) -> str:
     return struct.name.lower()
 
 
-def show(session: Session, field: str, value: Any) -> Any:
+def show(session: Session, field: str, value: Word) -> Word:
     """A word's value as people read it; numbers stay numbers."""
     if value is None or isinstance(value, str):
         return value
@@ -199,7 +200,7 @@ def _bits(value: int, names: dict[int, str]) -> str:
     return "|".join(name for bit, name in sorted(names.items()) if value & bit) or "0"
 
 
-def _plain(session: Session, value: Any) -> str:
+def _plain(session: Session, value: Word) -> str:
     if isinstance(value, Folio):
         return session.ledger.name_of(value)
     if isinstance(value, tuple):

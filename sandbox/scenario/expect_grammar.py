@@ -322,9 +322,15 @@ def _process(cursor: Cursor, proc: str) -> Check:
     while cursor.skip("."):
         path.append(cursor.need("name", "a field, such as anon"))
     known = {
-        "folios", "has_pinned", "pinned_vm", "locked_vm",
-        "rss.anon", "rss.file", "rss.shmem", "rss.swap",
-    }  # fmt: skip
+        "folios",
+        "has_pinned",
+        "pinned_vm",
+        "locked_vm",
+        "rss.anon",
+        "rss.file",
+        "rss.shmem",
+        "rss.swap",
+    }
     field = ".".join(path)
     if field not in known:
         message = f"a process has no {field[:40]!r}{near(field, known)}"

@@ -73,7 +73,7 @@ class ScenarioRun:
         return range(last[0].start, max(t.end or machine.position for t in last))
 
     def count(self, what: str) -> int:
-        """How often the last action did something: `alloc`, `free` (unused folios) or `copy` of pages."""
+        """How often the last action did `alloc`, `free` (of unused folios) or `copy` of pages."""
         machine = self.session.machine
         events = [machine.events[i] for i in self._last_action()]
         if what == "alloc":
@@ -86,7 +86,7 @@ class ScenarioRun:
         raise UsageError(f"cannot count '{what}'", expected="alloc, free or copy")
 
     def peak(self, folio: str, field: str) -> int | None:
-        """The largest value a word of the folio had during the last action (raw); None if unknown."""
+        """Largest raw value of a folio's word in the last action; None if unknown."""
         machine, ledger = self.session.machine, self.session.ledger
         heads = {name: head for head, name in ledger.names.items()}
         offset = next(

@@ -25,11 +25,19 @@ if TYPE_CHECKING:
     from sandbox.session import Session
 
 FLAG_NAMES = (
-    ("referenced", f.PG_referenced), ("uptodate", f.PG_uptodate), ("dirty", f.PG_dirty), ("lru", f.PG_lru),
-    ("active", f.PG_active), ("workingset", f.PG_workingset), ("swapcache", f.PG_swapcache),
-    ("swapbacked", f.PG_swapbacked), ("unevictable", f.PG_unevictable), ("mlocked", f.PG_mlocked),
-    ("partially_mapped", f.PG_partially_mapped), ("large_rmappable", f.PG_large_rmappable),
-)  # fmt: skip
+    ("referenced", f.PG_referenced),
+    ("uptodate", f.PG_uptodate),
+    ("dirty", f.PG_dirty),
+    ("lru", f.PG_lru),
+    ("active", f.PG_active),
+    ("workingset", f.PG_workingset),
+    ("swapcache", f.PG_swapcache),
+    ("swapbacked", f.PG_swapbacked),
+    ("unevictable", f.PG_unevictable),
+    ("mlocked", f.PG_mlocked),
+    ("partially_mapped", f.PG_partially_mapped),
+    ("large_rmappable", f.PG_large_rmappable),
+)
 PTE_LETTERS = (
     ("w", PTE_WRITE),
     ("o", PTE_RDONLY),
@@ -38,9 +46,12 @@ PTE_LETTERS = (
     ("c", PTE_CONT),
 )
 NOTES = (
-    ("dontfork", f.VM_DONTCOPY), ("wipeonfork", f.VM_WIPEONFORK), ("locked", f.VM_LOCKED),
-    ("hugepage", f.VM_HUGEPAGE), ("nohugepage", f.VM_NOHUGEPAGE),
-)  # fmt: skip
+    ("dontfork", f.VM_DONTCOPY),
+    ("wipeonfork", f.VM_WIPEONFORK),
+    ("locked", f.VM_LOCKED),
+    ("hugepage", f.VM_HUGEPAGE),
+    ("nohugepage", f.VM_NOHUGEPAGE),
+)
 
 
 def run_lengths(values: Iterable[Any]) -> list[list[Any]]:

@@ -87,7 +87,7 @@ class ContptePgtable(PgtableMixin):
     # -- fold and unfold -------------------------------------------------------------
 
     def contpte_convert(self, mm: Mm, addr: int, ptep: int, pte: int) -> Gen[None]:
-        """Repaint a block: clear all entries gathering young and dirty, flush, write *pte* with them."""
+        """Repaint a block: clear it gathering young and dirty, flush, write *pte* with them."""
         n = self.CONT_PTES
         start_ptep, start_addr = ptep & -n, addr & -n
         pte = pte_advance_pfn(pte, start_ptep - ptep)

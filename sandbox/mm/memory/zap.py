@@ -1,4 +1,4 @@
-"""Unmapping a range: zap and the mmu_gather that delays the references (mm/memory.c, mm/mmu_gather.c, 6.6)."""
+"""Unmapping: zap, and the gather that delays references (mm/memory.c, mm/mmu_gather.c, 6.6)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sandbox.mm.flags import PG_anon, PG_referenced
 from sandbox.mm.pgalloc import pmd_is_leaf
 
 MAX_GATHER_BATCH = 510
-"""Items a gather holds before it must be flushed (one page of them on 64-bit; the kernel chains several)."""
+"""Items a gather holds before it must be flushed (one page of them; the kernel chains several)."""
 
 
 @dataclass(slots=True)
