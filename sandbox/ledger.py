@@ -55,6 +55,7 @@ class Ledger:
         self.owners: defaultdict[int, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
         self.writable: defaultdict[int, int] = defaultdict(int)
         self.rss: defaultdict[tuple[int, int], int] = defaultdict(int)
+        self.zero_leaves: defaultdict[int, int] = defaultdict(int)
         self.names: dict[int, str] = {}
         self.births: list[tuple[int, int]] = []
         machine.watch(PTE_KIND, self._pte)
@@ -81,7 +82,11 @@ class Ledger:
     def _pmd(self, addr: int, old: int, new: int) -> None:
         mm = self.cells[(addr & TABLE_MASK) + 513]
         for value, delta in ((old, -1), (new, 1)):
-            if value & PTE_HUGE and maps_page(value):
+            if value & PTE_HUGE and value & PTE_SPECIAL:
+                head = value >> PFN_SHIFT << 4
+                self.zero_leaves[head] += delta
+                self._name(head, delta)
+            elif value & PTE_HUGE and maps_page(value):
                 self._name(self._count(value >> PFN_SHIFT << 4, mm, delta, 512), delta)
 
     def _leaf(self, pte: int, mm: int, delta: int) -> None:
@@ -171,7 +176,11 @@ class Ledger:
         """Named folios that are mapped or held, in the order of their names."""
         held = {int(p) & ADDR_MASK for hold in self.cells[Globals.holds] for p in hold[2]}
         heads = {int(self.cells[p + 6]) & ADDR_MASK for p in held}
-        return [Folio(self.cells[h + 6]) for h in self.names if self.leaves[h] > 0 or h in heads]
+        return [
+            Folio(self.cells[h + 6])
+            for h in self.names
+            if self.leaves[h] > 0 or h in heads or self.zero_leaves[h] > 0
+        ]
 
 
 def entry_kind(pte: int) -> str:

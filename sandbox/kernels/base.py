@@ -12,6 +12,7 @@ from typing import ClassVar
 from sandbox.arch.generic import PgtableMixin
 from sandbox.kernel.fork import ForkMixin
 from sandbox.mm.gup import GupMixin
+from sandbox.mm.huge_memory import HugeMemoryMixin
 from sandbox.mm.madvise import MadviseMixin
 from sandbox.mm.memory import MemoryMixin
 from sandbox.mm.mlock import MlockMixin
@@ -28,6 +29,7 @@ from sandbox.syscalls import SyscallsMixin
 class Kernel(
     SyscallsMixin,
     ForkMixin,
+    HugeMemoryMixin,
     MemoryMixin,
     ShmemMixin,
     GupMixin,

@@ -14,6 +14,7 @@ class Linux612(Linux69):
     title = "Linux 6.12"
     summary = "One word counts all mappings of a large folio; partially mapped folios are flagged."
     has_large_mapcount = True
+    queue_new_thp = True
     contpte_af_noop = False  # the stable tree has the fix (97c5550b7631)
 
     def folio_set_large_mapcount(self, folio: Folio, mapcount: int, mm: Mm) -> Gen[None]:

@@ -14,6 +14,7 @@ class Linux615(Linux612):
     title = "Linux 6.15"
     summary = "MM owner tracking: a large folio knows whether one mm owns all its mappings."
     has_mm_id = True
+    huge_zero_wp_allocates = True  # 6.13
     contpte_af_noop = True  # mainline until 7.0 (97c5550b7631)
 
     # -- ids (include/linux/mm.h, kernel/fork.c) ---------------------------------------

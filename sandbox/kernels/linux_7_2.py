@@ -126,6 +126,14 @@ class Linux72NoPageMapcount(Linux72):
         total = yield from self.folio_add_return_large_mapcount(folio, nr, mm)
         return folio.nr_pages if total == nr else 0
 
+    def folio_remove_entire(self, folio: Folio, mm: Mm) -> Gen[tuple[int, bool]]:
+        """The entire mapping, then the total: what is left decides."""
+        last = (yield add(folio._entire_mapcount, -1)) < 0
+        total = yield from self.folio_sub_large_mapcount(folio, 1, mm)
+        if not total:
+            return folio.nr_pages, False
+        return 0, last and total < folio.nr_pages
+
     def folio_remove_large_ptes(
         self, folio: Folio, page: Page, nr: int, mm: Mm
     ) -> Gen[tuple[int, bool]]:

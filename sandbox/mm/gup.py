@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import (
+    HPAGE_PMD_NR,
     PTE_SPECIAL,
     PTE_VALID,
     pte_dirty,
@@ -70,20 +71,20 @@ class GupMixin(KernelPart):
                 yield add(folio._refcount, refs * GUP_PIN_COUNTING_BIAS)
         return True
 
-    def try_grab_folio_fast(self, page: Page, flags: int) -> Gen[Folio | None]:
-        """Fast path: a speculative reference, checked against the folio, then the pin."""
+    def try_grab_folio_fast(self, page: Page, refs: int, flags: int) -> Gen[Folio | None]:
+        """Fast path: speculative references, checked against the folio, then the pins."""
         while True:
             folio = yield from self.page_folio(page)
-            if not (yield try_add(folio._refcount, 1)):
+            if not (yield try_add(folio._refcount, refs)):
                 return None
             if (yield from self.page_folio(page)) == folio:
                 break
-            yield from self.folio_put(folio)
+            yield from self.folio_put(folio, refs)
         if flags & FOLL_PIN:
             if folio.large:
-                yield add(folio._pincount, 1)
+                yield add(folio._pincount, refs)
             else:
-                yield add(folio._refcount, GUP_PIN_COUNTING_BIAS - 1)
+                yield add(folio._refcount, refs * (GUP_PIN_COUNTING_BIAS - 1))
         return folio
 
     def gup_put_folio(self, folio: Folio, refs: int, flags: int) -> Gen[None]:
@@ -147,28 +148,48 @@ class GupMixin(KernelPart):
         pages: list[Page] = []
         addr = start
         while addr < end:
-            pte = yield from self.gup_walk(mm, addr)
-            page = None
-            if pte is not None:
-                page = yield from self.gup_pte_one(pte, flags)
-            if page is None:
+            taken = yield from self.gup_pmd_range(mm, addr, end, flags)
+            if not taken:
                 break
-            pages.append(page)
-            addr += 1
+            pages += taken
+            addr += len(taken)
         if flags & FOLL_PIN and (yield load(mm.write_protect_seq)) != seq:
             yield from self.unpin_user_pages(pages, flags)
             return []
         return pages
 
-    def gup_walk(self, mm: Mm, addr: int) -> Gen[tuple[int, int, int] | None]:
-        """Lockless walk to an entry: (entry word, PMD word, PMD value), None to give up."""
+    def gup_pmd_range(self, mm: Mm, addr: int, end: int, flags: int) -> Gen[list[Page]]:
+        """Lockless walk: the page of one entry, or all wanted pages of a leaf; empty to give up."""
         pmd = yield from self.pmd_offset(mm, addr)
-        if not pmd:
-            return None
-        pmdval = yield load(pmd)
-        if not pmdval or pmd_is_leaf(pmdval):
-            return None
-        return self.pte_offset_map(pmdval, addr), pmd, pmdval
+        pmdval = (yield load(pmd)) if pmd else 0
+        if not pmdval:
+            return []
+        if pmd_is_leaf(pmdval):
+            return (yield from self.gup_pmd_leaf(pmd, pmdval, addr, end, flags))
+        page = yield from self.gup_pte_one((self.pte_offset_map(pmdval, addr), pmd, pmdval), flags)
+        return [] if page is None else [page]
+
+    def gup_pmd_leaf(
+        self, pmd: int, pmdval: int, addr: int, end: int, flags: int
+    ) -> Gen[list[Page]]:
+        """All wanted pages of a PMD leaf with one grab (gup_fast_pmd_leaf)."""
+        if not pmdval & PTE_VALID or pmdval & PTE_SPECIAL:
+            return []
+        if flags & FOLL_WRITE and not pte_write(pmdval):
+            return []
+        first = addr & (HPAGE_PMD_NR - 1)
+        refs = min(end - addr, HPAGE_PMD_NR - first)
+        page = page_of_pfn(pte_pfn(pmdval) + first)
+        folio = yield from self.try_grab_folio_fast(page, refs, flags)
+        if folio is None:
+            return []
+        back_off = (yield load(pmd)) != pmdval
+        if not back_off and not pte_write(pmdval):
+            back_off = yield from self.gup_must_unshare(None, flags, folio, folio.page(0))
+        if back_off:
+            yield from self.gup_put_folio(folio, refs, flags)
+            return []
+        return [page_of_pfn(page.pfn + i) for i in range(refs)]
 
     def gup_pte_one(self, at: tuple[int, int, int], flags: int) -> Gen[Page | None]:
         """One entry of gup_pte_range(): grab, then make sure nothing changed underneath."""
@@ -179,7 +200,7 @@ class GupMixin(KernelPart):
         if flags & FOLL_WRITE and not pte_write(pte):
             return None
         page = page_of_pfn(pte_pfn(pte))
-        folio = yield from self.try_grab_folio_fast(page, flags)
+        folio = yield from self.try_grab_folio_fast(page, 1, flags)
         if folio is None:
             return None
         if (yield load(pmd)) != pmdval or (yield from self.ptep_get_lockless(ptep)) != pte:
@@ -247,6 +268,8 @@ class GupMixin(KernelPart):
         """Grab the page under the entry's lock, or say which fault is needed."""
         want = FAULT_FLAG_WRITE if flags & FOLL_WRITE else 0
         pmd = yield from self.pmd_alloc(mm, addr)
+        if pmd_is_leaf((yield load(pmd))):
+            return (yield from self.follow_huge_pmd(vma, pmd, addr, flags))
         ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
         if not ptl:
             return None, want
@@ -266,6 +289,27 @@ class GupMixin(KernelPart):
                 yield from self.try_grab_folio((yield from self.page_folio(page)), page, 1, flags)
                 if flags & FOLL_WRITE and not pte_dirty(pte) and folio is not None:
                     yield bits(folio.flags, PG_dirty)
+        yield unlock(ptl)
+        return page, fault
+
+    def follow_huge_pmd(
+        self, vma: Vma, pmd: int, addr: int, flags: int
+    ) -> Gen[tuple[Page | None, int]]:
+        """`follow_page_pte` for a PMD leaf; the head page's exclusivity stands for all."""
+        fault = FAULT_FLAG_WRITE if flags & FOLL_WRITE else 0
+        ptl = self.pmd_lockptr(pmd, addr)
+        yield lock(ptl)
+        pmdval, page = (yield load(pmd)), None
+        if pmd_is_leaf(pmdval) and pmdval & PTE_VALID and (not fault or pte_write(pmdval)):
+            head = page_of_pfn(pte_pfn(pmdval))
+            folio = None if pmdval & PTE_SPECIAL else (yield from self.page_folio(head))
+            if not pte_write(pmdval) and (
+                yield from self.gup_must_unshare(vma, flags, folio, head)
+            ):
+                fault = FAULT_FLAG_UNSHARE
+            else:
+                page = page_of_pfn(head.pfn + (addr & (HPAGE_PMD_NR - 1)))
+                yield from self.try_grab_folio((yield from self.page_folio(page)), page, 1, flags)
         yield unlock(ptl)
         return page, fault
 

@@ -126,8 +126,6 @@ def _order(p: Planner, pages: int) -> int:
 
 def _mthp(p: Planner) -> Factory:
     order, on = _order(p, p.args["size"]), p.args["mode"] != "never"
-    if on and order == HPAGE_PMD_ORDER and not getattr(p.kernel, "has_pmd_thp", False):
-        raise p.refuse("PMD-mapped folios are not modelled yet", "a size from 16K to 1M")
     return lambda: p.kernel.sys_mthp(order, on)
 
 

@@ -147,7 +147,7 @@ def pte_runs(ledger: Ledger, mm: Mm) -> list[list[Any]]:
         index = 0
         if pte & PTE_SWP:
             index = pte >> PFN_SHIFT
-        elif not pte & PTE_SPECIAL:
+        elif pte & PTE_HUGE or not pte & PTE_SPECIAL:
             target = ledger.folio(pte >> PFN_SHIFT << 4)
             folio, index = ledger.name_of(target), target.index_of(pte >> PFN_SHIFT << 4)
         count = 512 if pte & PTE_HUGE else 1
@@ -210,6 +210,6 @@ def large_state(session: Session, folio: Folio) -> dict[str, Any]:
             for k in (0, 1)
         ]
         out["maybe_shared"] = bool(cells[folio._mm_id(1)] & f.MM_ID_SHARED)
-    if folio.order > 1:
+    if folio.order > 1 and cells[folio.flags] & f.PG_anon:
         out["deferred"] = cells[folio._deferred_list] == 1
     return out

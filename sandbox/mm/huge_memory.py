@@ -1,0 +1,484 @@
+"""PMD-mapped anonymous folios (mm/huge_memory.c, 6.6).
+
+One PMD leaf maps 512 pages: one reference, one entire mapping, and only the head page's
+PG_anon_exclusive counts.  Where the kernel withdraws a deposited table, the model allocates one.
+"""
+
+from __future__ import annotations
+
+from sandbox.arch.arm64.pgtable import (
+    HPAGE_PMD_NR,
+    HPAGE_PMD_ORDER,
+    PFN_SHIFT,
+    PTE_HUGE,
+    PTE_PRESENT_INVALID,
+    PTE_SPECIAL,
+    PTE_VALID,
+    access_flags,
+    pfn_pte,
+    pte_dirty,
+    pte_mkdirty,
+    pte_mkold,
+    pte_mkwrite,
+    pte_mkyoung,
+    pte_modify,
+    pte_pfn,
+    pte_present,
+    pte_write,
+    pte_wrprotect,
+    pte_young,
+)
+from sandbox.fields import Struct
+from sandbox.memory import (
+    ADDR_MASK,
+    Folio,
+    Gen,
+    Globals,
+    Mm,
+    Page,
+    Vma,
+    add,
+    alloc,
+    bits,
+    cas,
+    load,
+    lock,
+    note,
+    page_of_pfn,
+    store,
+    tlb_flush,
+    unlock,
+    xchg,
+)
+from sandbox.mm.flags import (
+    EAGAIN,
+    ENTIRELY_MAPPED,
+    FAULT_FLAG_UNSHARE,
+    FAULT_FLAG_WRITE,
+    FOLIO_PAGES_MAPPED,
+    MM_ANONPAGES,
+    VM_HUGEPAGE,
+    VM_NOHUGEPAGE,
+    VM_WRITE,
+    PG_anon,
+    PG_anon_exclusive,
+    PG_dirty,
+    PG_locked,
+    PG_uptodate,
+)
+from sandbox.mm.memory.fault import VmFault
+from sandbox.mm.memory.fork import CopyContext, CopyMixin
+from sandbox.mm.memory.zap import MmuGather
+from sandbox.mm.pgalloc import PTL_OFFSET, TABLE_SHIFT, pmd_is_leaf
+
+
+class HugeMemoryMixin(CopyMixin):
+    """Fault, fork, zap, protect, move and split of PMD leaves."""
+
+    has_pmd_thp = True
+    huge_zero_wp_allocates = False
+    """6.13 and later: a write to the huge zero page installs a whole new folio."""
+    queue_new_thp = False
+    """6.12 and later: a fresh PMD folio waits on the deferred list for the underused scan."""
+
+    # -- fault -------------------------------------------------------------------------
+
+    def handle_pmd_fault(self, vmf: VmFault) -> Gen[bool]:
+        """The PMD part of `__handle_mm_fault`; True when it dealt with the fault."""
+        pmdval = yield load(vmf.pmd)
+        if not pmdval:
+            if (yield from self.thp_vma_allowable_pmd(vmf.vma, vmf.address)):
+                return (yield from self.do_huge_pmd_anonymous_page(vmf))
+            return False
+        if not pmd_is_leaf(pmdval):
+            return False
+        vmf.orig_pte = pmdval
+        if vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE) and not pte_write(pmdval):
+            return (yield from self.do_huge_pmd_wp_page(vmf))
+        yield from self.huge_pmd_set_accessed(vmf)
+        return True
+
+    def thp_vma_allowable_pmd(self, vma: Vma, addr: int) -> Gen[bool]:
+        """Is the PMD size enabled here, and does its aligned range fit the VMA?"""
+        if (yield load(vma.vm_file)) or not (
+            yield load(Globals.anon_orders)
+        ) >> HPAGE_PMD_ORDER & 1:
+            return False
+        vm_flags = yield load(vma.vm_flags)
+        if vm_flags & VM_NOHUGEPAGE or not vm_flags & VM_HUGEPAGE:
+            return False
+        haddr = addr & -HPAGE_PMD_NR
+        fits = (yield load(vma.vm_start)) <= haddr
+        return fits and haddr + HPAGE_PMD_NR <= (yield load(vma.vm_end))
+
+    def do_huge_pmd_anonymous_page(self, vmf: VmFault) -> Gen[bool]:
+        """First access to an empty PMD: the huge zero page for reads, a whole folio for writes."""
+        yield from self.anon_vma_prepare(vmf.vma)
+        if not vmf.flags & FAULT_FLAG_WRITE:
+            return (yield from self.set_huge_zero_folio(vmf))
+        folio = yield from self.vma_alloc_anon_folio_pmd()
+        ptl = self.pmd_lockptr(vmf.pmd, vmf.address)
+        yield lock(ptl)
+        if (yield load(vmf.pmd)):
+            yield unlock(ptl)
+            yield from self.folio_put(folio)
+            return True
+        yield from self.map_anon_folio_pmd(vmf, folio)
+        yield unlock(ptl)
+        return True
+
+    def vma_alloc_anon_folio_pmd(self) -> Gen[Folio]:
+        """A zeroed folio of the PMD's size."""
+        folio = yield from self.vma_alloc_folio(HPAGE_PMD_ORDER)
+        yield bits(folio.flags, PG_uptodate)
+        return folio
+
+    def map_anon_folio_pmd(self, vmf: VmFault, folio: Folio) -> Gen[None]:
+        """rmap, LRU, the PMD, rss (map_anon_folio_pmd; `__do_huge_pmd_anonymous_page`)."""
+        entry = pfn_pte(folio.pfn, (yield from self.vm_page_prot(vmf.vma))) | PTE_HUGE
+        if (yield load(vmf.vma.vm_flags)) & VM_WRITE:
+            entry = pte_mkwrite(pte_mkdirty(entry))
+        yield from self.folio_add_new_anon_rmap(folio, vmf.vma, vmf.address & -HPAGE_PMD_NR)
+        yield from self.folio_add_lru_vma(folio, vmf.vma)
+        yield store(vmf.pmd, entry)
+        yield add(vmf.mm.rss_stat(MM_ANONPAGES), HPAGE_PMD_NR)
+        if self.queue_new_thp:
+            yield from self.deferred_split_folio(folio, False)
+
+    def get_huge_zero_folio(self) -> Gen[Folio]:
+        """The machine's one huge zero folio, made at its first use."""
+        known = yield load(Globals.huge_zero)
+        if known:
+            return Folio(known)
+        folio = Folio((yield alloc(Struct.PAGE, HPAGE_PMD_ORDER)) | HPAGE_PMD_ORDER)
+        if (yield cas(Globals.huge_zero, 0, folio)):
+            return folio
+        return Folio((yield load(Globals.huge_zero)))
+
+    def set_huge_zero_folio(self, vmf: VmFault) -> Gen[bool]:
+        """Map the huge zero folio read-only: nothing is counted."""
+        zero = yield from self.get_huge_zero_folio()
+        entry = pfn_pte(zero.pfn, (yield from self.vm_page_prot(vmf.vma))) | PTE_HUGE | PTE_SPECIAL
+        ptl = self.pmd_lockptr(vmf.pmd, vmf.address)
+        yield lock(ptl)
+        if not (yield load(vmf.pmd)):
+            yield store(vmf.pmd, entry)
+        yield unlock(ptl)
+        return True
+
+    def huge_pmd_set_accessed(self, vmf: VmFault) -> Gen[None]:
+        """Set young (and dirty for a write) in the PMD (touch_pmd)."""
+        ptl = self.pmd_lockptr(vmf.pmd, vmf.address)
+        yield lock(ptl)
+        if (yield load(vmf.pmd)) == vmf.orig_pte:
+            entry = pte_mkyoung(vmf.orig_pte)
+            if vmf.flags & FAULT_FLAG_WRITE:
+                entry = pte_mkdirty(entry)
+            yield from self.pmdp_set_access_flags(vmf.mm, vmf.address, vmf.pmd, entry)
+        yield unlock(ptl)
+
+    def pmdp_set_access_flags(self, mm: Mm, addr: int, pmd: int, entry: int) -> Gen[None]:
+        """Add young, dirty or write to a PMD leaf."""
+        while True:
+            pmdval = yield load(pmd)
+            if (yield cas(pmd, pmdval, access_flags(pmdval, entry))):
+                break
+        yield tlb_flush(mm, addr & -HPAGE_PMD_NR, (addr & -HPAGE_PMD_NR) + HPAGE_PMD_NR)
+
+    # -- copy on write -------------------------------------------------------------------
+
+    def do_huge_pmd_wp_page(self, vmf: VmFault) -> Gen[bool]:
+        """Reuse the whole folio, or split the PMD and let the PTE path copy one page."""
+        if vmf.orig_pte & PTE_SPECIAL:
+            if self.huge_zero_wp_allocates and (yield from self.do_huge_zero_wp_pmd(vmf)):
+                return True
+            yield from self.split_huge_pmd(vmf.vma, vmf.pmd, vmf.address)
+            return False
+        ptl = self.pmd_lockptr(vmf.pmd, vmf.address)
+        yield lock(ptl)
+        if (yield load(vmf.pmd)) != vmf.orig_pte:
+            yield unlock(ptl)
+            return True
+        if (yield from self.wp_huge_reuse(vmf)):
+            if not vmf.flags & FAULT_FLAG_UNSHARE:
+                entry = pte_mkdirty(pte_mkyoung(vmf.orig_pte))
+                entry = yield from self.maybe_mkwrite(entry, vmf.vma)
+                yield from self.pmdp_set_access_flags(vmf.mm, vmf.address, vmf.pmd, entry)
+            yield unlock(ptl)
+            return True
+        yield unlock(ptl)
+        yield from self.split_huge_pmd(vmf.vma, vmf.pmd, vmf.address)
+        return False
+
+    def wp_huge_reuse(self, vmf: VmFault) -> Gen[bool]:
+        """Is the folio ours alone? Decided under the folio lock by its one reference."""
+        folio = yield from self.page_folio(page_of_pfn(pte_pfn(vmf.orig_pte)))
+        if (yield load(folio.flags)) & PG_anon_exclusive:
+            return True
+        if (yield bits(folio.flags, PG_locked)) & PG_locked:
+            return False
+        reuse = (yield load(folio._refcount)) == 1
+        if reuse:
+            yield from self.folio_move_anon_rmap(folio, vmf.vma)
+            yield bits(folio.flags, PG_anon_exclusive)
+        yield bits(folio.flags, 0, PG_locked)
+        return reuse
+
+    def do_huge_zero_wp_pmd(self, vmf: VmFault) -> Gen[bool]:
+        """A write to the huge zero page: a whole fresh folio takes its place (6.13)."""
+        folio = yield from self.vma_alloc_anon_folio_pmd()
+        ptl = self.pmd_lockptr(vmf.pmd, vmf.address)
+        yield lock(ptl)
+        if (yield load(vmf.pmd)) != vmf.orig_pte:
+            yield unlock(ptl)
+            yield from self.folio_put(folio)
+            return True
+        haddr = vmf.address & -HPAGE_PMD_NR
+        yield xchg(vmf.pmd, 0)
+        yield tlb_flush(vmf.mm, haddr, haddr + HPAGE_PMD_NR)
+        yield from self.map_anon_folio_pmd(vmf, folio)
+        yield unlock(ptl)
+        return True
+
+    # -- rmap of a leaf (mm/rmap.c) ------------------------------------------------------
+
+    def folio_try_dup_anon_rmap_pmd(self, folio: Folio, dst_mm: Mm, src_vma: Vma) -> Gen[bool]:
+        """Duplicate a PMD mapping; False when the folio may be pinned and is exclusive."""
+        mm = Mm((yield load(src_vma.vm_mm)))
+        maybe_pinned = yield from self.folio_needs_cow_for_dma(mm, folio)
+        if (yield load(folio.flags)) & PG_anon_exclusive:
+            if maybe_pinned:
+                return False
+            yield bits(folio.flags, 0, PG_anon_exclusive)
+        yield add(folio._entire_mapcount, 1)
+        if self.has_large_mapcount:
+            yield from self.folio_add_large_mapcount(folio, 1, dst_mm)
+        return True
+
+    def folio_remove_rmap_pmd(self, folio: Folio, vma: Vma) -> Gen[None]:
+        """Remove a PMD mapping; with page mappings left the folio may be partially mapped."""
+        mm = Mm((yield load(vma.vm_mm)))
+        nr, partially = yield from self.folio_remove_entire(folio, mm)
+        flags = yield load(folio.flags)
+        if nr:
+            yield add(Globals.nr_anon_mapped if flags & PG_anon else Globals.nr_file_mapped, -nr)
+        if partially and flags & PG_anon:
+            yield from self.deferred_split_folio(folio, True)
+        yield from self.munlock_vma_folio(folio, vma)
+
+    def folio_remove_entire(self, folio: Folio, mm: Mm) -> Gen[tuple[int, bool]]:
+        """(pages no longer mapped, partially mapped): the total, then the entire mapping."""
+        if self.has_large_mapcount:
+            yield from self.folio_sub_large_mapcount(folio, 1, mm)
+        if (yield add(folio._entire_mapcount, -1)) >= 0:
+            return 0, False
+        mapped = yield add(folio._nr_pages_mapped, -ENTIRELY_MAPPED)
+        if mapped >= ENTIRELY_MAPPED:
+            return 0, False
+        nr = max(folio.nr_pages - (mapped & FOLIO_PAGES_MAPPED), 0)
+        return nr, 0 < nr < folio.nr_pages
+
+    # -- fork ----------------------------------------------------------------------------
+
+    def copy_pmd(
+        self, ctx: CopyContext, src_pmd: int, pmdval: int, addr: int, end: int
+    ) -> Gen[None]:
+        """A leaf is copied as one mapping, or split first; a table entry by entry."""
+        if pmd_is_leaf(pmdval):
+            dst_pmd = yield from self.pmd_alloc(ctx.dst_mm, addr)
+            if (yield from self.copy_huge_pmd(ctx, dst_pmd, src_pmd, addr)) != -EAGAIN:
+                return
+        yield from super().copy_pmd(ctx, src_pmd, pmdval, addr, end)
+
+    def copy_huge_pmd(self, ctx: CopyContext, dst_pmd: int, src_pmd: int, addr: int) -> Gen[int]:
+        """Reference, rmap, rss, then both PMDs; -EAGAIN after splitting a pinned one."""
+        dst_ptl = self.pmd_lockptr(dst_pmd, addr)
+        src_ptl = self.pmd_lockptr(src_pmd, addr)
+        yield lock(dst_ptl)
+        yield lock(src_ptl)
+        pmdval = yield load(src_pmd)
+        ok = True
+        if not pmdval & PTE_SPECIAL:
+            folio = yield from self.page_folio(page_of_pfn(pte_pfn(pmdval)))
+            yield from self.folio_get(folio)
+            ok = yield from self.folio_try_dup_anon_rmap_pmd(folio, ctx.dst_mm, ctx.src_vma)
+            if ok:
+                yield add(ctx.dst_mm.rss_stat(MM_ANONPAGES), HPAGE_PMD_NR)
+            else:
+                yield from self.folio_put(folio)
+        if ok:
+            yield from self.ptep_set_wrprotect(src_pmd)
+            yield store(dst_pmd, pte_mkold(pte_wrprotect(pmdval)))
+        yield unlock(src_ptl)
+        yield unlock(dst_ptl)
+        if not ok:
+            yield from self.split_huge_pmd(ctx.src_vma, src_pmd, addr)
+            return -EAGAIN
+        return 0
+
+    # -- zap -----------------------------------------------------------------------------
+
+    def zap_huge(self, tlb: MmuGather, vma: Vma, pmd: int, addr: int, end: int) -> Gen[int]:
+        """A leaf: split it when only part goes, else clear it and gather one reference."""
+        if end - addr != HPAGE_PMD_NR:
+            yield from self.split_huge_pmd(vma, pmd, addr)
+            return (yield load(pmd))
+        ptl = self.pmd_lockptr(pmd, addr)
+        yield lock(ptl)
+        pmdval = yield xchg(pmd, 0)
+        self.tlb_remove_tlb_entries(tlb, addr, HPAGE_PMD_NR)
+        if pmdval & PTE_SPECIAL:
+            yield unlock(ptl)
+            return 0
+        page = page_of_pfn(pte_pfn(pmdval))
+        folio = yield from self.page_folio(page)
+        yield from self.folio_remove_rmap_pmd(folio, vma)
+        yield add(tlb.mm.rss_stat((yield from self.mm_counter(folio))), -HPAGE_PMD_NR)
+        yield unlock(ptl)
+        if (yield from self.tlb_remove_folio_pages(tlb, folio, page, 1, False)):
+            yield from self.tlb_flush_mmu(tlb)
+        return 0
+
+    # -- protection and moving -----------------------------------------------------------
+
+    def change_huge(
+        self, mm: Mm, vma: Vma, pmd: int, addr: int, end: int, newprot: int, try_upgrade: bool
+    ) -> Gen[int]:
+        """mprotect of a leaf: as a whole, or split first."""
+        if end - addr != HPAGE_PMD_NR:
+            yield from self.split_huge_pmd(vma, pmd, addr)
+            return (yield load(pmd))
+        ptl = self.pmd_lockptr(pmd, addr)
+        yield lock(ptl)
+        old = yield xchg(pmd, (yield load(pmd)) & ~PTE_VALID | PTE_PRESENT_INVALID)
+        entry = pte_modify(old, newprot) | PTE_HUGE
+        if try_upgrade and not pte_write(entry) and not old & PTE_SPECIAL and entry & PTE_VALID:
+            if (yield from self.page_anon_and_exclusive(page_of_pfn(pte_pfn(old)))):
+                entry = pte_mkwrite(entry)
+        yield store(pmd, entry)
+        yield unlock(ptl)
+        return 0
+
+    def move_huge(
+        self,
+        mm: Mm,
+        vma: Vma,
+        old_pmd: int,
+        new_pmd: int,
+        old_addr: int,
+        new_addr: int,
+        extent: int,
+    ) -> Gen[int]:
+        """mremap of a leaf: moved whole to an aligned place, or split."""
+        if extent != HPAGE_PMD_NR or (yield load(new_pmd)):
+            yield from self.split_huge_pmd(vma, old_pmd, old_addr)
+            return (yield load(old_pmd))
+        old_ptl = self.pmd_lockptr(old_pmd, old_addr)
+        new_ptl = self.pmd_lockptr(new_pmd, new_addr)
+        yield lock(old_ptl)
+        if new_ptl != old_ptl:
+            yield lock(new_ptl)
+        pmdval = yield xchg(old_pmd, 0)
+        yield store(new_pmd, pmdval)
+        yield tlb_flush(mm, old_addr, old_addr + HPAGE_PMD_NR)
+        if new_ptl != old_ptl:
+            yield unlock(new_ptl)
+        yield unlock(old_ptl)
+        return 0
+
+    def vma_adjust_trans_huge(self, mm: Mm, vma: Vma, addr: int) -> Gen[None]:
+        """A new VMA border inside a leaf splits it."""
+        if addr & (HPAGE_PMD_NR - 1) == 0:
+            return
+        pmd = yield from self.pmd_offset(mm, addr)
+        if pmd and pmd_is_leaf((yield load(pmd))):
+            yield from self.split_huge_pmd(vma, pmd, addr)
+
+    def mlock_pmd(self, mm: Mm, vma: Vma, pmd: int, addr: int, on: bool) -> Gen[None]:
+        """A leaf inside a locked range: its folio is mlocked as a whole."""
+        ptl = self.pmd_lockptr(pmd, addr)
+        yield lock(ptl)
+        pmdval = yield load(pmd)
+        if not pmdval & PTE_SPECIAL:
+            folio = yield from self.page_folio(page_of_pfn(pte_pfn(pmdval)))
+            yield from (self.mlock_folio(folio) if on else self.munlock_folio(folio))
+        yield unlock(ptl)
+
+    # -- split ---------------------------------------------------------------------------
+
+    def split_huge_pmd(self, vma: Vma, pmd: int, addr: int) -> Gen[None]:
+        """Replace a leaf by a table that maps the same pages (`__split_huge_pmd`)."""
+        ptl = self.pmd_lockptr(pmd, addr)
+        yield lock(ptl)
+        pmdval = yield load(pmd)
+        if pmd_is_leaf(pmdval):
+            haddr = addr & -HPAGE_PMD_NR
+            if pmdval & PTE_SPECIAL:
+                yield from self.split_huge_zero_pmd(vma, pmd, haddr)
+            else:
+                yield from self.split_huge_pmd_locked(vma, pmd, haddr)
+        yield unlock(ptl)
+
+    def new_pte_table(self, mm: Mm, addr: int) -> Gen[int]:
+        """A table to fill before it is linked (pgtable_trans_huge_withdraw)."""
+        table = yield alloc(Struct.PTE_TABLE)
+        yield store(table + PTL_OFFSET + 1, mm)
+        yield store(table + PTL_OFFSET + 2, addr)
+        return table
+
+    def split_huge_zero_pmd(self, vma: Vma, pmd: int, haddr: int) -> Gen[None]:
+        """The huge zero page becomes 512 zero pages; nothing is counted."""
+        mm = Mm((yield load(vma.vm_mm)))
+        yield xchg(pmd, 0)
+        yield tlb_flush(mm, haddr, haddr + HPAGE_PMD_NR)
+        table = yield from self.new_pte_table(mm, haddr)
+        zero = Page((yield load(Globals.zero_page)))
+        entry = pfn_pte(zero.pfn, (yield from self.vm_page_prot(vma))) | PTE_SPECIAL
+        for i in range(HPAGE_PMD_NR):
+            yield store(table + i, entry)
+        yield store(pmd, table << TABLE_SHIFT)
+
+    def split_huge_pmd_locked(self, vma: Vma, pmd: int, haddr: int) -> Gen[None]:
+        """References for 511 more, page mappings, the entries, then the entire mapping goes.
+
+        Between the last page mapping and the end of the entire one the folio counts one mapping
+        more than it has references: the known window W1.
+        """
+        mm = Mm((yield load(vma.vm_mm)))
+        old = yield from self.pmdp_invalidate(mm, haddr, pmd)
+        page = page_of_pfn(pte_pfn(old))
+        folio = yield from self.page_folio(page)
+        if pte_dirty(old):
+            yield bits(folio.flags, PG_dirty)
+        exclusive = bool((yield load(folio.flags)) & PG_anon_exclusive)
+        yield note("window_open", "W1", folio & ADDR_MASK)
+        yield from self.folio_ref_add(folio, HPAGE_PMD_NR - 1)
+        yield from self.folio_add_anon_rmap_ptes(folio, page, HPAGE_PMD_NR, vma, haddr, exclusive)
+        table = yield from self.new_pte_table(mm, haddr)
+        entry = yield from self.split_entry(vma, old)
+        yield from self.set_ptes(mm, haddr, table, entry, HPAGE_PMD_NR)
+        yield from self.folio_remove_rmap_pmd(folio, vma)
+        yield note("window_close", "W1", folio & ADDR_MASK)
+        yield store(pmd, table << TABLE_SHIFT)
+
+    def split_entry(self, vma: Vma, old: int) -> Gen[int]:
+        """The first of the 512 entries that take a leaf's place."""
+        entry = pfn_pte(old >> PFN_SHIFT, (yield from self.vm_page_prot(vma)))
+        if pte_write(old):
+            entry = pte_mkwrite(entry)
+        if not pte_young(old):
+            entry = pte_mkold(entry)
+        return pte_mkdirty(entry) if pte_dirty(old) else entry
+
+    def pmdp_invalidate(self, mm: Mm, haddr: int, pmd: int) -> Gen[int]:
+        """Make a leaf invalid for hardware while it stays a leaf for software, and flush."""
+        pmdval = yield load(pmd)
+        old = yield xchg(pmd, pmdval & ~PTE_VALID | PTE_PRESENT_INVALID)
+        yield tlb_flush(mm, haddr, haddr + HPAGE_PMD_NR)
+        return old & ~PTE_PRESENT_INVALID | PTE_VALID
+
+    # -- GUP -----------------------------------------------------------------------------
+
+    def pmd_allows(self, pmdval: int, write: bool) -> bool:
+        """May GUP take pages from this leaf without a fault?"""
+        return pte_present(pmdval) and bool(pmdval & PTE_VALID) and (not write or pte_write(pmdval))
