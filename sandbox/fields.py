@@ -132,7 +132,14 @@ _layout(Struct.PTE_TABLE, [("pte", 0, 512), ("ptl", 0), ("pt_mm", 0), ("pt_start
 _layout(Struct.ANON_VMA, [("rwsem", 0), ("rb_root", ())])
 _layout(
     Struct.MAPPING,
-    [("i_mmap_rwsem", 0), ("i_pages", 0), ("nrpages", 0), ("xa_lock", 0), ("host", "")],
+    [
+        ("i_mmap_rwsem", 0),
+        ("i_pages", 0),
+        ("nrpages", 0),
+        ("xa_lock", 0),
+        ("i_mmap", ()),
+        ("host", ""),
+    ],
 )
 _layout(Struct.XARRAY, [("slot", 0)])
 _layout(Struct.CPU, [("lru_add", ()), ("mmu_gather.nr", 0), ("mmu_gather.pages", 0, 510)])
@@ -157,6 +164,11 @@ _layout(
         ("huge_zero", 0),
     ],
 )
+
+PAGE_LAYOUT: dict[str, int] = {
+    f.name: STRUCTS[Struct.PAGE].initial[f.offset] for f in FIELDS if f.struct is Struct.PAGE
+}
+"""Initial value of every word of a `struct page`, by name."""
 
 DEFERRED_LIST = len(FIELDS)
 FIELDS.append(Field(DEFERRED_LIST, Struct.PAGE, "_deferred_list", 8))

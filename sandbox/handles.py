@@ -315,9 +315,14 @@ class Mapping(int):
         return self + 3
 
     @property
+    def i_mmap(self) -> int:
+        """Tuple of the VMAs that map the file."""
+        return self + 4
+
+    @property
     def host(self) -> int:
         """What is behind it: ``shmem``, ``tmpfs``, ``xfs``."""
-        return self + 4
+        return self + 5
 
 
 def page_of_pfn(pfn: int) -> Page:

@@ -64,7 +64,7 @@ class Task:
         return self.pending is not None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Branch:
     """A future that was left: what was done after *position* before history forked."""
 
@@ -72,6 +72,8 @@ class Branch:
     cpus: bytearray
     tasks: list[Task]
     number: int
+    parent: Branch | None = None
+    """The future this one forked off from, if that was left as well; None: the present history."""
 
 
 class Machine:
@@ -156,15 +158,23 @@ class Machine:
         if self.future_cpus:
             self._branch_count += 1
             branch = Branch(self.position, self.future_cpus, self.future_tasks, self._branch_count)
+            for other in self.branches:
+                if other.parent is None and other.position > self.position:
+                    other.parent = branch
             self.branches.append(branch)
         self.future_cpus = bytearray()
         self.future_tasks = []
 
     def switch_branch(self, branch: Branch) -> None:
-        """Go back to where *branch* forked off and make it the future again."""
+        """Go to where *branch* forked off and make it the future again."""
+        if branch.parent is not None:
+            self.switch_branch(branch.parent)
         self.branches.remove(branch)
         self.goto(branch.position)
         self._leave_future()
+        for other in self.branches:
+            if other.parent is branch:
+                other.parent = None
         self.future_cpus, self.future_tasks = branch.cpus, branch.tasks
 
     # -- stepping ------------------------------------------------------------------
@@ -206,7 +216,8 @@ class Machine:
         """Perform the pending event of *cpu* (a new decision: an old future becomes a branch)."""
         if self.future_cpus and self.future_cpus[-1] == cpu and not self._task_due():
             return self.redo()
-        self._leave_future()
+        if self.blocked(cpu) is None:  # what cannot be done must not cost the future
+            self._leave_future()
         return self._step(cpu)
 
     def _task_due(self) -> bool:
@@ -225,7 +236,8 @@ class Machine:
         task = self.running[cpu]
         if task is None:
             raise SandboxError(f"CPU {cpu} is idle: nothing to run")
-        self._leave_future()
+        if self.blocked(cpu) is None:
+            self._leave_future()
         self._run(task, -1 if limit is None else limit)
         return task
 
@@ -324,14 +336,14 @@ class Machine:
 
     def undo(self) -> Event:
         """Take back the last event; the future stays and can be redone."""
-        self._unspawn_here()
         if not self.events:
             raise SandboxError("at the start: nothing to go back to")
+        self._unspawn_here()
         event, old, cpu = self.events.pop(), self.olds.pop(), self.cpus.pop()
         task = self.running[cpu] or self._task_of(cpu)
         task.answers.pop()
         task.pending = event
-        task.gen = task.end = None
+        task.gen = task.end = task.result = None
         self.running[cpu] = task
         self.future_cpus.append(cpu)
         if event[0] >= FIRST_MUTATING:
@@ -372,9 +384,16 @@ class Machine:
         """Do the next event of the future again."""
         if not self.future_cpus:
             raise SandboxError("at the end: nothing to go forward to")
+        self._start_due()
+        event = self._step(self.future_cpus[-1])
+        self.future_cpus.pop()
+        if not self.future_cpus:  # what was begun at the end and not stepped yet
+            self._start_due()
+        return event
+
+    def _start_due(self) -> None:
         while self._task_due():
             self._start(self.future_tasks.pop())
-        return self._step(self.future_cpus.pop())
 
     def goto(self, position: int) -> None:
         """Go back or forward to a position of the present branch."""
@@ -388,9 +407,13 @@ class Machine:
     def rebuild(self, task: Task) -> Gen[Any]:
         """Make a stale function live again by giving it its answers once more."""
         gen = task.factory()
-        pending = next(gen)
-        for answer in task.answers:
-            pending = gen.send(answer)
+        pending = None
+        try:
+            pending = next(gen)
+            for answer in task.answers:
+                pending = gen.send(answer)
+        except StopIteration:
+            pending = None
         if pending != task.pending:
             raise KernelBug(f"{task.name}: the function is not a pure function of its answers")
         task.gen = gen
@@ -402,6 +425,13 @@ class Machine:
             return []
         gen: Any = task.gen if task.gen is not None else self.rebuild(task)
         return list(frames_of(gen))
+
+    def running_function(self, task: Task) -> Word:
+        """The generator of the kernel function a running task is in."""
+        gen: Any = task.gen if task.gen is not None else self.rebuild(task)
+        while hasattr(gen.gi_yieldfrom, "gi_frame"):
+            gen = gen.gi_yieldfrom
+        return gen
 
     def trace_functions(self, task: Task) -> list[tuple[str, int, str]]:
         """For each event of *task* in order: (function, line, file) that yielded it."""

@@ -22,6 +22,7 @@ from sandbox.memory import MAX_CPUS, Event, Globals, Page, PerCpu
 from sandbox.mm.flags import PG_reserved, PG_uptodate
 from sandbox.rules import RuleEngine, Violation
 from sandbox.scenario.actions import plan
+from sandbox.scenario.blocks import check_block
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.syscalls import Result
 
@@ -109,12 +110,15 @@ class Session:
             )
         step = Step(len(self.steps) + 1, action)
         actions = action.actions if isinstance(action, CpuBlock) else (action,)
+        if isinstance(action, CpuBlock):
+            check_block(self, action.actions)
         plans = []
+        places: dict[str, int] = {}
         for item in actions:
             cpu = item.cpu or 0
             if cpu >= len(self.cpus):
                 raise UsageError(f"there is no CPU {cpu}", item.where, f"0 to {len(self.cpus) - 1}")
-            plans.append((item, cpu, plan(self, item, self.cpus[cpu], step.number)))
+            plans.append((item, cpu, plan(self, item, self.cpus[cpu], step.number, places)))
         for item, cpu, factory in plans:
             self.machine.spawn(item.text, factory, cpu, step)
         return step
@@ -183,9 +187,10 @@ class Session:
 
     def step_function(self) -> None:
         """Step until the present kernel function has returned (or the action ended)."""
-        depth = self.depth()
+        running = self.running
+        function = self.machine.running_function(running[0]) if running else None
         self.step_event()
-        while self.running and self.depth() >= depth:
+        while self.running and (function is None or function.gi_frame is not None):
             self.step_event()
 
     def back_function(self) -> None:

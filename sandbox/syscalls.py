@@ -10,11 +10,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sandbox.arch.arm64.pgtable import PTE_AF, PTE_RDONLY, PTE_VALID, PTE_WRITE, pte_pfn
+from sandbox.arch.arm64.pgtable import (
+    PTE_AF,
+    PTE_RDONLY,
+    PTE_SPECIAL,
+    PTE_VALID,
+    PTE_WRITE,
+    pte_pfn,
+)
 from sandbox.kernels.part import KernelPart
-from sandbox.memory import Gen, Globals, Mm, Page, Vma, bits, load, note, page_of_pfn, store
+from sandbox.memory import (
+    READ,
+    Gen,
+    Globals,
+    Mm,
+    Page,
+    Vma,
+    bits,
+    load,
+    lock,
+    note,
+    page_of_pfn,
+    store,
+    unlock,
+)
 from sandbox.mm.flags import (
     EFAULT,
+    EIO,
     ENOENT,
     FOLL_FORCE,
     FOLL_GET,
@@ -24,6 +46,7 @@ from sandbox.mm.flags import (
     VM_SHARED,
 )
 from sandbox.mm.pgalloc import pmd_is_leaf
+from sandbox.queues import append_item, change, remove_items
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +189,8 @@ class SyscallsMixin(KernelPart):
     def sys_exit(self, mm: Mm) -> Gen[Result]:
         """exit_group(2), or a kill."""
         yield from self.exit_mm(mm)
+        if any(h[1] == "uring" and h[3] == mm for h in (yield load(Globals.holds))):
+            yield from self.sys_unuring(mm)  # its files are closed after its memory (do_exit)
         return Result()
 
     def sys_mmap(self, mm: Mm | str, request: MapRequest) -> Gen[Result]:
@@ -183,9 +208,11 @@ class SyscallsMixin(KernelPart):
 
     def name_region(self, mm: Mm, region: str, base: int, size: int) -> Gen[None]:
         """Remember what the scenario calls this part of the address space."""
-        names = yield load(Globals.regions)
-        if (region, base) not in names:
-            yield store(Globals.regions, (*names, (region, base)))
+        place = (region, base)
+        if place not in (yield load(Globals.regions)):
+            yield from change(
+                Globals.regions, lambda all_: all_ if place in all_ else (*all_, place)
+            )
         mine = yield load(mm.regions)
         size = max([size, *(n for name, _, n in mine if name == region)])
         yield store(mm.regions, (*(r for r in mine if r[0] != region), (region, base, size)))
@@ -234,15 +261,12 @@ class SyscallsMixin(KernelPart):
             pages = yield from self.gup_fast_fallback(mm, start, end - start, foll)
         if not pages:
             return Result(-EFAULT)
-        holds = yield load(Globals.holds)
-        yield store(Globals.holds, (*holds, (id_, kind, tuple(pages), mm)))
+        yield from append_item(Globals.holds, (id_, kind, tuple(pages), mm))
         return Result(0, f'{{"held":{len(pages)}}}')
 
     def sys_unpin(self, id_: str) -> Gen[Result]:
         """Release what is held under an id."""
-        holds = yield load(Globals.holds)
-        _, kind, pages, _mm = next(h for h in holds if h[0] == id_)
-        yield store(Globals.holds, tuple(h for h in holds if h[0] != id_))
+        ((_, kind, pages, _mm),) = yield from remove_items(Globals.holds, lambda h: h[0] == id_)
         yield from self.unpin_user_pages(list(pages), FOLL_PIN if kind == "pin" else FOLL_GET)
         return Result(0, f'{{"released":{len(pages)}}}')
 
@@ -254,8 +278,7 @@ class SyscallsMixin(KernelPart):
             yield from self.unpin_user_pages(pages)
             return Result(-EFAULT)
         kept = yield from self.io_coalesce_buffer(pages)
-        holds = yield load(Globals.holds)
-        yield store(Globals.holds, (*holds, (f"uring {int(mm)}", "uring", tuple(kept), mm)))
+        yield from append_item(Globals.holds, (f"uring {int(mm)}", "uring", tuple(kept), mm))
         return Result()
 
     def io_coalesce_buffer(self, pages: list[Page]) -> Gen[list[Page]]:
@@ -275,11 +298,43 @@ class SyscallsMixin(KernelPart):
 
     def sys_unuring(self, mm: Mm) -> Gen[Result]:
         """Unregister the buffers of a process."""
-        holds = yield load(Globals.holds)
-        mine = [h for h in holds if h[1] == "uring" and h[3] == mm]
-        yield store(Globals.holds, tuple(h for h in holds if h not in mine))
+        mine = yield from remove_items(Globals.holds, lambda h: h[1] == "uring" and h[3] == mm)
         for hold in mine:
             yield from self.unpin_user_pages(list(hold[2]))
+        return Result()
+
+    # -- splitting and poking -------------------------------------------------------------
+
+    proc_mem_force = True
+    """FOLL_FORCE through /proc/PID/mem (Debian's 6.13 and later build it out)."""
+
+    def sys_split(self, mm: Mm, start: int, end: int, order: int) -> Gen[Result]:
+        """debugfs split_huge_pages over a range."""
+        addr = start
+        yield lock(mm.mmap_lock, READ)
+        while addr < end:
+            _word, pte, pfn = yield from self.hw_walk(mm, addr)
+            step = 1
+            if pte & PTE_VALID and not pte & PTE_SPECIAL:
+                page = page_of_pfn(pfn)
+                folio = yield from self.page_folio(page)
+                step = folio.nr_pages - folio.index_of(page)
+                yield from self.split_huge_pages_pid([page], order)
+            addr += step
+        yield unlock(mm.mmap_lock)
+        return Result()
+
+    def sys_poke(self, mm: Mm, start: int, end: int, step: int) -> Gen[Result]:
+        """Write through /proc/PID/mem: FOLL_FORCE | FOLL_WRITE, then the page (access_remote_vm)."""
+        foll = FOLL_GET | FOLL_WRITE | (FOLL_FORCE if self.proc_mem_force else 0)
+        for addr in range(start, end):
+            pages = yield from self.get_user_pages_slow(mm, addr, 1, foll)
+            if not pages:
+                return Result(-EIO)
+            folio = yield from self.page_folio(pages[0])
+            yield (*store(pages[0].data, step), mm)
+            yield from self.folio_mark_dirty(folio)
+            yield from self.folio_put(folio)
         return Result()
 
     # -- laboratory --------------------------------------------------------------------

@@ -20,6 +20,7 @@ from sandbox.memory import (
 )
 from sandbox.mm.flags import MMF_DEAD, VM_DONTCOPY, VM_LOCKED, VM_WIPEONFORK
 from sandbox.mm.mmap import VMA_FIELDS
+from sandbox.queues import append_item, remove_items
 
 
 class ForkMixin(KernelPart):
@@ -29,8 +30,7 @@ class ForkMixin(KernelPart):
         """A fresh mm for the process called *name*."""
         mm = Mm((yield alloc(Struct.MM)))
         yield from self.mm_alloc_id(mm)
-        processes = yield load(Globals.processes)
-        yield store(Globals.processes, (*processes, (name, mm)))
+        yield from append_item(Globals.processes, (name, mm))
         return mm
 
     def mm_alloc_id(self, mm: Mm) -> Gen[None]:
@@ -91,5 +91,4 @@ class ForkMixin(KernelPart):
         yield from self.exit_mmap(mm)
         yield from self.mm_free_id(mm)
         yield bits(mm.flags, MMF_DEAD)
-        processes = yield load(Globals.processes)
-        yield store(Globals.processes, tuple(p for p in processes if p[1] != mm))
+        yield from remove_items(Globals.processes, lambda process: process[1] == mm)

@@ -13,14 +13,18 @@ from sandbox.arch.generic import PgtableMixin
 from sandbox.kernel.fork import ForkMixin
 from sandbox.mm.gup import GupMixin
 from sandbox.mm.huge_memory import HugeMemoryMixin
+from sandbox.mm.huge_split import HugeSplitMixin
+from sandbox.mm.lazyfree import LazyfreeMixin
 from sandbox.mm.madvise import MadviseMixin
 from sandbox.mm.memory import MemoryMixin
+from sandbox.mm.migrate import MigrateMixin
 from sandbox.mm.mlock import MlockMixin
 from sandbox.mm.mmap import MmapMixin
 from sandbox.mm.mprotect import MprotectMixin
 from sandbox.mm.mremap import MremapMixin
 from sandbox.mm.pgalloc import PgallocMixin
 from sandbox.mm.rmap import RmapMixin
+from sandbox.mm.rmap_walk import RmapWalkMixin
 from sandbox.mm.shmem import ShmemMixin
 from sandbox.mm.swap import SwapMixin
 from sandbox.syscalls import SyscallsMixin
@@ -30,6 +34,10 @@ class Kernel(
     SyscallsMixin,
     ForkMixin,
     HugeMemoryMixin,
+    HugeSplitMixin,
+    LazyfreeMixin,
+    MigrateMixin,
+    RmapWalkMixin,
     MemoryMixin,
     ShmemMixin,
     GupMixin,

@@ -15,6 +15,7 @@ class Linux612(Linux69):
     summary = "One word counts all mappings of a large folio; partially mapped folios are flagged."
     has_large_mapcount = True
     queue_new_thp = True
+    zeropage_on_split = True
     contpte_af_noop = False  # the stable tree has the fix (97c5550b7631)
 
     def folio_set_large_mapcount(self, folio: Folio, mapcount: int, mm: Mm) -> Gen[None]:
@@ -96,6 +97,15 @@ class Linux612(Linux69):
         if (yield load(folio._deferred_list)) != 1:
             yield store(folio._deferred_list, 1)
         yield unlock(Globals.split_queue_lock)
+
+    def folio_likely_mapped_shared(self, folio: Folio) -> Gen[bool]:
+        """The total, then the entire mapping, then a guess from the first page."""
+        mapcount = yield from self.folio_mapcount(folio)
+        if not folio.large or mapcount <= 1:
+            return mapcount > 1
+        if mapcount > folio.nr_pages or (yield load(folio._entire_mapcount)) >= 0:
+            return True
+        return (yield load(folio._mapcount)) > 0
 
     def folio_mapcount(self, folio: Folio) -> Gen[int]:
         """All mappings of a folio: one word."""

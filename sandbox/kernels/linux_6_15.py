@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.kernels.linux_6_12 import Linux612
-from sandbox.memory import Folio, Gen, Globals, Mm, Vma, bits, load, lock_bit, note, store
+from sandbox.memory import Folio, Gen, Globals, Mm, Vma, bits, cas, load, lock_bit, note, store
 from sandbox.mm.flags import MM_ID_LOCK, MM_ID_MASK, MM_ID_SHARED
 
 
@@ -21,11 +21,13 @@ class Linux615(Linux612):
 
     def mm_alloc_id(self, mm: Mm) -> Gen[None]:
         """The lowest free id; 0 means none."""
-        taken = yield load(Globals.mm_ida)
-        free = 1
-        while taken >> free & 1:
-            free += 1
-        yield store(Globals.mm_ida, taken | 1 << free)
+        while True:
+            taken = yield load(Globals.mm_ida)
+            free = 1
+            while taken >> free & 1:
+                free += 1
+            if (yield cas(Globals.mm_ida, taken, taken | 1 << free)):
+                break
         yield store(mm.mm_id, free)
 
     def mm_free_id(self, mm: Mm) -> Gen[None]:
@@ -113,6 +115,10 @@ class Linux615(Linux612):
         if not folio.large:
             return True
         return bool((yield load(folio._mm_id(1))) & MM_ID_SHARED)
+
+    def folio_likely_mapped_shared(self, folio: Folio) -> Gen[bool]:
+        """Replaced by the exact-one-way answer of the slots."""
+        return (yield from self.folio_maybe_mapped_shared(folio))
 
     # -- reuse (mm/memory.c) ---------------------------------------------------------------
 

@@ -22,6 +22,7 @@ class Linux72(Linux615):
     summary = "mprotect and mremap work in batches of one folio."
     contpte_af_noop = False
     contpte_set_invalid = True
+    proc_mem_force = False  # CONFIG_PROC_MEM_* of the recorded build
 
     # -- mprotect (mm/mprotect.c) --------------------------------------------------------
 
@@ -107,6 +108,7 @@ class Linux72NoPageMapcount(Linux72):
     title = "Linux 7.2, no page mapcounts"
     summary = "No _mapcount and _nr_pages_mapped for large folios: the total and the slots must do."
     has_page_mapcount = False
+    proc_mem_force = True
 
     def new_anon_pages(self, folio: Folio) -> Gen[None]:
         """Only the exclusive flags."""

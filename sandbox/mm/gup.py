@@ -106,7 +106,7 @@ class GupMixin(KernelPart):
                 while i + n < len(pages) and (yield from self.page_folio(pages[i + n])) == folio:
                     n += 1
             yield from self.sanity_check_pinned_pages(folio, pages[i : i + n], flags)
-            if pages[i] != (yield load(Globals.zero_page)):
+            if flags & FOLL_GET or pages[i] != (yield load(Globals.zero_page)):
                 yield from self.gup_put_folio(folio, n, flags)
             i += n
 

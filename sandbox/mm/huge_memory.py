@@ -70,6 +70,7 @@ from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.memory.fork import CopyContext, CopyMixin
 from sandbox.mm.memory.zap import MmuGather
 from sandbox.mm.pgalloc import PTL_OFFSET, TABLE_SHIFT, pmd_is_leaf
+from sandbox.mm.rmap_walk import make_migration_entry
 
 
 class HugeMemoryMixin(CopyMixin):
@@ -344,7 +345,7 @@ class HugeMemoryMixin(CopyMixin):
     def change_huge(
         self, mm: Mm, vma: Vma, pmd: int, addr: int, end: int, newprot: int, try_upgrade: bool
     ) -> Gen[int]:
-        """mprotect of a leaf: as a whole, or split first."""
+        """Mprotect of a leaf: as a whole, or split first."""
         if end - addr != HPAGE_PMD_NR:
             yield from self.split_huge_pmd(vma, pmd, addr)
             return (yield load(pmd))
@@ -369,7 +370,7 @@ class HugeMemoryMixin(CopyMixin):
         new_addr: int,
         extent: int,
     ) -> Gen[int]:
-        """mremap of a leaf: moved whole to an aligned place, or split."""
+        """Mremap of a leaf: moved whole to an aligned place, or split."""
         if extent != HPAGE_PMD_NR or (yield load(new_pmd)):
             yield from self.split_huge_pmd(vma, old_pmd, old_addr)
             return (yield load(old_pmd))
@@ -406,8 +407,8 @@ class HugeMemoryMixin(CopyMixin):
 
     # -- split ---------------------------------------------------------------------------
 
-    def split_huge_pmd(self, vma: Vma, pmd: int, addr: int) -> Gen[None]:
-        """Replace a leaf by a table that maps the same pages (`__split_huge_pmd`)."""
+    def split_huge_pmd(self, vma: Vma, pmd: int, addr: int, freeze: bool = False) -> Gen[None]:
+        """Replace a leaf by a table: of the same pages, or (*freeze*) of migration entries."""
         ptl = self.pmd_lockptr(pmd, addr)
         yield lock(ptl)
         pmdval = yield load(pmd)
@@ -416,7 +417,7 @@ class HugeMemoryMixin(CopyMixin):
             if pmdval & PTE_SPECIAL:
                 yield from self.split_huge_zero_pmd(vma, pmd, haddr)
             else:
-                yield from self.split_huge_pmd_locked(vma, pmd, haddr)
+                yield from self.split_huge_pmd_locked(vma, pmd, haddr, freeze)
         yield unlock(ptl)
 
     def new_pte_table(self, mm: Mm, addr: int) -> Gen[int]:
@@ -438,7 +439,9 @@ class HugeMemoryMixin(CopyMixin):
             yield store(table + i, entry)
         yield store(pmd, table << TABLE_SHIFT)
 
-    def split_huge_pmd_locked(self, vma: Vma, pmd: int, haddr: int) -> Gen[None]:
+    def split_huge_pmd_locked(
+        self, vma: Vma, pmd: int, haddr: int, freeze: bool = False
+    ) -> Gen[None]:
         """References for 511 more, page mappings, the entries, then the entire mapping goes.
 
         Between the last page mapping and the end of the entire one the folio counts one mapping
@@ -451,6 +454,9 @@ class HugeMemoryMixin(CopyMixin):
         if pte_dirty(old):
             yield bits(folio.flags, PG_dirty)
         exclusive = bool((yield load(folio.flags)) & PG_anon_exclusive)
+        if freeze and (not exclusive or (yield from self.folio_try_share_anon_rmap_pmd(folio))):
+            yield from self.split_huge_pmd_freeze(vma, pmd, haddr, folio, old, exclusive)
+            return
         yield note("window_open", "W1", folio & ADDR_MASK)
         yield from self.folio_ref_add(folio, HPAGE_PMD_NR - 1)
         yield from self.folio_add_anon_rmap_ptes(folio, page, HPAGE_PMD_NR, vma, haddr, exclusive)
@@ -460,6 +466,25 @@ class HugeMemoryMixin(CopyMixin):
         yield from self.folio_remove_rmap_pmd(folio, vma)
         yield note("window_close", "W1", folio & ADDR_MASK)
         yield store(pmd, table << TABLE_SHIFT)
+
+    def folio_try_share_anon_rmap_pmd(self, folio: Folio) -> Gen[bool]:
+        """Give up exclusivity of an invalidated leaf; False while the folio may be pinned."""
+        if (yield from self.folio_maybe_dma_pinned(folio)):
+            return False
+        yield bits(folio.flags, 0, PG_anon_exclusive)
+        return True
+
+    def split_huge_pmd_freeze(
+        self, vma: Vma, pmd: int, haddr: int, folio: Folio, old: int, exclusive: bool
+    ) -> Gen[None]:
+        """The leaf becomes 512 migration entries; its mapping and its reference go."""
+        mm = Mm((yield load(vma.vm_mm)))
+        table = yield from self.new_pte_table(mm, haddr)
+        for i in range(HPAGE_PMD_NR):
+            yield store(table + i, make_migration_entry(folio.page(i), old, exclusive))
+        yield from self.folio_remove_rmap_pmd(folio, vma)
+        yield store(pmd, table << TABLE_SHIFT)
+        yield from self.folio_put(folio)
 
     def split_entry(self, vma: Vma, old: int) -> Gen[int]:
         """The first of the 512 entries that take a leaf's place."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sandbox.fields import Struct
 from sandbox.kernels.part import KernelPart
-from sandbox.memory import AnonVma, Gen, Mm, Vma, alloc, load, lock, store, unlock
+from sandbox.memory import AnonVma, Gen, Mapping, Mm, Vma, alloc, load, lock, store, unlock
 from sandbox.mm.flags import VM_LOCKED
 from sandbox.mm.memory.zap import MmuGather
 
@@ -45,11 +45,23 @@ class MmapMixin(KernelPart):
             at += 1
         vmas.insert(at, vma)
         yield store(mm.mm_mt, tuple(vmas))
+        yield from self.vma_link_file(vma, True)
+
+    def vma_link_file(self, vma: Vma, link: bool) -> Gen[None]:
+        """Put the VMA on, or take it off, the mappings of its file."""
+        mapping = Mapping((yield load(vma.vm_file)))
+        if not mapping:
+            return
+        yield lock(mapping.i_mmap_rwsem)
+        others = tuple(v for v in (yield load(mapping.i_mmap)) if v != vma)
+        yield store(mapping.i_mmap, (*others, vma) if link else others)
+        yield unlock(mapping.i_mmap_rwsem)
 
     def vma_remove(self, mm: Mm, vma: Vma) -> Gen[None]:
         """Take a VMA out of the tree."""
         vmas = yield load(mm.mm_mt)
         yield store(mm.mm_mt, tuple(v for v in vmas if v != vma))
+        yield from self.vma_link_file(vma, False)
 
     def mmap_region(
         self, mm: Mm, start: int, end: int, vm_flags: int, file: int, pgoff: int
@@ -233,5 +245,6 @@ class MmapMixin(KernelPart):
         yield from self.tlb_flush_mmu(tlb)
         for vma in vmas:
             yield from self.unlink_anon_vmas(vma)
+            yield from self.vma_link_file(vma, False)
         yield store(mm.mm_mt, ())
         yield unlock(mm.mmap_lock)

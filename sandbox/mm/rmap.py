@@ -168,6 +168,15 @@ class RmapMixin(KernelPart):
             yield store(folio._deferred_list, 1)
         yield unlock(Globals.split_queue_lock)
 
+    # -- estimating --------------------------------------------------------------------
+
+    def folio_likely_mapped_shared(self, folio: Folio) -> Gen[bool]:
+        """Guess from the first page alone (`folio_estimated_sharers`, 6.6)."""
+        mapcount = (yield load(folio._mapcount)) + 1
+        if folio.large:
+            mapcount += (yield load(folio._entire_mapcount)) + 1
+        return mapcount != 1
+
     # -- reading -----------------------------------------------------------------------
 
     def folio_mapcount(self, folio: Folio) -> Gen[int]:

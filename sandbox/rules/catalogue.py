@@ -84,7 +84,7 @@ _CATALOGUE = (
          "A contiguous block is not a leaf: its entries come and go one by one, and a folio may have several blocks."),
     Rule("I-16", "A batch stays within one folio.", "page + n - 1 in folio", _E, "__folio_rmap_sanity_checks() (mm/rmap.c)",
          "A batch that runs on counts pages of a folio it does not own."),
-    Rule("I-17", "The zero page is not counted.", "no change of R or mc of the zero page", _E,
+    Rule("I-17", "The zero page is not counted.", "mc(zero) = 0; R(zero) = 1 + gets at rest", _E,
          "vm_normal_page() (mm/memory.c)", "It is shared by everybody and never freed; its entries are special."),
     Rule("I-18", "A writable entry for an anonymous page means the page is exclusive.", "write => X", _P,
          "wp_page_reuse() VM_BUG_ON (mm/memory.c)", "Who may write without asking must be the only one who maps the page."),

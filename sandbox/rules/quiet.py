@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class QuietChecks:
-    """I-07, I-08 and I-36."""
+    """I-07, I-08, I-17 and I-36."""
 
     engine: RuleEngine
     machine: Machine
@@ -33,8 +33,17 @@ class QuietChecks:
         for head in self.recent(known):
             folio = Folio(self.cells[head + 6])
             self.references(folio, known.get(head, 0))
+        self.zero_page()
         for name, mm in self.cells[Globals.processes]:
             self.rss(name, Mm(mm))
+
+    def zero_page(self) -> None:
+        """I-17 at rest: only FOLL_GET takes references on the zero page."""
+        zero = self.cells[Globals.zero_page]
+        gets = sum(hold[2].count(zero) for hold in self.cells[Globals.holds] if hold[1] == "get")
+        ref = self.cells[zero + 1]
+        text = f"the zero page has refcount {ref}, {gets} gets hold it"
+        self.report(ref == 1 + gets, "I-17", Folio(self.cells[zero + 6]), text, zero + 1)
 
     def recent(self, known: dict[int, int]) -> set[int]:
         """Heads of named folios among the words of the events since the last quiet point."""
@@ -42,7 +51,11 @@ class QuietChecks:
         from sandbox.rules.section import OFFSETS, PAGE_KINDS
 
         kinds, cells, events = self.machine.memory.kinds, self.cells, self.machine.events
-        start = max((t.end or 0 for t in self.machine.tasks[-9:-1]), default=0)
+        start = len(events)
+        for task in reversed(self.machine.tasks):  # those that ran at the same time as the last
+            if task.end is not None and task.end <= start < len(events):
+                break
+            start = min(start, task.start)
         out = set(known)
         for event in events[start:]:
             kind = kinds[event[1]]
@@ -66,6 +79,8 @@ class QuietChecks:
     def references(self, folio: Folio, others: int) -> None:
         """I-07 and I-08 for one folio."""
         head = folio & ADDR_MASK
+        if head == self.cells[Globals.huge_zero] & ADDR_MASK:
+            return  # never counted, kept by a counter of its own
         ref, cached = self.cells[head + 1], self.cache_refs(folio)
         mapped, leaves = self.mapped(folio), self.ledger.leaves[head]
         want = mapped + cached + others

@@ -44,14 +44,19 @@ REGION_PAGES = 1 << 21
 MAX_REGIONS = 64
 
 
-def plan(session: Session, action: Action, kernel: Kernel, step: int) -> Factory:
-    """The function that performs *action* as step number *step*; raises `UsageError`."""
+def plan(
+    session: Session, action: Action, kernel: Kernel, step: int, places: dict[str, int]
+) -> Factory:
+    """The function that performs *action* as step number *step*; raises `UsageError`.
+
+    *places* collects where regions new to the machine go, for all actions that begin together.
+    """
     handler = HANDLERS.get(action.verb)
     if handler is None:
         raise UsageError(
             f"'{action.verb}' is not modelled yet", action.where, "one of " + ", ".join(HANDLERS)
         )
-    body = handler(Planner(session, action, kernel, step))
+    body = handler(Planner(session, action, kernel, step, places))
 
     def run() -> Gen[Result]:
         yield note("begin", action.text)
@@ -65,8 +70,11 @@ def plan(session: Session, action: Action, kernel: Kernel, step: int) -> Factory
 class Planner:
     """Looks the names of one action up in the machine."""
 
-    def __init__(self, session: Session, action: Action, kernel: Kernel, step: int) -> None:
+    def __init__(
+        self, session: Session, action: Action, kernel: Kernel, step: int, places: dict[str, int]
+    ) -> None:
         self.session, self.action, self.kernel, self.step = session, action, kernel, step
+        self.places = places
         self.args = action.args
 
     def refuse(self, message: str, expected: str | None = None) -> UsageError:
@@ -88,9 +96,10 @@ class Planner:
         for name, base in names:
             if name == region:
                 return int(base)
-        if len(names) >= MAX_REGIONS:
+        used = len(names) + len(self.places)
+        if region not in self.places and used >= MAX_REGIONS:
             raise self.refuse("too many regions", f"at most {MAX_REGIONS}")
-        return len(names) * REGION_PAGES
+        return self.places.setdefault(region, used * REGION_PAGES)
 
     def span(self, mm: Mm) -> tuple[int, int]:
         """Virtual pages [start, end) of the action's range within its region."""
@@ -306,6 +315,19 @@ def _fold(p: Planner) -> Factory:
     return lambda: p.kernel.sys_unfold(mm, start, end)
 
 
+def _split(p: Planner) -> Factory:
+    mm = p.mm()
+    start, end = p.span(mm)
+    order = p.args.get("order", 0)
+    return lambda: p.kernel.sys_split(mm, start, end, order)
+
+
+def _poke(p: Planner) -> Factory:
+    mm = p.mm()
+    start, end = p.span(mm)
+    return lambda: p.kernel.sys_poke(mm, start, end, p.step)
+
+
 def _nop(p: Planner) -> Factory:
     return p.kernel.sys_nop
 
@@ -325,6 +347,12 @@ HANDLERS: dict[str, Callable[[Planner], Factory]] = {
     "dofork": _madvise,
     "populate_read": _madvise,
     "populate_write": _madvise,
+    "free": _madvise,
+    "cold": _madvise,
+    "wipeonfork": _madvise,
+    "softoffline": _madvise,
+    "split": _split,
+    "poke": _poke,
     "munmap": _munmap,
     "mprotect": _mprotect,
     "mlock": _mlock,

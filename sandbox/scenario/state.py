@@ -18,7 +18,7 @@ from sandbox.arch.arm64.pgtable import (
     PTE_WRITE,
 )
 from sandbox.ledger import Ledger, entry_kind
-from sandbox.memory import Folio, Globals, Mm, Vma
+from sandbox.memory import Folio, Globals, Mapping, Mm, Vma
 from sandbox.mm import flags as f
 
 if TYPE_CHECKING:
@@ -179,7 +179,9 @@ def folio_state(session: Session, folio: Folio) -> dict[str, Any]:
         out |= large_state(session, folio)
     anon = bool(flags & f.PG_anon)
     out["mapping"] = (
-        "anon" if anon else (cells[cells[folio.mapping] + 4] if cells[folio.mapping] else "none")
+        "anon"
+        if anon
+        else (cells[Mapping(cells[folio.mapping]).host] if cells[folio.mapping] else "none")
     )
     out["index"] = list(ledger.region_of(cells[folio.index])) if anon else cells[folio.index]
     out["flags"] = [name for name, bit in FLAG_NAMES if flags & bit]

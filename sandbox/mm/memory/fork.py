@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from sandbox.arch.arm64.pgtable import (
     PTE_MARKER,
+    PTE_MIGRATION,
+    PTE_MIGRATION_EXCLUSIVE,
+    PTE_MIGRATION_WRITE,
     PTE_UFFD_WP,
     pfn_pte,
     pte_mkclean,
@@ -14,12 +17,26 @@ from sandbox.arch.arm64.pgtable import (
     pte_mkold,
     pte_mkwrite,
     pte_mkyoung,
+    pte_pfn,
     pte_present,
     pte_write,
     pte_wrprotect,
 )
 from sandbox.kernels.part import KernelPart
-from sandbox.memory import Folio, Gen, Mm, Page, Vma, add, bits, copy_page, load, note, unlock
+from sandbox.memory import (
+    Folio,
+    Gen,
+    Mm,
+    Page,
+    Vma,
+    add,
+    bits,
+    copy_page,
+    load,
+    note,
+    page_of_pfn,
+    unlock,
+)
 from sandbox.mm.flags import (
     EAGAIN,
     MM_ANONPAGES,
@@ -212,8 +229,21 @@ class CopyMixin(KernelPart):
         self, ctx: CopyContext, dst_pte: int, src_pte: int, addr: int, pte: int
     ) -> Gen[None]:
         """Copy a swap, migration or marker entry."""
+        if pte & PTE_MIGRATION:
+            pte = yield from self.copy_migration_entry(ctx, src_pte, addr, pte)
         if not pte & PTE_MARKER:
             yield from self.set_pte_at(ctx.dst_mm, addr, dst_pte, pte)
+
+    def copy_migration_entry(self, ctx: CopyContext, src_pte: int, addr: int, pte: int) -> Gen[int]:
+        """Only rss: the entry becomes readable on both sides, so nobody stays exclusive."""
+        folio = yield from self.page_folio(page_of_pfn(pte_pfn(pte)))
+        member = yield from self.mm_counter(folio)
+        ctx.rss[member] = ctx.rss.get(member, 0) + 1
+        exclusive = PTE_MIGRATION_WRITE | PTE_MIGRATION_EXCLUSIVE
+        if pte & exclusive and is_cow_mapping((yield load(ctx.src_vma.vm_flags))):
+            pte &= ~exclusive
+            yield from self.set_pte_at(ctx.src_mm, addr, src_pte, pte)
+        return pte
 
     def assert_not_exclusive(self, page: Page) -> Gen[None]:
         """Fork left a shared anon page exclusive: the kernel would WARN."""

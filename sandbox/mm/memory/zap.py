@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sandbox.arch.arm64.pgtable import PTE_MARKER, pte_dirty, pte_present, pte_young
+from sandbox.arch.arm64.pgtable import PTE_MIGRATION, pte_dirty, pte_pfn, pte_present, pte_young
 from sandbox.kernels.part import KernelPart
 from sandbox.memory import (
     Folio,
@@ -15,6 +15,7 @@ from sandbox.memory import (
     Vma,
     bits,
     load,
+    page_of_pfn,
     store,
     tlb_flush,
     unlock,
@@ -190,8 +191,11 @@ class ZapMixin(KernelPart):
         rss: dict[int, int],
     ) -> Gen[int]:
         """Swap, migration and marker entries."""
-        if ptent & PTE_MARKER:
-            yield from self.pte_clear(tlb.mm, addr, pte)
+        if ptent & PTE_MIGRATION:
+            folio = yield from self.page_folio(page_of_pfn(pte_pfn(ptent)))
+            member = yield from self.mm_counter(folio)
+            rss[member] = rss.get(member, 0) - 1
+        yield from self.pte_clear(tlb.mm, addr, pte)
         return 1
 
     # -- entry points ------------------------------------------------------------------

@@ -1,0 +1,273 @@
+"""MADV_FREE, MADV_COLD, MADV_SOFT_OFFLINE, MADV_WIPEONFORK (mm/madvise.c, 6.6).
+
+MADV_FREE makes pages clean and marks their folios lazyfree; MADV_COLD makes them old.  A large
+folio that the range covers only in part is split first, if nobody shares it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sandbox.arch.arm64.pgtable import pte_dirty, pte_present, pte_young
+from sandbox.kernels.part import KernelPart
+from sandbox.memory import READ, Folio, Gen, Mm, Page, Vma, add, bits, load, lock, tlb_flush, unlock
+from sandbox.mm.flags import (
+    EBUSY,
+    EINVAL,
+    FOLL_GET,
+    VM_LOCKED,
+    VM_SHARED,
+    VM_WIPEONFORK,
+    PG_active,
+    PG_dirty,
+    PG_hwpoison,
+    PG_locked,
+    PG_lru,
+    PG_referenced,
+    PG_swapbacked,
+    PG_swapcache,
+    PG_unevictable,
+)
+from sandbox.mm.pgalloc import pmd_is_leaf
+
+STOP = -1
+"""From a range step: give up on the rest of the range."""
+RETRY = 0
+"""From a range step: the folio was split; look at the entry again."""
+
+
+class LazyfreeMixin(KernelPart):
+    """Advice about how soon pages will be needed."""
+
+    # -- frame -------------------------------------------------------------------------
+
+    def madvise_walk(self, mm: Mm, start: int, end: int, step: Callable[..., Gen[int]]) -> Gen[int]:
+        """Walk the private VMAs of a range table by table; -EINVAL for one that is not fit."""
+        yield lock(mm.mmap_lock, READ)
+        yield from self.lru_add_drain()
+        ret = 0
+        for vma in (yield from self.vmas_in(mm, start, end)):
+            if (yield load(vma.vm_flags)) & (VM_LOCKED | VM_SHARED):
+                ret = -EINVAL
+                break
+            addr = max((yield load(vma.vm_start)), start)
+            stop = min((yield load(vma.vm_end)), end)
+            while addr < stop:
+                next_ = min((addr | 511) + 1, stop)
+                yield from self.madvise_table(mm, vma, addr, next_, step)
+                addr = next_
+        yield unlock(mm.mmap_lock)
+        return ret
+
+    def madvise_table(
+        self, mm: Mm, vma: Vma, addr: int, end: int, step: Callable[..., Gen[int]]
+    ) -> Gen[None]:
+        """One table's entries under its lock; a step may drop the lock and ask to look again."""
+        pmd = yield from self.pmd_offset(mm, addr)
+        if not pmd or not (yield load(pmd)):
+            return
+        if pmd_is_leaf((yield load(pmd))):
+            if (yield from self.madvise_huge(vma, pmd, addr, end, step)):
+                return
+        while addr < end:
+            ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
+            if not ptl:
+                return
+            done = RETRY
+            start = addr
+            while addr < end:
+                done = yield from step(vma, ptep + addr - start, ptl, addr, end)
+                if done <= 0:
+                    break
+                addr += done
+            if done != RETRY:
+                yield unlock(ptl)
+            if done == STOP:
+                return
+
+    def madvise_huge(
+        self, vma: Vma, pmd: int, addr: int, end: int, step: Callable[..., Gen[int]]
+    ) -> Gen[bool]:
+        """A PMD leaf is split before its pages are advised one by one."""
+        yield from self.split_huge_pmd(vma, pmd, addr)
+        return False
+
+    # -- MADV_FREE ---------------------------------------------------------------------
+
+    def madvise_free(self, mm: Mm, start: int, end: int) -> Gen[int]:
+        """MADV_FREE of [start, end)."""
+        ret = yield from self.madvise_walk(mm, start, end, self.madvise_free_pte_range)
+        yield tlb_flush(mm, start, end)
+        return ret
+
+    def madvise_free_pte_range(
+        self, vma: Vma, ptep: int, ptl: int, addr: int, end: int
+    ) -> Gen[int]:
+        """The entry (or batch) at *addr*: entries done, RETRY or STOP."""
+        pte = yield from self.ptep_get(ptep)
+        if not pte or not pte_present(pte):
+            return 1
+        page = yield from self.vm_normal_page(pte)
+        if page is None:
+            return 1
+        folio = yield from self.page_folio(page)
+        nr = 1
+        if folio.large:
+            nr = yield from self.madvise_folio_batch(folio, ptep, pte, end - addr)
+            if nr < folio.nr_pages:
+                return (yield from self.madvise_split(folio, page, ptl, nr))
+        if (yield load(folio.flags)) & (PG_swapcache | PG_dirty):
+            if not (yield from self.madvise_free_clean(folio)):
+                return nr
+        batch_young_dirty = yield from self.madvise_any_young_dirty(ptep, pte, nr)
+        if batch_young_dirty:
+            yield from self.clear_young_dirty_ptes(
+                Mm((yield load(vma.vm_mm))), addr, ptep, nr, True, True
+            )
+        yield from self.folio_mark_lazyfree(folio)
+        return nr
+
+    def madvise_folio_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int) -> Gen[int]:
+        """Entries from here on that map the folio (madvise_folio_pte_batch; one before 6.10)."""
+        return (yield from self.folio_pte_batch(folio, ptep, pte, max_nr)).nr
+
+    def madvise_any_young_dirty(self, ptep: int, pte: int, nr: int) -> Gen[bool]:
+        """Is there anything to clear?"""
+        for i in range(nr):
+            entry = pte if i == 0 else (yield from self.ptep_get(ptep + i))
+            if pte_young(entry) or pte_dirty(entry):
+                return True
+        return False
+
+    def madvise_shared(self, folio: Folio) -> Gen[bool]:
+        """May somebody else map the folio? By the release's own estimate."""
+        return (yield from self.folio_likely_mapped_shared(folio))
+
+    def madvise_split(self, folio: Folio, page: Page, ptl: int, nr: int) -> Gen[int]:
+        """A partly covered large folio: split it unless shared; drops the lock to do so."""
+        if (yield from self.madvise_shared(folio)):
+            return nr
+        if (yield bits(folio.flags, PG_locked)) & PG_locked:
+            return nr
+        yield from self.folio_get(folio)
+        yield unlock(ptl)
+        ret = yield from self.split_folio(folio)
+        left = yield from self.page_folio(folio.page(0))
+        yield bits(left.flags, 0, PG_locked)
+        yield from self.folio_put(left)
+        if ret:
+            return (yield from self.madvise_after_failed_split(ptl, nr))
+        return RETRY
+
+    def madvise_after_failed_split(self, ptl: int, nr: int) -> Gen[int]:
+        """Could not be split: go on behind it, under the lock again."""
+        yield lock(ptl)
+        return nr
+
+    def madvise_free_clean(self, folio: Folio) -> Gen[bool]:
+        """Clear the folio's dirty flag if all its mappings are ours; False to leave it alone."""
+        if (yield bits(folio.flags, PG_locked)) & PG_locked:
+            return False
+        ok = (yield from self.folio_mapcount(folio)) == folio.nr_pages
+        if ok and (yield load(folio.flags)) & PG_swapcache:
+            ok = yield from self.folio_free_swap(folio)
+        if ok:
+            yield bits(folio.flags, 0, PG_dirty)
+        yield bits(folio.flags, 0, PG_locked)
+        return ok
+
+    def folio_mark_lazyfree(self, folio: Folio) -> Gen[None]:
+        """Anon and clean: reclaim may drop it (mm/swap.c: lru_lazyfree through a batch)."""
+        flags = yield load(folio.flags)
+        if (
+            flags & (PG_lru | PG_swapbacked | PG_swapcache | PG_unevictable)
+            != PG_lru | PG_swapbacked
+        ):
+            return
+        yield add(folio._refcount, 1)
+        yield bits(folio.flags, 0, PG_active | PG_referenced | PG_swapbacked)
+        yield from self.folio_put(folio)
+
+    # -- MADV_COLD ---------------------------------------------------------------------
+
+    def madvise_cold(self, mm: Mm, start: int, end: int) -> Gen[int]:
+        """MADV_COLD of [start, end)."""
+        ret = yield from self.madvise_walk(mm, start, end, self.madvise_cold_pte_range)
+        yield tlb_flush(mm, start, end)
+        return ret
+
+    def madvise_cold_pte_range(
+        self, vma: Vma, ptep: int, ptl: int, addr: int, end: int
+    ) -> Gen[int]:
+        """Make the entry (or batch) at *addr* old and its folio inactive."""
+        nr, folio = yield from self.madvise_cold_batch(vma, ptep, ptl, addr, end)
+        if folio is not None:
+            flags = yield load(folio.flags)
+            yield bits(folio.flags, 0, PG_referenced | (PG_active if flags & PG_active else 0))
+        return nr
+
+    def madvise_cold_batch(
+        self, vma: Vma, ptep: int, ptl: int, addr: int, end: int
+    ) -> Gen[tuple[int, Folio | None]]:
+        """(entries done, the folio to deactivate if it may be); clears young on the way."""
+        pte = yield from self.ptep_get(ptep)
+        if not pte or not pte_present(pte):
+            return 1, None
+        page = yield from self.vm_normal_page(pte)
+        if page is None:
+            return 1, None
+        folio = yield from self.page_folio(page)
+        nr = 1
+        if folio.large:
+            nr = yield from self.madvise_folio_batch(folio, ptep, pte, end - addr)
+            if nr < folio.nr_pages:
+                return (yield from self.madvise_split(folio, page, ptl, nr)), None
+        on_lru = (yield load(folio.flags)) & PG_lru
+        if not on_lru or (yield from self.folio_mapcount(folio)) != nr:
+            return nr, None
+        if pte_young(pte):
+            mm = Mm((yield load(vma.vm_mm)))
+            yield from self.clear_young_dirty_ptes(mm, addr, ptep, nr, True, False)
+        return nr, folio
+
+    # -- other advice --------------------------------------------------------------------
+
+    def madvise_wipeonfork(self, mm: Mm, start: int, end: int) -> Gen[int]:
+        """MADV_WIPEONFORK: a child finds this range empty."""
+        return (yield from self.madvise_update_vma(mm, start, end, VM_WIPEONFORK, 0))
+
+    def madvise_softoffline(self, mm: Mm, start: int, end: int) -> Gen[int]:
+        """MADV_SOFT_OFFLINE: move each page's contents elsewhere and retire the frame."""
+        for addr in range(start, end):
+            pages = yield from self.gup_fast_fallback(mm, addr, 1, FOLL_GET)
+            if not pages or not (yield from self.soft_offline_page(pages[0])):
+                return -EBUSY
+        return 0
+
+    def soft_offline_page(self, page: Page) -> Gen[bool]:
+        """Split, isolate, migrate (mm/memory-failure.c: soft_offline_in_use_page)."""
+        folio = yield from self.page_folio(page)
+        if folio.large:
+            if (yield bits(folio.flags, PG_locked)) & PG_locked:
+                yield from self.folio_put(folio)
+                return False
+            ret = yield from self.split_folio(folio)
+            head = yield from self.page_folio(folio.page(0))
+            yield bits(head.flags, 0, PG_locked)
+            folio = yield from self.page_folio(page)
+            if ret == 0 and folio != head:
+                yield add(folio._refcount, 1)
+                yield from self.folio_put(head)
+            if ret:
+                yield from self.folio_put(head)
+                return False
+        yield from self.lru_add_drain()
+        if not (yield from self.folio_isolate_lru(folio)):
+            yield from self.folio_put(folio)
+            return False
+        moved = yield from self.migrate_folio(folio)
+        yield from self.folio_put(folio)
+        yield from self.folio_put(folio)
+        if moved:
+            yield bits(page.flags, PG_hwpoison)
+        return moved

@@ -1,0 +1,165 @@
+"""Turning migration entries back, and moving a folio to another (mm/migrate.c, 6.6)."""
+
+from __future__ import annotations
+
+from sandbox.arch.arm64.pgtable import (
+    PFN_SHIFT,
+    PTE_AF,
+    PTE_DIRTY,
+    PTE_MIGRATION,
+    PTE_MIGRATION_EXCLUSIVE,
+    PTE_MIGRATION_WRITE,
+    PTE_SPECIAL,
+    pfn_pte,
+    pte_mkdirty,
+    pte_mkold,
+    pte_mkwrite,
+)
+from sandbox.kernels.part import KernelPart
+from sandbox.memory import (
+    READ,
+    Folio,
+    Gen,
+    Globals,
+    Mm,
+    Page,
+    Vma,
+    add,
+    bits,
+    copy_page,
+    load,
+    store,
+    unlock,
+)
+from sandbox.mm.flags import (
+    PG_anon,
+    PG_dirty,
+    PG_locked,
+    PG_lru,
+    PG_swapbacked,
+    PG_uptodate,
+)
+
+
+class MigrateMixin(KernelPart):
+    """remove_migration_ptes and the migration of small folios."""
+
+    zeropage_on_split = False
+    """6.12 and later: zero-filled pages of a split folio become the zero page."""
+
+    def remove_migration_ptes(
+        self, src: Folio, dst: Folio, locked: bool, zeropage: bool = False
+    ) -> Gen[None]:
+        """Map *dst* wherever a migration entry points to *src*."""
+        word = 0 if locked else (yield from self.rmap_lock(dst, READ))
+        for vma in (yield from self.folio_vmas(dst)):
+            mm = Mm((yield load(vma.vm_mm)))
+            addr, end, index = yield from self.vma_address(dst, vma)
+            while addr < end:
+                next_ = min((addr | 511) + 1, end)
+                pmd = yield from self.pmd_offset(mm, addr)
+                if pmd and (yield load(pmd)):
+                    yield from self.restore_pte_range(
+                        src, dst, vma, mm, pmd, addr, next_, index, zeropage
+                    )
+                index += next_ - addr
+                addr = next_
+        if word:
+            yield unlock(word)
+
+    def restore_pte_range(
+        self,
+        src: Folio,
+        dst: Folio,
+        vma: Vma,
+        mm: Mm,
+        pmd: int,
+        addr: int,
+        end: int,
+        index: int,
+        zeropage: bool,
+    ) -> Gen[None]:
+        """The migration entries of one table."""
+        ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
+        if not ptl:
+            return
+        for i in range(end - addr):
+            pte = yield load(ptep + i)
+            if pte & PTE_MIGRATION and pte >> PFN_SHIFT == src.page(index + i).pfn:
+                page = dst.page(index + i)
+                done = False
+                if zeropage:
+                    done = yield from self.try_to_map_unused_to_zeropage(
+                        dst, page, vma, mm, addr + i, ptep + i, pte
+                    )
+                if not done:
+                    yield from self.remove_migration_pte(
+                        dst, page, vma, mm, addr + i, ptep + i, pte
+                    )
+        yield unlock(ptl)
+
+    def remove_migration_pte(
+        self, folio: Folio, page: Page, vma: Vma, mm: Mm, addr: int, ptep: int, old: int
+    ) -> Gen[None]:
+        """Reference, mapping, then the entry with what the migration entry remembered."""
+        yield from self.folio_get(folio)
+        pte = pfn_pte(page.pfn, (yield from self.vm_page_prot(vma)))
+        if not old & PTE_AF:
+            pte = pte_mkold(pte)
+        if old & PTE_DIRTY and (yield load(folio.flags)) & PG_dirty:
+            pte = pte_mkdirty(pte)
+        if old & PTE_MIGRATION_WRITE:
+            pte = pte_mkwrite(pte)
+        if (yield load(folio.flags)) & PG_anon:
+            exclusive = bool(old & (PTE_MIGRATION_WRITE | PTE_MIGRATION_EXCLUSIVE))
+            yield from self.folio_add_anon_rmap_ptes(folio, page, 1, vma, addr, exclusive)
+        else:
+            yield from self.folio_add_file_rmap_ptes(folio, page, 1, vma)
+        yield from self.set_pte_at(mm, addr, ptep, pte)
+
+    def try_to_map_unused_to_zeropage(
+        self, folio: Folio, page: Page, vma: Vma, mm: Mm, addr: int, ptep: int, old: int
+    ) -> Gen[bool]:
+        """A page full of zeroes need not be kept (6.12, with the underused-THP work)."""
+        if folio.large or (yield load(page.data)) != 0:
+            return False
+        zero = Page((yield load(Globals.zero_page)))
+        entry = pfn_pte(zero.pfn, (yield from self.vm_page_prot(vma))) | PTE_SPECIAL
+        yield from self.set_pte_at(mm, addr, ptep, entry)
+        yield add(mm.rss_stat((yield from self.mm_counter(folio))), -1)
+        return True
+
+    # -- one small folio -------------------------------------------------------------------
+
+    def migrate_folio(self, folio: Folio) -> Gen[bool]:
+        """Move an isolated, referenced small anon folio to a fresh one; False when pinned or busy.
+
+        The caller holds one reference and has taken the folio off the LRU with another.
+        """
+        if (yield bits(folio.flags, PG_locked)) & PG_locked:
+            return False
+        yield from self.try_to_migrate(folio, False)
+        mapped = yield from self.folio_mapcount(folio)
+        new = yield from self.vma_alloc_folio(0)
+        ok = not mapped and (yield load(folio._refcount)) == self.migrate_expected_refs
+        if ok:
+            yield from self.folio_migrate_mapping(folio, new)
+        target = new if ok else folio
+        yield from self.remove_migration_ptes(folio, target, False)
+        yield bits(folio.flags, 0, PG_locked)
+        if ok:
+            yield bits(new.flags, 0, PG_locked)
+            yield bits(new.flags, PG_lru)
+        yield from self.folio_put(new)
+        return ok
+
+    migrate_expected_refs = 2
+    """One of the caller's, one of the isolation."""
+
+    def folio_migrate_mapping(self, folio: Folio, new: Folio) -> Gen[None]:
+        """Identity, contents and flags move over."""
+        keep = PG_anon | PG_swapbacked | PG_uptodate | PG_dirty
+        yield bits(new.flags, (yield load(folio.flags)) & keep | PG_locked)
+        yield store(new.index, (yield load(folio.index)))
+        yield store(new.mapping, (yield load(folio.mapping)))
+        yield copy_page(new.page(0), folio.page(0))
