@@ -24,6 +24,7 @@ class Struct(IntEnum):
     GLOBALS = 7
     CPU = 8
     XARRAY = 9
+    SWAP = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,10 @@ _layout(
     ],
 )
 _layout(Struct.XARRAY, [("slot", 0)])
+_layout(
+    Struct.SWAP,
+    [("swap_map", 0, 1024), ("swap_cache", 0, 1024), ("swap_data", 0, 1024)],
+)
 _layout(Struct.CPU, [("lru_add", ()), ("mmu_gather.nr", 0), ("mmu_gather.pages", 0, 510)])
 _layout(
     Struct.GLOBALS,
@@ -159,7 +164,7 @@ _layout(
         ("zero_page", 0),
         ("split_queue_lock", 0),
         ("regions", ()),
-        ("output", None),
+        ("swap_device", 0),
         ("autodrain", 1),
         ("huge_zero", 0),
     ],

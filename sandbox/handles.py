@@ -351,7 +351,7 @@ class Globals:
     split_queue_lock = BASE + 11
     regions = BASE + 12
     """Tuple of (name, first virtual page) of every region named so far."""
-    output = BASE + 13
+    swap_device = BASE + 13
     autodrain = BASE + 14
     huge_zero = BASE + 15
 

@@ -159,6 +159,10 @@ class SyscallsMixin(KernelPart):
         yield bits(Globals.shmem_orders, on << order, (not on) << order)
         return Result()
 
+    def sys_swap(self, on: bool) -> Gen[Result]:
+        """Swap device on or off."""
+        return Result((yield from self.sys_swapon(on)))
+
     def sys_autodrain(self, on: bool) -> Gen[Result]:
         """Drain LRU batches before each recorded state, or not."""
         yield store(Globals.autodrain, int(on))

@@ -27,6 +27,8 @@ from sandbox.mm.rmap import RmapMixin
 from sandbox.mm.rmap_walk import RmapWalkMixin
 from sandbox.mm.shmem import ShmemMixin
 from sandbox.mm.swap import SwapMixin
+from sandbox.mm.swapfile import SwapfileMixin
+from sandbox.mm.vmscan import VmscanMixin
 from sandbox.syscalls import SyscallsMixin
 
 
@@ -38,6 +40,8 @@ class Kernel(
     LazyfreeMixin,
     MigrateMixin,
     RmapWalkMixin,
+    SwapfileMixin,
+    VmscanMixin,
     MemoryMixin,
     ShmemMixin,
     GupMixin,

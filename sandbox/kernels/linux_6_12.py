@@ -16,6 +16,7 @@ class Linux612(Linux69):
     has_large_mapcount = True
     queue_new_thp = True
     zeropage_on_split = True
+    swapin_large = True
     contpte_af_noop = False  # the stable tree has the fix (97c5550b7631)
 
     def folio_set_large_mapcount(self, folio: Folio, mapcount: int, mm: Mm) -> Gen[None]:

@@ -207,7 +207,7 @@ class LazyfreeMixin(KernelPart):
         return nr
 
     def madvise_cold_batch(
-        self, vma: Vma, ptep: int, ptl: int, addr: int, end: int
+        self, vma: Vma, ptep: int, ptl: int, addr: int, end: int, pageout: bool = False
     ) -> Gen[tuple[int, Folio | None]]:
         """(entries done, the folio to deactivate if it may be); clears young on the way."""
         pte = yield from self.ptep_get(ptep)
@@ -225,7 +225,7 @@ class LazyfreeMixin(KernelPart):
         on_lru = (yield load(folio.flags)) & PG_lru
         if not on_lru or (yield from self.folio_mapcount(folio)) != nr:
             return nr, None
-        if pte_young(pte):
+        if pte_young(pte) and not pageout:
             mm = Mm((yield load(vma.vm_mm)))
             yield from self.clear_young_dirty_ptes(mm, addr, ptep, nr, True, False)
         return nr, folio

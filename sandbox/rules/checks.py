@@ -16,6 +16,7 @@ from sandbox.arch.arm64.pgtable import (
 from sandbox.fields import DEFERRED_LIST, Struct, field
 from sandbox.ledger import PTE_KIND
 from sandbox.memory import (
+    ADD,
     ADDR_MASK,
     PAGE_WORDS,
     Event,
@@ -31,6 +32,7 @@ from sandbox.mm.flags import (
     PG_anon_exclusive,
     PG_buddy,
     PG_locked,
+    PG_swapcache,
 )
 from sandbox.rules.quiet import QuietChecks
 from sandbox.rules.section import SectionChecks
@@ -88,7 +90,7 @@ class Checks(SectionChecks, QuietChecks):
         page = addr - 1
         folio = Folio(self.cells[page + 6])
         head = folio & ADDR_MASK
-        if new < 0 or old == 0:
+        if new < 0 or (old == 0 and self.machine.events[-1][0] == ADD):
             self.report(False, "I-01", folio, f"refcount {old} -> {new}", addr)
         if head != page:
             self.report(
@@ -150,7 +152,10 @@ class Checks(SectionChecks, QuietChecks):
     def cache_refs(self, folio: Folio) -> int:
         """C: references of the page cache."""
         head = folio & ADDR_MASK
-        if self.cells[head] & (PG_anon | PG_buddy) or not self.cells[head + 3]:
+        flags = self.cells[head]
+        if flags & PG_swapcache:
+            return folio.nr_pages
+        if flags & (PG_anon | PG_buddy) or not self.cells[head + 3]:
             return 0
         return folio.nr_pages
 

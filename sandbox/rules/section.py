@@ -262,6 +262,8 @@ class SectionChecks:
         if page == other or page not in self.pinned:
             return
         folio = Folio(self.cells[page.compound_head])
+        if not self.cells[folio.flags] & PG_anon:  # a read-only pin of a file or the zero page
+            return
         self.report(
             False,
             "I-23",

@@ -315,6 +315,11 @@ def _fold(p: Planner) -> Factory:
     return lambda: p.kernel.sys_unfold(mm, start, end)
 
 
+def _swap(p: Planner) -> Factory:
+    on = p.args["mode"] == "on"
+    return lambda: p.kernel.sys_swap(on)
+
+
 def _split(p: Planner) -> Factory:
     mm = p.mm()
     start, end = p.span(mm)
@@ -347,7 +352,9 @@ HANDLERS: dict[str, Callable[[Planner], Factory]] = {
     "dofork": _madvise,
     "populate_read": _madvise,
     "populate_write": _madvise,
+    "swap": _swap,
     "free": _madvise,
+    "pageout": _madvise,
     "cold": _madvise,
     "wipeonfork": _madvise,
     "softoffline": _madvise,

@@ -140,6 +140,7 @@ def pte_runs(ledger: Ledger, mm: Mm) -> list[list[Any]]:
     """Runs ``[region, first page, count, kind, folio, page in folio, flags]``."""
     out: list[list[Any]] = []
     next_addr = -1
+    cells = ledger.cells
     for addr, _word, pte in ledger.leaf_entries(mm):
         region, page = ledger.region_of(addr)
         kind, letters = entry_kind(pte), pte_letters(pte)
@@ -147,6 +148,7 @@ def pte_runs(ledger: Ledger, mm: Mm) -> list[list[Any]]:
         index = 0
         if pte & PTE_SWP:
             index = pte >> PFN_SHIFT
+            folio = f"count {cells[cells[Globals.swap_device] + index]}"
         elif pte & PTE_HUGE or not pte & PTE_SPECIAL:
             target = ledger.folio(pte >> PFN_SHIFT << 4)
             folio, index = ledger.name_of(target), target.index_of(pte >> PFN_SHIFT << 4)

@@ -2,9 +2,10 @@
 
 from sandbox.mm.memory.fault import FaultMixin
 from sandbox.mm.memory.fork import CopyMixin
+from sandbox.mm.memory.swapin import SwapinMixin
 from sandbox.mm.memory.wp import WpMixin
 from sandbox.mm.memory.zap import ZapMixin
 
 
-class MemoryMixin(FaultMixin, WpMixin, CopyMixin, ZapMixin):
+class MemoryMixin(SwapinMixin, FaultMixin, WpMixin, CopyMixin, ZapMixin):
     """Everything of mm/memory.c."""

@@ -240,8 +240,3 @@ class FaultMixin(KernelPart):
         yield lock(vmf.ptl)
         yield unlock(vmf.ptl)
         return -EFAULT
-
-    def do_swap_page(self, vmf: VmFault) -> Gen[int]:
-        """A non-present entry: nothing in this set makes one yet."""
-        yield load(vmf.pmd)
-        return -EFAULT

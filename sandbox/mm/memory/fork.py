@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sandbox.arch.arm64.pgtable import (
+    PFN_SHIFT,
     PTE_MARKER,
     PTE_MIGRATION,
     PTE_MIGRATION_EXCLUSIVE,
     PTE_MIGRATION_WRITE,
+    PTE_SWP,
+    PTE_SWP_EXCLUSIVE,
     PTE_UFFD_WP,
     pfn_pte,
     pte_mkclean,
@@ -40,6 +43,7 @@ from sandbox.memory import (
 from sandbox.mm.flags import (
     EAGAIN,
     MM_ANONPAGES,
+    MM_SWAPENTS,
     VM_SHARED,
     VM_WRITE,
     PG_anon,
@@ -229,10 +233,21 @@ class CopyMixin(KernelPart):
         self, ctx: CopyContext, dst_pte: int, src_pte: int, addr: int, pte: int
     ) -> Gen[None]:
         """Copy a swap, migration or marker entry."""
-        if pte & PTE_MIGRATION:
+        if pte & PTE_SWP:
+            pte = yield from self.copy_swap_entry(ctx, src_pte, addr, pte)
+        elif pte & PTE_MIGRATION:
             pte = yield from self.copy_migration_entry(ctx, src_pte, addr, pte)
         if not pte & PTE_MARKER:
             yield from self.set_pte_at(ctx.dst_mm, addr, dst_pte, pte)
+
+    def copy_swap_entry(self, ctx: CopyContext, src_pte: int, addr: int, pte: int) -> Gen[int]:
+        """One entry more for the slot; neither side's is exclusive any longer."""
+        yield from self.swap_duplicate(pte >> PFN_SHIFT)
+        if pte & PTE_SWP_EXCLUSIVE:
+            pte &= ~PTE_SWP_EXCLUSIVE
+            yield from self.set_pte_at(ctx.src_mm, addr, src_pte, pte)
+        ctx.rss[MM_SWAPENTS] = ctx.rss.get(MM_SWAPENTS, 0) + 1
+        return pte
 
     def copy_migration_entry(self, ctx: CopyContext, src_pte: int, addr: int, pte: int) -> Gen[int]:
         """Only rss: the entry becomes readable on both sides, so nobody stays exclusive."""

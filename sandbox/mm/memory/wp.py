@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import pfn_pte, pte_mkdirty, pte_mkwrite, pte_mkyoung
 from sandbox.kernels.part import KernelPart
-from sandbox.memory import Folio, Gen, Vma, add, bits, copy_page, load, note, unlock
+from sandbox.memory import Folio, Gen, Vma, add, bits, copy_page, load, unlock
 from sandbox.mm.flags import (
     FAULT_FLAG_UNSHARE,
     MM_ANONPAGES,
@@ -112,11 +112,6 @@ class WpMixin(KernelPart):
             return MM_ANONPAGES
         return (yield from self.mm_counter_file(folio))
 
-    def free_swap_cache(self, folio: Folio) -> Gen[None]:
-        """Drop the folio from the swap cache if it is only there."""
-        if (yield load(folio.flags)) & PG_swapcache:
-            yield note("check", "free_swap_cache", folio)
-
     # -- reuse -------------------------------------------------------------------------
 
     def wp_can_reuse_anon_folio(self, folio: Folio, vma: Vma) -> Gen[bool]:
@@ -142,11 +137,6 @@ class WpMixin(KernelPart):
         yield from self.folio_move_anon_rmap(folio, vma)
         yield bits(folio.flags, 0, PG_locked)
         return True
-
-    def folio_free_swap(self, folio: Folio) -> Gen[bool]:
-        """Give the swap slot of a cached folio back if nobody else uses it."""
-        yield load(folio.private)
-        return False
 
     # -- shared ------------------------------------------------------------------------
 

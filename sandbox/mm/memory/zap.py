@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sandbox.arch.arm64.pgtable import PTE_MIGRATION, pte_dirty, pte_pfn, pte_present, pte_young
+from sandbox.arch.arm64.pgtable import (
+    PFN_SHIFT,
+    PTE_MIGRATION,
+    PTE_SWP,
+    pte_dirty,
+    pte_pfn,
+    pte_present,
+    pte_young,
+)
 from sandbox.kernels.part import KernelPart
 from sandbox.memory import (
     Folio,
@@ -20,7 +28,7 @@ from sandbox.memory import (
     tlb_flush,
     unlock,
 )
-from sandbox.mm.flags import PG_anon, PG_referenced
+from sandbox.mm.flags import MM_SWAPENTS, PG_anon, PG_referenced
 from sandbox.mm.pgalloc import pmd_is_leaf
 
 MAX_GATHER_BATCH = 510
@@ -191,7 +199,10 @@ class ZapMixin(KernelPart):
         rss: dict[int, int],
     ) -> Gen[int]:
         """Swap, migration and marker entries."""
-        if ptent & PTE_MIGRATION:
+        if ptent & PTE_SWP:
+            rss[MM_SWAPENTS] = rss.get(MM_SWAPENTS, 0) - 1
+            yield from self.free_swap_and_cache(ptent >> PFN_SHIFT)
+        elif ptent & PTE_MIGRATION:
             folio = yield from self.page_folio(page_of_pfn(pte_pfn(ptent)))
             member = yield from self.mm_counter(folio)
             rss[member] = rss.get(member, 0) - 1

@@ -1,0 +1,199 @@
+"""Reclaim of chosen folios (mm/vmscan.c reclaim_pages, mm/rmap.c try_to_unmap; 6.6)."""
+
+from __future__ import annotations
+
+from sandbox.arch.arm64.pgtable import PFN_SHIFT, pte_dirty, pte_present
+from sandbox.kernels.part import KernelPart
+from sandbox.memory import READ, Folio, Gen, Mm, Page, Vma, add, bits, cas, load, store, unlock
+from sandbox.mm.flags import (
+    MM_ANONPAGES,
+    MM_SWAPENTS,
+    PG_anon,
+    PG_anon_exclusive,
+    PG_buddy,
+    PG_dirty,
+    PG_locked,
+    PG_lru,
+    PG_swapbacked,
+    PG_swapcache,
+)
+from sandbox.mm.pgalloc import pmd_is_leaf
+from sandbox.mm.swapfile import swp_entry
+
+
+class VmscanMixin(KernelPart):
+    """MADV_PAGEOUT's reclaim: swap out, or discard what is lazyfree."""
+
+    def madvise_pageout(self, mm: Mm, start: int, end: int) -> Gen[int]:
+        """MADV_PAGEOUT of [start, end): isolate what is ours alone, then reclaim it."""
+        isolated: list[Folio] = []
+
+        def step(vma: Vma, ptep: int, ptl: int, addr: int, end: int) -> Gen[int]:
+            nr, folio = yield from self.madvise_cold_batch(vma, ptep, ptl, addr, end, True)
+            if folio is not None and (yield from self.folio_isolate_lru(folio)):
+                isolated.append(folio)
+            return nr
+
+        ret: int = yield from self.madvise_walk(mm, start, end, step)
+        yield from self.reclaim_pages(isolated)
+        return ret
+
+    def reclaim_pages(self, folios: list[Folio]) -> Gen[None]:
+        """Reclaim isolated folios; what cannot go returns to the LRU."""
+        queue = list(folios)
+        while queue:
+            folio = queue.pop(0)
+            gone, pieces = yield from self.shrink_folio(folio)
+            queue += pieces
+            if not gone:
+                yield bits(folio.flags, PG_lru)
+                yield from self.folio_put(folio)
+
+    def shrink_folio(self, folio: Folio) -> Gen[tuple[bool, list[Folio]]]:
+        """One folio of shrink_folio_list(): (reclaimed or replaced, pieces to go on with)."""
+        if (yield bits(folio.flags, PG_locked)) & PG_locked:
+            return False, []
+        flags = yield load(folio.flags)
+        if flags & PG_anon and flags & PG_swapbacked and not flags & PG_swapcache:
+            pinned = yield from self.folio_maybe_dma_pinned(folio)
+            if pinned or not (yield from self.reclaim_add_to_swap(folio)):
+                pieces = [] if pinned else (yield from self.reclaim_split(folio))
+                if pieces:
+                    return True, pieces
+                yield bits(folio.flags, 0, PG_locked)
+                return False, []
+        yield from self.try_to_unmap(folio)
+        if (yield from self.folio_mapcount(folio)):
+            yield bits(folio.flags, 0, PG_locked)
+            return False, []
+        yield from self.pageout(folio)
+        gone = yield from self.remove_mapping(folio)
+        if not gone:
+            yield bits(folio.flags, 0, PG_locked)
+        return gone, []
+
+    def reclaim_add_to_swap(self, folio: Folio) -> Gen[bool]:
+        """Slots for the folio, unless something outside holds it."""
+        if folio.large and not (yield from self.can_split_folio(folio)):
+            return False
+        return (yield from self.add_to_swap(folio))
+
+    def reclaim_split(self, folio: Folio) -> Gen[list[Folio]]:
+        """No room for the whole: reclaim the pieces one by one."""
+        if not folio.large or not (yield from self.can_split_folio(folio)):
+            return []
+        if (yield from self.split_folio(folio)):
+            return []
+        head = yield from self.page_folio(folio.page(0))
+        yield bits(head.flags, 0, PG_locked)
+        yield bits(head.flags, PG_lru)
+        yield from self.folio_put(head)
+        return []
+
+    # -- unmapping ---------------------------------------------------------------------
+
+    def try_to_unmap(self, folio: Folio) -> Gen[None]:
+        """Replace every mapping by a swap entry, or drop it when the folio is lazyfree."""
+        word = yield from self.rmap_lock(folio, READ)
+        for vma in (yield from self.folio_vmas(folio)):
+            mm = Mm((yield load(vma.vm_mm)))
+            addr, end, index = yield from self.vma_address(folio, vma)
+            while addr < end:
+                next_ = min((addr | 511) + 1, end)
+                pmd = yield from self.pmd_offset(mm, addr)
+                if pmd and pmd_is_leaf((yield load(pmd))):
+                    yield from self.split_huge_pmd(vma, pmd, addr)
+                if pmd and (yield load(pmd)):
+                    yield from self.unmap_pte_range(folio, vma, mm, pmd, addr, next_, index)
+                index += next_ - addr
+                addr = next_
+        yield unlock(word)
+
+    def unmap_pte_range(
+        self, folio: Folio, vma: Vma, mm: Mm, pmd: int, addr: int, end: int, index: int
+    ) -> Gen[None]:
+        """Entries of one table, under its lock; stops at the first that cannot go."""
+        ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
+        if not ptl:
+            return
+        for i in range(end - addr):
+            pte = yield from self.ptep_get(ptep + i)
+            page = folio.page(index + i)
+            if pte_present(pte) and pte >> PFN_SHIFT == page.pfn:
+                if not (yield from self.unmap_one_pte(folio, page, vma, mm, addr + i, ptep + i)):
+                    break
+        yield unlock(ptl)
+
+    def unmap_one_pte(
+        self, folio: Folio, page: Page, vma: Vma, mm: Mm, addr: int, ptep: int
+    ) -> Gen[bool]:
+        """One entry of try_to_unmap_one(); False when it was put back."""
+        pte = yield from self.ptep_clear_flush(mm, addr, ptep)
+        if pte_dirty(pte):
+            yield bits(folio.flags, PG_dirty)
+        flags = yield load(folio.flags)
+        if not flags & PG_anon:
+            yield add(mm.rss_stat((yield from self.mm_counter_file(folio))), -1)
+        elif not flags & PG_swapbacked:
+            if not (yield from self.discard_lazyfree(folio, mm, addr, ptep, pte)):
+                return False
+        elif not (yield from self.swap_out_pte(folio, page, mm, addr, ptep, pte)):
+            return False
+        yield from self.folio_remove_rmap_pte(folio, page, vma)
+        yield from self.folio_put(folio)
+        return True
+
+    def discard_lazyfree(self, folio: Folio, mm: Mm, addr: int, ptep: int, pte: int) -> Gen[bool]:
+        """Drop a clean lazyfree page whose only references are its mappings and ours."""
+        refs = yield load(folio._refcount)
+        mapped = yield from self.folio_mapcount(folio)
+        if refs == 1 + mapped and not (yield load(folio.flags)) & PG_dirty:
+            yield add(mm.rss_stat(MM_ANONPAGES), -1)
+            return True
+        yield from self.set_pte_at(mm, addr, ptep, pte)
+        yield bits(folio.flags, PG_swapbacked)
+        return False
+
+    def swap_out_pte(
+        self, folio: Folio, page: Page, mm: Mm, addr: int, ptep: int, pte: int
+    ) -> Gen[bool]:
+        """Count the slot, give up exclusivity, write the swap entry."""
+        slot = (yield load(folio.private)) - 1 + folio.index_of(page)
+        yield from self.swap_duplicate(slot)
+        exclusive = bool((yield load(page.flags)) & PG_anon_exclusive)
+        if exclusive and not (yield from self.folio_try_share_anon_rmap_pte(folio, page)):
+            yield from self.swap_free(slot)
+            yield from self.set_pte_at(mm, addr, ptep, pte)
+            return False
+        yield add(mm.rss_stat(MM_ANONPAGES), -1)
+        yield add(mm.rss_stat(MM_SWAPENTS), 1)
+        yield from self.set_pte_at(mm, addr, ptep, swp_entry(slot, exclusive))
+        return True
+
+    # -- writing and freeing -----------------------------------------------------------
+
+    def pageout(self, folio: Folio) -> Gen[None]:
+        """Write a dirty swap-cache folio to its slots (synchronous device)."""
+        if not (yield load(folio.flags)) & PG_swapcache:
+            return
+        if not (yield bits(folio.flags, 0, PG_dirty)) & PG_dirty:
+            return
+        word = yield from self.swap_word(2, (yield load(folio.private)) - 1)
+        for i in range(folio.nr_pages):
+            yield store(word + i, (yield load(folio.page(i).data)))
+
+    def remove_mapping(self, folio: Folio) -> Gen[bool]:
+        """Freeze at the references expected, leave the cache, free (`__remove_mapping`)."""
+        cached = folio.nr_pages if (yield load(folio.flags)) & PG_swapcache else 0
+        if not (yield cas(folio._refcount, 1 + cached, 0)):
+            return False
+        if (yield load(folio.flags)) & PG_dirty:
+            yield store(folio._refcount, 1 + cached)
+            return False
+        if cached:
+            yield from self.delete_from_swap_cache(folio)
+        if folio.large:
+            yield from self.folio_unqueue_deferred_split(folio)
+        yield store(folio.mapping, 0)
+        yield bits(folio.flags, PG_buddy, ~PG_buddy)
+        return True
