@@ -313,7 +313,7 @@ class SyscallsMixin(KernelPart):
     """FOLL_FORCE through /proc/PID/mem (Debian's 6.13 and later build it out)."""
 
     def sys_split(self, mm: Mm, start: int, end: int, order: int) -> Gen[Result]:
-        """debugfs split_huge_pages over a range."""
+        """Write a range to split_huge_pages in debugfs."""
         addr = start
         yield lock(mm.mmap_lock, READ)
         while addr < end:
@@ -329,7 +329,7 @@ class SyscallsMixin(KernelPart):
         return Result()
 
     def sys_poke(self, mm: Mm, start: int, end: int, step: int) -> Gen[Result]:
-        """Write through /proc/PID/mem: FOLL_FORCE | FOLL_WRITE, then the page (access_remote_vm)."""
+        """Write through /proc/PID/mem: FOLL_FORCE, then the page (access_remote_vm)."""
         foll = FOLL_GET | FOLL_WRITE | (FOLL_FORCE if self.proc_mem_force else 0)
         for addr in range(start, end):
             pages = yield from self.get_user_pages_slow(mm, addr, 1, foll)

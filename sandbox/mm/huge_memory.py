@@ -353,9 +353,10 @@ class HugeMemoryMixin(CopyMixin):
         yield lock(ptl)
         old = yield xchg(pmd, (yield load(pmd)) & ~PTE_VALID | PTE_PRESENT_INVALID)
         entry = pte_modify(old, newprot) | PTE_HUGE
-        if try_upgrade and not pte_write(entry) and not old & PTE_SPECIAL and entry & PTE_VALID:
-            if (yield from self.page_anon_and_exclusive(page_of_pfn(pte_pfn(old)))):
-                entry = pte_mkwrite(entry)
+        upgrade = try_upgrade and not pte_write(entry) and not old & PTE_SPECIAL
+        if upgrade and entry & PTE_VALID:
+            page = page_of_pfn(pte_pfn(old))
+            entry = pte_mkwrite(entry) if (yield from self.page_anon_and_exclusive(page)) else entry
         yield store(pmd, entry)
         yield unlock(ptl)
         return 0

@@ -66,9 +66,8 @@ class LazyfreeMixin(KernelPart):
         pmd = yield from self.pmd_offset(mm, addr)
         if not pmd or not (yield load(pmd)):
             return
-        if pmd_is_leaf((yield load(pmd))):
-            if (yield from self.madvise_huge(vma, pmd, addr, end, step)):
-                return
+        if pmd_is_leaf((yield load(pmd))):  # advised page by page
+            yield from self.split_huge_pmd(vma, pmd, addr)
         while addr < end:
             ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
             if not ptl:
@@ -84,13 +83,6 @@ class LazyfreeMixin(KernelPart):
                 yield unlock(ptl)
             if done == STOP:
                 return
-
-    def madvise_huge(
-        self, vma: Vma, pmd: int, addr: int, end: int, step: Callable[..., Gen[int]]
-    ) -> Gen[bool]:
-        """A PMD leaf is split before its pages are advised one by one."""
-        yield from self.split_huge_pmd(vma, pmd, addr)
-        return False
 
     # -- MADV_FREE ---------------------------------------------------------------------
 
@@ -116,9 +108,9 @@ class LazyfreeMixin(KernelPart):
             nr = yield from self.madvise_folio_batch(folio, ptep, pte, end - addr)
             if nr < folio.nr_pages:
                 return (yield from self.madvise_split(folio, page, ptl, nr))
-        if (yield load(folio.flags)) & (PG_swapcache | PG_dirty):
-            if not (yield from self.madvise_free_clean(folio)):
-                return nr
+        busy = (yield load(folio.flags)) & (PG_swapcache | PG_dirty)
+        if busy and not (yield from self.madvise_free_clean(folio)):
+            return nr
         batch_young_dirty = yield from self.madvise_any_young_dirty(ptep, pte, nr)
         if batch_young_dirty:
             yield from self.clear_young_dirty_ptes(

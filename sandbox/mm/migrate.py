@@ -60,7 +60,7 @@ class MigrateMixin(KernelPart):
                 pmd = yield from self.pmd_offset(mm, addr)
                 if pmd and (yield load(pmd)):
                     yield from self.restore_pte_range(
-                        src, dst, vma, mm, pmd, addr, next_, index, zeropage
+                        src, dst, vma, pmd, addr, next_, index, zeropage
                     )
                 index += next_ - addr
                 addr = next_
@@ -72,7 +72,6 @@ class MigrateMixin(KernelPart):
         src: Folio,
         dst: Folio,
         vma: Vma,
-        mm: Mm,
         pmd: int,
         addr: int,
         end: int,
@@ -80,6 +79,7 @@ class MigrateMixin(KernelPart):
         zeropage: bool,
     ) -> Gen[None]:
         """The migration entries of one table."""
+        mm = Mm((yield load(vma.vm_mm)))
         ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
         if not ptl:
             return

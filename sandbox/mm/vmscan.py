@@ -119,9 +119,10 @@ class VmscanMixin(KernelPart):
         for i in range(end - addr):
             pte = yield from self.ptep_get(ptep + i)
             page = folio.page(index + i)
-            if pte_present(pte) and pte >> PFN_SHIFT == page.pfn:
-                if not (yield from self.unmap_one_pte(folio, page, vma, mm, addr + i, ptep + i)):
-                    break
+            if not pte_present(pte) or pte >> PFN_SHIFT != page.pfn:
+                continue
+            if not (yield from self.unmap_one_pte(folio, page, vma, mm, addr + i, ptep + i)):
+                break
         yield unlock(ptl)
 
     def unmap_one_pte(

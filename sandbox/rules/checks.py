@@ -18,6 +18,7 @@ from sandbox.ledger import PTE_KIND
 from sandbox.memory import (
     ADD,
     ADDR_MASK,
+    CAS,
     PAGE_WORDS,
     Event,
     Folio,
@@ -120,7 +121,8 @@ class Checks(SectionChecks, QuietChecks):
         text = f"mapcount {mapped} > refcount {ref}"
         self.report(mapped <= ref, "I-05", folio, text, *words, deficit=mapped - ref)
         cached = self.cache_refs(folio)
-        if cached:
+        frozen = ref == 0 and self.machine.events[-1][0] == CAS
+        if cached and not frozen:
             need = mapped + cached
             self.report(
                 need <= ref,
