@@ -126,6 +126,7 @@ _layout(
         ("vm_lock", 0),
         ("vm_mm", 0),
         ("anon_vma_chain", ()),
+        ("vm_anon_pgoff", 0),
     ],
 )
 _layout(Struct.PMD_TABLE, [("pmd", 0, 512), ("pmd_ptl", 0), ("pmd_pt_mm", 0), ("pmd_pt_start", 0)])

@@ -272,6 +272,11 @@ class Vma(int):
         """Tuple of the anon_vmas this VMA hangs on."""
         return self + 8
 
+    @property
+    def vm_anon_pgoff(self) -> int:
+        """Index of vm_start among the VMA's anonymous pages (its own since 7.3)."""
+        return self + 9
+
 
 class AnonVma(int):
     """Address of an `anon_vma`."""

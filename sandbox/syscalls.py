@@ -163,6 +163,10 @@ class SyscallsMixin(KernelPart):
         """Swap device on or off."""
         return Result((yield from self.sys_swapon(on)))
 
+    def sys_open(self, name: str, nr_pages: int, host: str, chunk: int) -> Gen[Result]:
+        """Make a file that mappings can name."""
+        return Result((yield from self.open_file(name, nr_pages, host, chunk)))
+
     def sys_autodrain(self, on: bool) -> Gen[Result]:
         """Drain LRU batches before each recorded state, or not."""
         yield store(Globals.autodrain, int(on))

@@ -70,7 +70,8 @@ class ForkMixin(KernelPart):
         """Copy a VMA for the child."""
         new = Vma((yield alloc(Struct.VMA)))
         for word in range(VMA_FIELDS):
-            if orig + word in (orig.vm_start, orig.vm_end, orig.vm_pgoff, orig.vm_file):
+            copied = (orig.vm_start, orig.vm_end, orig.vm_pgoff, orig.vm_file, orig.vm_anon_pgoff)
+            if orig + word in copied:
                 yield store(new + word, (yield load(orig + word)))
         yield store(new.vm_mm, mm)
         yield store(new.vm_flags, vm_flags)

@@ -84,7 +84,7 @@ def _kernel_from_file(path: str, cls: str) -> type[Kernel]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except (SyntaxError, ImportError, NameError, TypeError, AttributeError, ValueError) as error:
+    except (Exception, SystemExit) as error:  # a person's own file may raise anything
         raise UnknownKernelError(f"{path}: {type(error).__name__}: {error}") from error
     found = getattr(module, cls, None)
     if not (isinstance(found, type) and issubclass(found, Kernel)):

@@ -11,9 +11,11 @@ from typing import ClassVar
 
 from sandbox.arch.generic import PgtableMixin
 from sandbox.kernel.fork import ForkMixin
+from sandbox.mm.filemap import FilemapMixin
 from sandbox.mm.gup import GupMixin
 from sandbox.mm.huge_memory import HugeMemoryMixin
 from sandbox.mm.huge_split import HugeSplitMixin
+from sandbox.mm.khugepaged import KhugepagedMixin
 from sandbox.mm.lazyfree import LazyfreeMixin
 from sandbox.mm.madvise import MadviseMixin
 from sandbox.mm.memory import MemoryMixin
@@ -37,12 +39,14 @@ class Kernel(
     ForkMixin,
     HugeMemoryMixin,
     HugeSplitMixin,
+    KhugepagedMixin,
     LazyfreeMixin,
     MigrateMixin,
     RmapWalkMixin,
     SwapfileMixin,
     VmscanMixin,
     MemoryMixin,
+    FilemapMixin,
     ShmemMixin,
     GupMixin,
     MadviseMixin,

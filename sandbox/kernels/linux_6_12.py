@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from sandbox.kernels.linux_6_9 import Linux69
-from sandbox.memory import Folio, Gen, Globals, Mm, Page, Vma, add, bits, load, lock, store, unlock
+from sandbox.memory import (
+    Folio,
+    Gen,
+    Globals,
+    Mapping,
+    Mm,
+    Page,
+    Vma,
+    add,
+    bits,
+    load,
+    lock,
+    store,
+    unlock,
+)
 from sandbox.mm.flags import ENTIRELY_MAPPED, PG_anon, PG_anon_exclusive, PG_partially_mapped
+from sandbox.mm.memory.fault import VmFault
 
 
 class Linux612(Linux69):
@@ -17,6 +32,7 @@ class Linux612(Linux69):
     queue_new_thp = True
     zeropage_on_split = True
     swapin_large = True
+    finish_fault_whole = "anon_shmem"
     contpte_af_noop = False  # the stable tree has the fix (97c5550b7631)
 
     def folio_set_large_mapcount(self, folio: Folio, mapcount: int, mm: Mm) -> Gen[None]:
@@ -99,6 +115,25 @@ class Linux612(Linux69):
             yield store(folio._deferred_list, 1)
         yield unlock(Globals.split_queue_lock)
 
+    def shmem_order(self, vmf: VmFault, mapping: Mapping, index: int) -> Gen[int]:
+        """The largest enabled size whose aligned range fits the mapping and is empty (6.11)."""
+        if (yield load(mapping.host)) != "shmem":
+            return 0
+        enabled = yield load(Globals.shmem_orders)
+        slots = yield load(mapping.i_pages)
+        start, end = (yield load(vmf.vma.vm_start)), (yield load(vmf.vma.vm_end))
+        for order in range(8, 0, -1):
+            addr, first = vmf.address & -(1 << order), index & -(1 << order)
+            fits = start <= addr and addr + (1 << order) <= end
+            if not enabled >> order & 1 or not fits or index - first != vmf.address - addr:
+                continue
+            for i in range(1 << order):
+                if (yield load(slots + first + i)):
+                    break
+            else:
+                return order
+        return 0
+
     def folio_likely_mapped_shared(self, folio: Folio) -> Gen[bool]:
         """The total, then the entire mapping, then a guess from the first page."""
         mapcount = yield from self.folio_mapcount(folio)
@@ -117,3 +152,9 @@ class Linux612(Linux69):
     def set_page_anon_exclusive(self, page: Page) -> Gen[None]:
         """SetPageAnonExclusive."""
         yield bits(page.flags, PG_anon_exclusive)
+
+    # -- MADV_FREE (mm/madvise.c) ----------------------------------------------------------
+
+    def madvise_folio_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int) -> Gen[int]:
+        """`madvise_folio_pte_batch`: a folio that is covered whole is kept whole."""
+        return (yield from self.folio_pte_batch(folio, ptep, pte, max_nr)).nr

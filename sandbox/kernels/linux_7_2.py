@@ -22,6 +22,9 @@ class Linux72(Linux615):
     summary = "mprotect and mremap work in batches of one folio."
     contpte_af_noop = False
     contpte_set_invalid = True
+    finish_fault_whole = "all"
+    mkdirty_if_folio_dirty = True
+    fault_around_iterator_ref = True
     swapin_uses_cache = True
     swapin_lone_ref_exclusive = False
     swap_sync_frees = True

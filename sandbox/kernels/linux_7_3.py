@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandbox.kernels.linux_7_2 import Linux72
+from sandbox.memory import Vma
 
 
 class Linux73(Linux72):
@@ -12,3 +13,7 @@ class Linux73(Linux72):
     title = "Linux 7.3"
     summary = "Accounting as in 7.2; CONT is for valid entries only again."
     contpte_set_invalid = False
+
+    def anon_pgoff_word(self, vma: Vma) -> int:
+        """Anonymous pages are numbered by address everywhere (linear_anon_page_index)."""
+        return vma.vm_anon_pgoff

@@ -12,7 +12,7 @@ from sandbox.memory import AnonVma, Gen, Mapping, Mm, Vma, alloc, load, lock, st
 from sandbox.mm.flags import VM_LOCKED
 from sandbox.mm.memory.zap import MmuGather
 
-VMA_FIELDS = 9
+VMA_FIELDS = 10
 
 
 class MmapMixin(KernelPart):
@@ -74,6 +74,7 @@ class MmapMixin(KernelPart):
         yield store(vma.vm_end, end)
         yield store(vma.vm_flags, vm_flags)
         yield store(vma.vm_pgoff, pgoff)
+        yield store(vma.vm_anon_pgoff, start)
         if file:
             yield store(vma.vm_file, file)
         yield from self.vma_insert(mm, vma)
@@ -139,6 +140,7 @@ class MmapMixin(KernelPart):
                 yield store(new + word, (yield load(vma + word)))
         yield store(new.vm_start, addr)
         yield store(new.vm_pgoff, (yield load(vma.vm_pgoff)) + addr - start)
+        yield store(new.vm_anon_pgoff, (yield load(vma.vm_anon_pgoff)) + addr - start)
         for item in (yield load(vma.anon_vma_chain)):
             yield from self.anon_vma_chain_link(new, AnonVma(item))
         yield from self.vma_adjust_trans_huge(mm, vma, addr)

@@ -43,16 +43,19 @@ class MremapMixin(KernelPart):
 
     def copy_vma(self, mm: Mm, vma: Vma, start: int, size: int, new_start: int) -> Gen[Vma]:
         """A VMA at the new place; its pgoff moves along so that anon indices stay right."""
-        pgoff = (yield load(vma.vm_pgoff)) + start - (yield load(vma.vm_start))
+        moved = start - (yield load(vma.vm_start))
+        pgoff = (yield load(vma.vm_pgoff)) + moved
+        anon_pgoff = (yield load(vma.vm_anon_pgoff)) + moved
         anon_vma = yield load(vma.anon_vma)
         if not anon_vma and not (yield load(vma.vm_file)):
-            pgoff = new_start
+            pgoff = anon_pgoff = new_start
         new = Vma((yield alloc(Struct.VMA)))
         for word, value in (
             (new.vm_mm, mm),
             (new.vm_start, new_start),
             (new.vm_end, new_start + size),
             (new.vm_pgoff, pgoff),
+            (new.vm_anon_pgoff, anon_pgoff),
             (new.vm_flags, (yield load(vma.vm_flags))),
             (new.vm_file, (yield load(vma.vm_file))),
             (new.anon_vma, anon_vma),

@@ -74,7 +74,12 @@ class RmapMixin(KernelPart):
         if not (yield load(folio.mapping)):
             yield bits(folio.flags, PG_anon)
             yield store(folio.mapping, (yield load(vma.anon_vma)))
-            yield store(folio.index, (yield from self.linear_page_index(vma, addr)))
+            pgoff = yield load(self.anon_pgoff_word(vma))
+            yield store(folio.index, addr - (yield load(vma.vm_start)) + pgoff)
+
+    def anon_pgoff_word(self, vma: Vma) -> int:
+        """The word that numbers a VMA's anonymous pages: with the file's until 7.3."""
+        return vma.vm_pgoff
 
     def linear_page_index(self, vma: Vma, addr: int) -> Gen[int]:
         """Index of virtual page *addr* in what the VMA maps."""

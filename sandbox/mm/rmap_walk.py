@@ -65,7 +65,8 @@ class RmapWalkMixin(KernelPart):
         """Where a VMA would map the folio: (first address, past the last, its page index)."""
         index = yield load(folio.index)
         start, end = (yield load(vma.vm_start)), (yield load(vma.vm_end))
-        base = start + index - (yield load(vma.vm_pgoff))
+        anon = (yield load(folio.flags)) & PG_anon
+        base = start + index - (yield load(self.anon_pgoff_word(vma) if anon else vma.vm_pgoff))
         lo, hi = max(base, start), min(base + folio.nr_pages, end)
         return lo, hi, lo - base
 

@@ -1,144 +1,162 @@
-"""Shared memory and page-cache faults (mm/shmem.c, mm/memory.c: do_fault and below; 6.6)."""
+"""Files in memory: shmem, and what a file's contents look like to faults (mm/shmem.c, 6.6).
+
+A file is an array of page-cache slots; a folio in the cache holds one reference per page.  `host`
+says what is behind it: shmem (anonymous shared memory, memfd), tmpfs, or xfs.
+"""
 
 from __future__ import annotations
 
-from sandbox.arch.arm64.pgtable import pfn_pte, pte_mkdirty, pte_mkyoung
 from sandbox.fields import Struct
 from sandbox.kernels.part import KernelPart
 from sandbox.memory import (
     Folio,
     Gen,
+    Globals,
     Mapping,
+    Mm,
     Vma,
     add,
     alloc,
     bits,
-    copy_page,
     load,
-    page_of_pfn,
+    lock,
+    lock_bit,
     store,
     unlock,
 )
 from sandbox.mm.flags import (
-    FAULT_FLAG_WRITE,
-    MM_ANONPAGES,
-    VM_SHARED,
+    EINVAL,
     PG_dirty,
     PG_locked,
+    PG_lru,
     PG_swapbacked,
     PG_uptodate,
 )
 from sandbox.mm.memory.fault import VmFault
+from sandbox.mm.memory.zap import MmuGather
+
+FILE_DATA = 1000
+"""Content version of page 0 of a file as the recordings write it; page i has 1000 + i."""
 
 
 class ShmemMixin(KernelPart):
-    """Files in memory and how faults find their pages."""
+    """Making files and finding their folios."""
 
-    def shmem_file_setup(self, nr_pages: int) -> Gen[Mapping]:
-        """An unnamed shmem file of *nr_pages* (MAP_SHARED | MAP_ANONYMOUS, memfd)."""
+    def shmem_file_setup(self, nr_pages: int, host: str = "shmem") -> Gen[Mapping]:
+        """An empty file of *nr_pages*."""
         mapping = Mapping((yield alloc(Struct.MAPPING)))
         slots = yield alloc(Struct.XARRAY, (nr_pages - 1).bit_length())
         yield store(mapping.i_pages, slots)
-        yield store(mapping.host, "shmem")
+        yield store(mapping.host, host)
         return mapping
 
-    def filemap_slot(self, mapping: Mapping, index: int) -> Gen[int]:
-        """Word of the page cache's slot for page *index*."""
-        return (yield load(mapping.i_pages)) + index
+    def open_file(self, name: str, nr_pages: int, host: str, chunk: int) -> Gen[int]:
+        """Create a file and, unless it is a memfd (chunk 0), fill it by writes of *chunk* pages."""
+        mapping = yield from self.shmem_file_setup(nr_pages, host)
+        files = yield load(Globals.files)
+        yield store(Globals.files, (*files, (name, mapping, nr_pages)))
+        if chunk:
+            order = chunk.bit_length() - 1 if host == "xfs" else 0
+            for index in range(0, nr_pages, 1 << order):
+                yield from self.fill_cache_folio(mapping, index, order)
+        return 0
+
+    def fill_cache_folio(self, mapping: Mapping, index: int, order: int) -> Gen[None]:
+        """One folio of a written file: in the cache, up to date and dirty."""
+        folio = yield from self.vma_alloc_folio(order)
+        yield from self.add_to_page_cache(folio, mapping, index)
+        for i in range(folio.nr_pages):
+            yield store(folio.page(i).data, FILE_DATA + index + i)
+        yield bits(folio.flags, PG_uptodate | PG_dirty, PG_locked)
+        yield from self.folio_put(folio)
+
+    def add_to_page_cache(self, folio: Folio, mapping: Mapping, index: int) -> Gen[None]:
+        """References for the cache before anybody can find the folio; then the LRU."""
+        swapbacked = PG_swapbacked if (yield load(mapping.host)) != "xfs" else 0
+        yield bits(folio.flags, PG_locked | swapbacked)
+        yield add(folio._refcount, folio.nr_pages)
+        yield store(folio.mapping, mapping)
+        yield store(folio.index, index)
+        slots = yield load(mapping.i_pages)
+        for i in range(folio.nr_pages):
+            yield store(slots + index + i, folio)
+        yield add(mapping.nrpages, folio.nr_pages)
+        yield from self.folio_add_lru(folio)
 
     def folio_mark_dirty(self, folio: Folio) -> Gen[None]:
         """Set the folio's dirty flag."""
         yield bits(folio.flags, PG_dirty)
 
-    def shmem_fault(self, vmf: VmFault) -> Gen[Folio]:
-        """Find or make the folio of the faulting page; returned locked with one reference."""
+    # -- faults ------------------------------------------------------------------------
+
+    def filemap_get_folio(self, mapping: Mapping, index: int) -> Gen[Folio | None]:
+        """The cached folio of page *index* with a reference for the caller, or None."""
+        found = yield load((yield load(mapping.i_pages)) + index)
+        if not found:
+            return None
+        folio = Folio(found)
+        yield from self.folio_get(folio)
+        return folio
+
+    def vm_ops_fault(self, vmf: VmFault) -> Gen[Folio]:
+        """`filemap_fault` / `shmem_fault`: the folio of the page, locked, with one reference."""
         mapping = Mapping((yield load(vmf.vma.vm_file)))
         index = yield from self.linear_page_index(vmf.vma, vmf.address)
-        slot = yield from self.filemap_slot(mapping, index)
-        found = yield load(slot)
-        if found:
-            folio = Folio(found)
-            yield from self.folio_get(folio)
-            yield bits(folio.flags, PG_locked)
+        folio = yield from self.filemap_get_folio(mapping, index)
+        if folio is not None:
+            yield lock_bit(folio.flags, PG_locked)
             return folio
-        folio = yield from self.vma_alloc_folio(0)
-        yield bits(folio.flags, PG_locked | PG_swapbacked)
-        yield add(folio._refcount, folio.nr_pages)
-        yield store(folio.mapping, mapping)
-        yield store(folio.index, index)
-        yield store(slot, folio)
-        yield add(mapping.nrpages, folio.nr_pages)
-        yield from self.folio_add_lru(folio)
+        return (yield from self.shmem_alloc_and_add_folio(vmf, mapping, index))
+
+    def shmem_alloc_and_add_folio(self, vmf: VmFault, mapping: Mapping, index: int) -> Gen[Folio]:
+        """A zeroed folio in a hole: the largest enabled size that fits and is empty."""
+        order = yield from self.shmem_order(vmf, mapping, index)
+        folio = yield from self.vma_alloc_folio(order)
+        yield from self.add_to_page_cache(folio, mapping, index & -(1 << order))
         yield bits(folio.flags, PG_uptodate | PG_dirty)
         return folio
 
-    def do_fault(self, vmf: VmFault) -> Gen[int]:
-        """Read, private write or shared write of file-backed memory."""
-        shared = (yield load(vmf.vma.vm_flags)) & VM_SHARED
-        if not vmf.flags & FAULT_FLAG_WRITE:
-            return (yield from self.do_read_fault(vmf))
-        if shared:
-            return (yield from self.do_shared_fault(vmf))
-        return (yield from self.do_cow_fault(vmf))
-
-    def do_read_fault(self, vmf: VmFault) -> Gen[int]:
-        """Map the cached page read-only (or as the protection says)."""
-        folio = yield from self.shmem_fault(vmf)
-        yield from self.finish_fault(vmf, folio, folio, False)
-        yield bits(folio.flags, 0, PG_locked)
+    def shmem_order(self, vmf: VmFault, mapping: Mapping, index: int) -> Gen[int]:
+        """Order 0 unless the release and the settings allow more (6.11: per-size control)."""
+        yield load(mapping.host)
         return 0
 
-    def do_shared_fault(self, vmf: VmFault) -> Gen[int]:
-        """Map the cached page writable and dirty."""
-        folio = yield from self.shmem_fault(vmf)
-        yield from self.finish_fault(vmf, folio, folio, True)
-        yield from self.folio_mark_dirty(folio)
-        yield bits(folio.flags, 0, PG_locked)
+    # -- holes -------------------------------------------------------------------------
+
+    def madvise_remove(self, mm: Mm, start: int, end: int) -> Gen[int]:
+        """MADV_REMOVE: punch a hole into the file behind a shared mapping (shmem_fallocate)."""
+        vmas = yield from self.vmas_in(mm, start, end)
+        if not vmas or not (yield load(vmas[0].vm_file)):
+            return -EINVAL
+        mapping = Mapping((yield load(vmas[0].vm_file)))
+        first = yield from self.linear_page_index(vmas[0], start)
+        yield from self.unmap_mapping_range(mapping, first, first + end - start)
+        for index in range(first, first + end - start):
+            folio = yield from self.filemap_get_folio(mapping, index)
+            if folio is not None and not folio.large:
+                yield from self.delete_from_page_cache(mapping, folio, index)
+            if folio is not None:
+                yield from self.folio_put(folio)
         return 0
 
-    def do_cow_fault(self, vmf: VmFault) -> Gen[int]:
-        """Private write: copy first, map the copy, let the cached page go."""
-        yield from self.anon_vma_prepare(vmf.vma)
-        new = yield from self.vma_alloc_folio(0)
-        folio = yield from self.shmem_fault(vmf)
-        index = yield from self.linear_page_index(vmf.vma, vmf.address)
-        yield copy_page(new.page(0), folio.page(index - (yield load(folio.index))))
-        yield bits(new.flags, PG_uptodate)
-        yield from self.finish_fault(vmf, new, new, True, anon=True)
-        yield bits(folio.flags, 0, PG_locked)
+    def unmap_mapping_range(self, mapping: Mapping, first: int, last: int) -> Gen[None]:
+        """Zap file pages [first, last) in every mapping (mm/memory.c)."""
+        yield lock(mapping.i_mmap_rwsem)
+        for item in (yield load(mapping.i_mmap)):
+            vma = Vma(item)
+            base = (yield load(vma.vm_start)) - (yield load(vma.vm_pgoff))
+            start = max(base + first, (yield load(vma.vm_start)))
+            end = min(base + last, (yield load(vma.vm_end)))
+            if start < end:
+                tlb = MmuGather(Mm((yield load(vma.vm_mm))))
+                yield from self.unmap_page_range(tlb, vma, start, end)
+                yield from self.tlb_flush_mmu(tlb)
+        yield unlock(mapping.i_mmap_rwsem)
+
+    def delete_from_page_cache(self, mapping: Mapping, folio: Folio, index: int) -> Gen[None]:
+        """Out of the cache; the cache's reference goes."""
+        yield bits(folio.flags, 0, PG_dirty | PG_lru)
+        yield store((yield load(mapping.i_pages)) + index, 0)
+        yield store(folio.mapping, 0)
+        yield add(mapping.nrpages, -1)
         yield from self.folio_put(folio)
-        return 0
-
-    def finish_fault(
-        self, vmf: VmFault, folio: Folio, owner: Folio, write: bool, anon: bool = False
-    ) -> Gen[None]:
-        """Map one page of *folio* unless the entry was filled meanwhile."""
-        yield from self.pte_alloc(vmf.mm, vmf.pmd, vmf.address)
-        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
-        if not vmf.ptl or (yield from self.ptep_get(vmf.pte)) != vmf.orig_pte:
-            if vmf.ptl:
-                yield unlock(vmf.ptl)
-            yield from self.folio_put(owner)
-            return
-        page = folio.page(0)
-        if not anon:
-            index = yield from self.linear_page_index(vmf.vma, vmf.address)
-            page = folio.page(index - (yield load(folio.index)))
-        yield from self.set_pte_range(vmf, vmf.vma, folio, page.pfn, write, anon)
-        yield unlock(vmf.ptl)
-
-    def set_pte_range(
-        self, vmf: VmFault, vma: Vma, folio: Folio, pfn: int, write: bool, anon: bool
-    ) -> Gen[None]:
-        """rss, rmap, entry; the caller's reference becomes the mapping's."""
-        entry = pte_mkyoung(pfn_pte(pfn, (yield from self.vm_page_prot(vma))))
-        if write:
-            entry = yield from self.maybe_mkwrite(pte_mkdirty(entry), vma)
-        if anon:
-            yield add(vmf.mm.rss_stat(MM_ANONPAGES), 1)
-            yield from self.folio_add_new_anon_rmap(folio, vma, vmf.address)
-            yield from self.folio_add_lru_vma(folio, vma)
-        else:
-            yield add(vmf.mm.rss_stat((yield from self.mm_counter_file(folio))), 1)
-            yield from self.folio_add_file_rmap_ptes(folio, page_of_pfn(pfn), 1, vma)
-        yield from self.set_pte_at(vmf.mm, vmf.address, vmf.pte, entry)

@@ -33,6 +33,7 @@ from sandbox.mm.flags import (
     PG_anon_exclusive,
     PG_buddy,
     PG_locked,
+    PG_private,
     PG_swapcache,
 )
 from sandbox.rules.quiet import QuietChecks
@@ -159,7 +160,7 @@ class Checks(SectionChecks, QuietChecks):
             return folio.nr_pages
         if flags & (PG_anon | PG_buddy) or not self.cells[head + 3]:
             return 0
-        return folio.nr_pages
+        return folio.nr_pages + bool(flags & PG_private)
 
     def mapcount(self, addr: int, old: int, new: int) -> None:
         """I-04, I-05, I-13, I-17, I-25 after a page's mapcount changed."""

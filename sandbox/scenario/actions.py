@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 Factory = Callable[[], Gen[Result]]
 REGION_PAGES = 1 << 21
 """Room for one region: 8 GiB of address space."""
-MAX_REGIONS = 64
+MAX_REGIONS = 63
 
 
 def plan(
@@ -99,7 +99,7 @@ class Planner:
         used = len(names) + len(self.places)
         if region not in self.places and used >= MAX_REGIONS:
             raise self.refuse("too many regions", f"at most {MAX_REGIONS}")
-        return self.places.setdefault(region, used * REGION_PAGES)
+        return self.places.setdefault(region, (used + 1) * REGION_PAGES)
 
     def span(self, mm: Mm) -> tuple[int, int]:
         """Virtual pages [start, end) of the action's range within its region."""
@@ -140,8 +140,6 @@ def _mthp(p: Planner) -> Factory:
 
 def _mmap(p: Planner) -> Factory:
     a = p.args
-    if a.get("fd"):
-        raise p.refuse("files are not modelled yet", "anonymous memory, private or shared")
     processes = p.session.ledger.processes()
     mm: Mm | str = processes.get(a["proc"], a["proc"])
     base = p.base(a["region"])
@@ -155,8 +153,39 @@ def _mmap(p: Planner) -> Factory:
                 raise p.refuse(
                     f"{a['proc']} has something mapped there already", "free pages of the region"
                 )
-    request = MapRequest(a["region"], base, base + at, size, _vm_flags(p), pgoff=a.get("pgoff", 0))
+    request = MapRequest(
+        a["region"], base, base + at, size, _vm_flags(p), _file(p), a.get("pgoff", 0)
+    )
     return lambda: p.kernel.sys_mmap(mm, request)
+
+
+def _file(p: Planner) -> int:
+    name = p.args.get("fd")
+    if not name:
+        return 0
+    files = {n: (m, size) for n, m, size in p.session.machine.peek(Globals.files)}
+    if name not in files:
+        raise p.refuse(f"there is no file {name}", "one of: " + (", ".join(files) or "none yet"))
+    mapping, size = files[name]
+    if p.args.get("pgoff", 0) + p.args["size"] > size:
+        raise p.refuse(f"file {name} has {size} pages", f"pgoff and size within {size} pages")
+    return int(mapping)
+
+
+def _make_file(p: Planner) -> Factory:
+    name, size = p.args["name"], p.args["size"]
+    if any(f[0] == name for f in p.session.machine.peek(Globals.files)):
+        raise p.refuse(f"there is a file {name} already", "a new name")
+    if p.action.verb == "memfd":
+        return lambda: p.kernel.sys_open(name, size, "shmem", 0)
+    host = "tmpfs" if p.args["path"].startswith("/t/") else "xfs"
+    chunk = p.args.get("chunk") or size
+    return lambda: p.kernel.sys_open(name, size, host, min(chunk, 512))
+
+
+def _shmem(p: Planner) -> Factory:
+    order, on = _order(p, p.args["size"]), p.args["mode"] != "never"
+    return lambda: p.kernel.sys_shmem(order, on)
 
 
 def _vm_flags(p: Planner) -> int:
@@ -352,6 +381,12 @@ HANDLERS: dict[str, Callable[[Planner], Factory]] = {
     "dofork": _madvise,
     "populate_read": _madvise,
     "populate_write": _madvise,
+    "memfd": _make_file,
+    "file": _make_file,
+    "fsync": _nop,
+    "shmem": _shmem,
+    "remove": _madvise,
+    "collapse": _madvise,
     "swap": _swap,
     "free": _madvise,
     "pageout": _madvise,

@@ -180,12 +180,8 @@ def folio_state(session: Session, folio: Folio) -> dict[str, Any]:
     if folio.large:
         out |= large_state(session, folio)
     anon = bool(flags & f.PG_anon)
-    out["mapping"] = (
-        "anon"
-        if anon
-        else (cells[Mapping(cells[folio.mapping]).host] if cells[folio.mapping] else "none")
-    )
-    out["index"] = list(ledger.region_of(cells[folio.index])) if anon else cells[folio.index]
+    out["mapping"] = "anon" if anon else _host(ledger, folio)
+    out["index"] = _index(ledger, folio, anon)
     out["flags"] = [name for name, bit in FLAG_NAMES if flags & bit]
     if kernel.has_page_mapcount or not folio.large:
         out["mapcount"] = run_lengths(cells[p._mapcount] for p in pages)
@@ -195,6 +191,21 @@ def folio_state(session: Session, folio: Folio) -> dict[str, Any]:
         )
     out["data"] = run_lengths(cells[p.data] for p in pages)
     return out
+
+
+def _index(ledger: Ledger, folio: Folio, anon: bool) -> object:
+    """``[region, page]`` where the index is an address, else a page of the file."""
+    index = ledger.cells[folio.index]
+    region, page = ledger.region_of(index)
+    return [region, page] if anon and region != "?" else index
+
+
+def _host(ledger: Ledger, folio: Folio) -> str:
+    """What the recordings call a page-cache folio's mapping."""
+    mapping = Mapping(ledger.cells[folio.mapping])
+    if not mapping:
+        return "none"
+    return "file" if ledger.cells[mapping.host] == "xfs" else "shmem"
 
 
 def large_state(session: Session, folio: Folio) -> dict[str, Any]:
@@ -214,6 +225,6 @@ def large_state(session: Session, folio: Folio) -> dict[str, Any]:
             for k in (0, 1)
         ]
         out["maybe_shared"] = bool(cells[folio._mm_id(1)] & f.MM_ID_SHARED)
-    if folio.order > 1 and cells[folio.flags] & f.PG_anon:
+    if folio.order > 1 and cells[folio.mapping]:
         out["deferred"] = cells[folio._deferred_list] == 1
     return out

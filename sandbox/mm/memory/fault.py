@@ -147,6 +147,8 @@ class FaultMixin(KernelPart):
         vm_flags = yield load(vma.vm_flags)
         if not vm_flags & (VM_READ | VM_WRITE):
             return PAGE_NONE
+        if vm_flags & VM_SHARED and (yield from self.vma_wants_writenotify(vma)):
+            return PAGE_READONLY
         return (
             PAGE_SHARED
             if vm_flags & (VM_SHARED | VM_WRITE) == VM_SHARED | VM_WRITE

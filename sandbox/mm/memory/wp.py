@@ -137,16 +137,3 @@ class WpMixin(KernelPart):
         yield from self.folio_move_anon_rmap(folio, vma)
         yield bits(folio.flags, 0, PG_locked)
         return True
-
-    # -- shared ------------------------------------------------------------------------
-
-    def wp_page_shared(self, vmf: VmFault, folio: Folio | None) -> Gen[int]:
-        """A shared mapping: nothing is copied, the entry becomes writable and dirty."""
-        if folio is None:
-            yield unlock(vmf.ptl)
-            return 0
-        yield from self.folio_get(folio)
-        yield from self.wp_page_reuse(vmf)
-        yield from self.folio_mark_dirty(folio)
-        yield from self.folio_put(folio)
-        return 0
