@@ -1,0 +1,220 @@
+"""Commands that move the eye, and those of the application itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from mmtui.commands.acting import perform
+from mmtui.commands.model import Command, Desk, Group
+from mmtui.views.tables import LEVELS
+from sandbox.errors import UsageError
+
+__all__ = ["APP", "LOOK", "PANES"]
+
+PANES = ("story", "source", "tables", "folios", "processes", "rules", "log")
+"""The panes by number, from 1."""
+
+
+def _cursor(across: int, down: int) -> Callable[[Desk, str], None]:
+    return lambda desk, _text: desk.cursor(across, down)
+
+
+def _page(pages: float) -> Callable[[Desk, str], None]:
+    return lambda desk, _text: desk.page(pages)
+
+
+def _numbered(number: int) -> Callable[[Desk, str], None]:
+    return lambda desk, _text: desk.focus_pane(number)
+
+
+def _pane(desk: Desk, text: str) -> None:
+    if text in PANES:
+        desk.focus_pane(PANES.index(text) + 1)
+    elif text.isascii() and text.isdigit() and 1 <= int(text[:3]) <= len(PANES):
+        desk.focus_pane(int(text))
+    else:
+        raise UsageError(f"there is no pane {text[:20]!r}", expected=", ".join(PANES))
+
+
+def _mark(desk: Desk, _text: str) -> None:
+    chosen = desk.bench.selection
+    anchor = chosen.page if chosen.anchor is None else None
+    desk.bench.select(lambda s: replace(s, anchor=anchor))
+    desk.moved("move the cursor to select a range; V drops it" if anchor is not None else "")
+
+
+def _mark_all(desk: Desk, _text: str) -> None:
+    desk.bench.select(lambda s: replace(s, page=1 << 40, anchor=0))
+    desk.bench.select_settled()
+    desk.moved()
+
+
+def _level(desk: Desk, _text: str) -> None:
+    desk.bench.level = (desk.bench.level + 1) % len(LEVELS)
+    desk.moved(f"page tables: {LEVELS[desk.bench.level]}")
+
+
+def _begin(desk: Desk, text: str) -> None:
+    from sandbox.scenario.language import parse_action
+
+    desk.bench.act(parse_action(text), paused=True)
+    desk.moved()
+
+
+def _kernel(desk: Desk, text: str) -> None:
+    if not text:
+        desk.choose_kernel()
+        return
+    other = desk.bench.replay_on(text)
+    desk.put_aside(other, f"replayed on {text}")
+
+
+def _select(desk: Desk, text: str) -> None:
+    """`select P R [a b]` or `select P`."""
+    from mmtui.model.selection import Selection, areas_of
+
+    words = text.split()
+    areas = areas_of(desk.bench.session)
+    numbers = words[2:]
+    if (
+        not words
+        or len(words) not in (1, 2, 4)
+        or not all(n.isascii() and n.isdigit() for n in numbers)
+    ):
+        raise UsageError("not a selection", expected="P, P R, or P R a b")
+    procs = desk.bench.procs()
+    regions = [area.region for area in areas if area.proc == words[0]]
+    if words[0] not in procs:
+        raise UsageError(
+            f"there is no process {words[0][:20]}", expected=", ".join(procs) or "none yet"
+        )
+    if len(words) > 1 and words[1] not in regions:
+        raise UsageError(f"{words[0]} has no region {words[1][:20]}", expected=", ".join(regions))
+    first, after = (int(n[:9]) for n in numbers) if numbers else (0, 1)
+    anchor = first if after > first + 1 else None
+    region = words[1] if len(words) > 1 else None
+    desk.bench.select(lambda _: Selection(words[0], region, max(first, after - 1), anchor))
+    desk.bench.select_settled()
+    desk.moved()
+
+
+LOOK = (
+    Command("left", "left", "Move the cursor left.", Group.LOOK, _cursor(-1, 0), ("h", "left")),
+    Command("right", "right", "Move the cursor right.", Group.LOOK, _cursor(1, 0), ("l", "right")),
+    Command("up", "up", "Move up or scroll up.", Group.LOOK, _cursor(0, -1), ("k", "up")),
+    Command(
+        "down", "down", "Move down or scroll down.", Group.LOOK,
+        _cursor(0, 1), ("j", "down"),
+    ),
+    Command(
+        "pageup", "page up", "Scroll up by a page.", Group.LOOK,
+        _page(-0.9), ("pageup", "ctrl+b"),
+    ),
+    Command(
+        "pagedown", "page down", "Scroll down by a page.", Group.LOOK,
+        _page(0.9), ("pagedown", "ctrl+f"),
+    ),
+    Command(
+        "top", "top", "Go to the top of the pane.", Group.LOOK,
+        _page(-math.inf), ("g", "home"),
+    ),
+    Command(
+        "bottom", "bottom", "Go to the bottom of the pane.", Group.LOOK,
+        _page(math.inf), ("G",),
+    ),
+    Command(
+        "tab", "next pane", "Go to the next pane.", Group.LOOK,
+        lambda desk, _text: desk.focus_pane(0), ("tab",),
+    ),
+    Command(
+        "backtab", "previous pane", "Go to the previous pane.", Group.LOOK,
+        lambda desk, _text: desk.focus_pane(-1), ("shift+tab",),
+    ),
+    *(
+        Command(
+            f"pane{number}", name, f"Go to the {name} pane.", Group.LOOK,
+            _numbered(number), (str(number),),
+        )
+        for number, name in enumerate(PANES, 1)
+    ),
+    Command("pane", "go to pane", "Go to a pane by name or number.", Group.LOOK, _pane, (), "NAME"),
+    Command(
+        "zoom", "zoom pane", "Give the whole screen to the pane, or share it again.", Group.LOOK,
+        lambda desk, _text: desk.zoom(), ("z",), footer=35,
+    ),
+    Command(
+        "level", "zoom tables", "Show page tables by region, by entry, or decoded.", Group.LOOK,
+        _level, ("t",), footer=34,
+    ),
+    Command(
+        "pick", "choose", "Go to the event that broke the chosen rule; else zoom the page tables.",
+        Group.LOOK, lambda desk, _text: desk.pick(), ("enter",),
+    ),
+    Command(
+        "cancel", "back out", "Drop the marked range, the zoom, or the message.", Group.LOOK,
+        lambda desk, _text: desk.back_out(), ("escape",),
+    ),
+    Command(
+        "mark", "select range", "Begin or drop a range of pages.", Group.LOOK, _mark, ("V",),
+        footer=50,
+    ),
+    Command(
+        "mark-all", "select region", "Select all pages of the region.", Group.LOOK, _mark_all,
+        ("a",),
+    ),
+    Command(
+        "select", "select", "Select a process, a region, or pages of it.", Group.LOOK, _select, (),
+        "P [R [a b]]",
+    ),
+    Command(
+        "search", "search", "Go to the next line of the pane with a text in it.", Group.LOOK,
+        lambda desk, text: desk.search(text) if text else desk.prompt("/"), ("/",), "[TEXT]",
+    ),
+)  # fmt: skip
+"""Cursor, panes and selection."""
+
+APP = (
+    Command(
+        "command", "command line", "Type a line of the scenario language, or any command by name.",
+        Group.APP, lambda desk, _text: desk.prompt(":"), (":",), footer=88,
+    ),
+    Command(
+        "kernel", "kernel", "Replay on another kernel, up to the same place.", Group.APP,
+        _kernel, ("K",), "[ID | FILE.py:CLASS]", footer=75,
+    ),
+    Command(
+        "begin", "begin an action", "Begin an action and wait at its first event.", Group.APP,
+        _begin, (), "ACTION",
+    ),
+    Command(
+        "pause", "pause actions", "Let actions wait at their first event, or run to their end.",
+        Group.APP, lambda desk, _text: desk.toggle_pause(), ("i",),
+    ),
+    Command(
+        "do", "do", "Do a line of the scenario language; the word may be left out.", Group.APP,
+        perform, (), "ACTION",
+    ),
+    Command(
+        "theme", "theme", "Change the colours; without a name, take the next theme.", Group.APP,
+        lambda desk, text: desk.set_theme(text), ("T",), "[NAME]",
+    ),
+    Command(
+        "save", "save", "Write what was done as a scenario file.", Group.APP,
+        lambda desk, text: desk.save(text), (), "FILE",
+    ),
+    Command(
+        "open", "open", "Open a preset or a file; without a name, the library.", Group.APP,
+        lambda desk, text: desk.open(text), ("L",), "[PRESET | FILE [SCENARIO]]",
+    ),
+    Command(
+        "help", "help", "List every key and command; type to search.", Group.APP,
+        lambda desk, _text: desk.help(), ("?", "f1"), footer=999,
+    ),
+    Command(
+        "quit", "quit", "Leave; what was done is saved.", Group.APP,
+        lambda desk, _text: desk.leave(), ("q",), footer=998,
+    ),
+)  # fmt: skip
+"""The application itself."""

@@ -1,0 +1,130 @@
+"""Commands that move in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mmtui.commands.model import Command, Desk, Group
+from mmtui.model.bench import Bench
+from sandbox.errors import UsageError
+
+__all__ = ["COMMANDS"]
+
+
+def _count(text: str) -> int:
+    """How often, once by default."""
+    if not text:
+        return 1
+    if not text.isascii() or not text.isdigit() or not 0 < len(text) < 10 or not int(text):
+        raise UsageError(f"not a count: {text[:20]!r}", expected="a number from 1")
+    return int(text)
+
+
+def _times(move: Callable[[Bench, int], None]) -> Callable[[Desk, str], None]:
+    def run(desk: Desk, text: str) -> None:
+        move(desk.bench, _count(text))
+        desk.moved()
+
+    return run
+
+
+def _once(move: Callable[[Bench], None]) -> Callable[[Desk, str], None]:
+    def run(desk: Desk, text: str) -> None:
+        for _ in range(_count(text)):
+            move(desk.bench)
+        desk.moved()
+
+    return run
+
+
+def _until_violation(desk: Desk, _text: str) -> None:
+    stop = desk.bench.run_until_violation()
+    desk.moved("" if stop.violation else stop.text)
+
+
+def _goto(desk: Desk, text: str) -> None:
+    if not text.isascii() or not text.isdigit() or len(text) > 12:
+        raise UsageError(f"not an event: {text[:20]!r}", expected=f"0 to {desk.bench.end}")
+    desk.bench.goto(int(text))
+    desk.moved()
+
+
+def _branch(desk: Desk, text: str) -> None:
+    if not text:
+        desk.choose_branch()
+        return
+    desk.bench.switch_branch(_count(text))
+    desk.moved(f"branch {text} is the future again")
+
+
+def _forward(bench: Bench) -> str | None:
+    if bench.idle and not bench.can_redo and bench.next_item is None:
+        return "nothing is left to run: do an action of your own, or go back"
+    return None
+
+
+def _backward(bench: Bench) -> str | None:
+    return None if bench.session.position else "this is the start"
+
+
+def _branches(bench: Bench) -> str | None:
+    if bench.session.machine.branches:
+        return None
+    return "no branch yet: go back and do something else"
+
+
+COMMANDS = (
+    Command(
+        "step", "event", "Do the next memory event.", Group.STEP,
+        _times(Bench.step_event), ("s", "space"), "[N]", _forward, 100,
+    ),
+    Command(
+        "back", "back", "Take the last memory event back.", Group.STEP,
+        _times(Bench.back_event), ("S", "b", "backspace"), "[N]", _backward, 95,
+    ),
+    Command(
+        "next", "action", "Finish the running action, or do the next one of the story.", Group.STEP,
+        _times(Bench.step_action), ("n",), "[N]", _forward, 90,
+    ),
+    Command(
+        "previous", "action back", "Go back to the start of the running or the last action.",
+        Group.STEP, _times(Bench.back_action), ("N",), "[N]", _backward,
+    ),
+    Command(
+        "out", "function", "Run until the kernel function that is shown has returned.", Group.STEP,
+        _times(Bench.step_function), ("o",), "[N]", _forward, 40,
+    ),
+    Command(
+        "caller", "function back", "Go back to where the kernel function that is shown was called.",
+        Group.STEP, _once(Bench.back_function), ("O",), "[N]", _backward,
+    ),
+    Command(
+        "story", "story step", "Do the story's next step and check what is expected of it.",
+        Group.STEP, _once(Bench.step_story), ("]",), "[N]", _forward, 85,
+    ),
+    Command(
+        "unstory", "story back", "Go back to the start of the story's step.", Group.STEP,
+        _once(Bench.back_story), ("[",), "[N]", _backward,
+    ),
+    Command(
+        "violation", "until violation", "Run until a rule breaks that holds now.", Group.STEP,
+        _until_violation, ("v",), "", _forward, 80,
+    ),
+    Command(
+        "end", "to the end", "Run all that is left of the story.", Group.STEP,
+        _once(Bench.run_to_end), ("e",), "", _forward, 45,
+    ),
+    Command(
+        "goto", "go to event", "Go to an event of this branch; a number alone does it as well.",
+        Group.STEP, _goto, (), "EVENT",
+    ),
+    Command(
+        "start", "to the start", "Go back to before the first event.", Group.STEP,
+        lambda desk, _text: _goto(desk, "0"), ("A",), "", _backward,
+    ),
+    Command(
+        "branch", "branches", "List the futures that were left, or make one the future again.",
+        Group.STEP, _branch, ("B",), "[N]", _branches,
+    ),
+)  # fmt: skip
+"""Forth and back by event, function, action and story step."""

@@ -1,0 +1,322 @@
+"""The workbench: one document on one machine, and every way to move it.
+
+Each move either happens as a whole or raises `SandboxError` at the place where it had to
+stop; in both cases `changes` says what it changed.  The script's actions are begun when
+there is nothing left to step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mmtui.model.changes import NO_CHANGES, ChangeRecorder, Changes
+from mmtui.model.progress import Progress
+from mmtui.model.script import Script, Source
+from mmtui.model.selection import Selection, areas_of
+from sandbox.errors import SandboxError, UsageError
+from sandbox.rules import Violation
+from sandbox.scenario.expect import ExpectResult
+from sandbox.scenario.language import Action, CpuBlock
+from sandbox.scenario.runner import ScenarioRun
+from sandbox.session import Session, Step
+
+__all__ = ["Bench", "Stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a long move ended where it did."""
+
+    text: str
+    violation: Violation | None = None
+
+
+class Bench:
+    """A session on a document: where it is, what is selected, what the last move changed.
+
+    The machine is changed through the methods of this class and by nothing else.
+    """
+
+    def __init__(self, source: Source, kernel: str | None = None) -> None:
+        self.source = source
+        self.kernel = kernel or source.kernels[0]
+        self.run = ScenarioRun(self.kernel, name=source.name)
+        self.script: Script = source.script(self.kernel)
+        self.progress = Progress(self.script)
+        self.changes: Changes = NO_CHANGES
+        self.checked: tuple[ExpectResult, ...] = ()
+        """The expectations that the last move came by."""
+        self.selection = Selection()
+        self.level = 1
+        """Zoom of the page tables: 0 regions, 1 entries, 2 decoded."""
+        self.rule: int = 0
+        """Which line of the rules is looked at."""
+
+    # -- where we are ------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session:
+        """The session that is moved."""
+        return self.run.session
+
+    @property
+    def end(self) -> int:
+        """Position of the end of the present branch."""
+        return self.session.position + len(self.session.machine.future_cpus)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no action is running."""
+        return not self.session.running
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether going back left a future."""
+        return self.session.machine.can_redo()
+
+    @property
+    def next_item(self) -> int | None:
+        """Index of the script's next action, None after the last one."""
+        return self.progress.next_item(self.session)
+
+    def procs(self) -> tuple[str, ...]:
+        """Names of the living processes."""
+        return tuple(self.session.ledger.processes())
+
+    def fresh(self) -> list[Violation]:
+        """The rules that the last step broke, known windows left out."""
+        low, high = sorted((self.changes.start, self.changes.end))
+        if self.changes.end < self.changes.start:
+            return []
+        found = self.session.rules.violations
+        return [v for v in found if low <= v.event < high and v.run == 1 and not v.known_window]
+
+    # -- acting ------------------------------------------------------------------------
+
+    def act(self, action: Action | CpuBlock, *, paused: bool = False) -> Step:
+        """Do an action of one's own to its end, or begin it; an old future becomes a branch."""
+        with self._move():
+            if not self.idle:
+                task = self.session.running[0]
+                raise UsageError(f"{task.name} is still running", expected="n to finish it first")
+            return self.session.begin(action) if paused else self.session.do(action)
+
+    def _begin_next(self) -> bool:
+        """Begin the script's next action; False when it was refused as the story says it is."""
+        index = self.next_item
+        if index is None:
+            raise SandboxError("the story is over", expected="an action of your own, or going back")
+        try:
+            step = self.session.begin(self.script.items[index].action)
+        except UsageError as error:
+            self.progress.refused(index, self.session, error)
+            self._settle()
+            if self.progress.expects_refusal(index):
+                return False
+            raise
+        self.progress.begun(index, step)
+        return True
+
+    # -- forward -----------------------------------------------------------------------
+
+    def step_event(self, count: int = 1) -> None:
+        """Do *count* events, beginning the script's actions as needed."""
+        with self._move():
+            for _ in range(count):
+                self._one_event()
+
+    def _one_event(self) -> None:
+        if self._ready():
+            self.session.step_event()
+            self._settle()
+
+    def _ready(self) -> bool:
+        """Have something to step, if need be the script's next action."""
+        return not self.idle or self.can_redo or self._begin_next()
+
+    def step_function(self, count: int = 1) -> None:
+        """Run until the present kernel function has returned."""
+        with self._move():
+            for _ in range(count):
+                if self._ready():
+                    self.session.step_function()
+                    self._settle()
+
+    def step_action(self, count: int = 1) -> None:
+        """Finish the running action, or do the next one."""
+        with self._move():
+            for _ in range(count):
+                self._one_action()
+
+    def _one_action(self) -> None:
+        if self.can_redo:
+            self.session.step_action()
+        else:
+            if not self._ready():
+                return
+            block = self.session.steps[-1].action
+            if isinstance(block, CpuBlock):
+                self._follow_schedule(block)
+            self.session.finish()
+        self._settle()
+
+    def _follow_schedule(self, block: CpuBlock) -> None:
+        """Run a block of CPUs as its schedule says, when it was not stepped by hand."""
+        session = self.session
+        if any(task.answers for task in session.running):
+            return
+        for cpu in block.schedule:
+            if cpu in session.machine.runnable():
+                session.step_event(cpu)
+
+    def step_story(self) -> None:
+        """Do the rest of the present story step, or all of the next one."""
+        with self._move():
+            step = self.progress.current(self.session)
+            while self.progress.current(self.session) == step:
+                self._one_action()
+
+    def run_to_end(self) -> None:
+        """Do everything that is left of the script."""
+        with self._move():
+            while not self.idle or self.can_redo or self.next_item is not None:
+                self._one_action()
+
+    def run_until_violation(self) -> Stop:
+        """Step until a rule breaks that did hold, known windows apart, or the script is over."""
+        with self._move() as recorder:
+            violations = self.session.rules.violations
+            while not self.idle or self.can_redo or self.next_item is not None:
+                seen = len(violations)
+                recorder.restart()  # what matters at the end is the event that broke the rule
+                self._one_event()
+                for violation in violations[seen:]:
+                    if violation.run == 1 and not violation.known_window:
+                        return Stop(f"{violation.rule} broken", violation)
+            return Stop("the story is over and no further rule broke")
+
+    def _settle(self) -> None:
+        """Hold a story step that is complete now against what is expected of it."""
+        self.checked += self.progress.settle(self.run)
+
+    # -- back --------------------------------------------------------------------------
+
+    def back_event(self, count: int = 1) -> None:
+        """Take *count* events back."""
+        self._back_to(self.session.position - count)
+
+    def back_function(self) -> None:
+        """Go back until the caller of the present kernel function."""
+        session = self.session
+        with self._move() as recorder:
+            depth = session.depth() or 1 << 30
+            start = min((t.start for t in session.running), default=0)
+            self._undo(recorder)
+            while session.running and session.depth() >= depth and session.position > start:
+                self._undo(recorder)
+
+    def _undo(self, recorder: ChangeRecorder) -> None:
+        if self.session.position == 0 and self.idle:
+            raise SandboxError("at the start: nothing to go back to")
+        recorder.undo()
+
+    def back_action(self, count: int = 1) -> None:
+        """Go back to the start of the running or of the last action."""
+        bounds = [b for b in self.session.action_bounds() if b < self.session.position]
+        if not bounds:
+            raise SandboxError("at the start: nothing to go back to")
+        self._back_to(bounds[-min(count, len(bounds))])
+
+    def back_story(self) -> None:
+        """Go back to the start of the running or of the last story step."""
+        starts = self.progress.step_starts(self.session)
+        earlier = [start for start in starts if start < self.session.position]
+        if not earlier:
+            self.back_action()
+        else:
+            self._back_to(earlier[-1])
+
+    def _back_to(self, position: int) -> None:
+        with self._move() as recorder:
+            if position < 0:
+                raise SandboxError("at the start: nothing to go back to")
+            while self.session.position > position:
+                recorder.undo()
+
+    def goto(self, position: int) -> None:
+        """Go to any position of the present branch."""
+        if not 0 <= position <= self.end:
+            raise UsageError(f"there is no event {position}", expected=f"0 to {self.end}")
+        if position < self.session.position:
+            self._back_to(position)
+        else:
+            with self._move():
+                self.session.goto(position)
+                self._settle()
+
+    def switch_branch(self, number: int) -> None:
+        """Make a branch that was left the future again."""
+        branches = {branch.number: branch for branch in self.session.machine.branches}
+        if number not in branches:
+            known = ", ".join(map(str, branches)) or "none yet: go back and do something else"
+            raise UsageError(f"there is no branch {number}", expected=known)
+        branch = branches[number]
+        if branch.position < self.session.position:
+            self._back_to(branch.position)
+        self.session.machine.switch_branch(branch)
+
+    # -- replaying ---------------------------------------------------------------------
+
+    def replay_on(self, kernel: str) -> Bench:
+        """The same story (or the same actions) on another kernel, up to the same place.
+
+        When nothing but the script was done, the new kernel's own telling is followed.
+        What the new kernel refuses ends the replay: `changes` of the result say how far it got.
+        """
+        other = Bench(self.source, kernel)
+        other.selection, other.level = self.selection, self.level
+        running = self.session.steps[-1] if self.session.running else None
+        plan = [step.action for step in self.session.steps if step is not running]
+        if self.progress.only_script(self.session):
+            other.follow(self.progress.place(self.session), begin=running is not None)
+        else:
+            for action in plan:
+                other.act(action)
+            if running is not None:
+                other.act(running.action, paused=True)
+        return other
+
+    def follow(self, line: int, *, begin: bool) -> None:
+        """Do the script's actions above a line of the document, and begin the one there."""
+        with self._move():
+            while (index := self.next_item) is not None:
+                at = self.script.items[index].action.where.line
+                if at < line or (at == line and not begin):
+                    self._one_action()
+                    continue
+                if at == line:
+                    self._begin_next()
+                return
+
+    # -- the frame around every move -----------------------------------------------------
+
+    @contextmanager
+    def _move(self) -> Iterator[ChangeRecorder]:
+        """Record what happens inside, also when it ends in an error."""
+        recorder = ChangeRecorder(self.session.machine)
+        self.checked = ()
+        try:
+            yield recorder
+        finally:
+            self.changes = recorder.result()
+            self.select_settled()
+
+    def select(self, change: Callable[[Selection], Selection]) -> None:
+        """Move the cursor or the mark."""
+        self.selection = change(self.selection)
+
+    def select_settled(self) -> None:
+        """Keep the selection within what exists."""
+        self.selection = self.selection.settle(areas_of(self.session), self.procs())

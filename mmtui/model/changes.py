@@ -1,0 +1,80 @@
+"""What the last move changed: words by address, with the value they had before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.machine import Machine
+from sandbox.memory import ALLOC, FIRST_MUTATING
+
+__all__ = ["NO_CHANGES", "ChangeRecorder", "Changes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The difference between the state before a move and the state after it."""
+
+    start: int
+    """Position before the move."""
+    end: int
+    """Position after it; smaller than `start` after going back."""
+    olds: Mapping[int, Any] = field(default_factory=dict)
+    """Value before the move by address, of the words that changed."""
+
+    def __contains__(self, addr: int) -> bool:
+        return addr in self.olds
+
+    def mark(self, addr: int) -> str:
+        """The token of a word: `changed`, or none."""
+        return "changed" if addr in self.olds else ""
+
+
+NO_CHANGES = Changes(0, 0)
+
+
+class ChangeRecorder:
+    """Collects what changes while a machine is moved forth, back, or both.
+
+    Going forward is read off the journal at the end.  Going back has to be done through
+    `undo`, which keeps what the journal forgets.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._olds: dict[int, Any] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was collected: the move begins here."""
+        self._start = self._low = self._machine.position
+        self._olds.clear()
+
+    def undo(self) -> None:
+        """Take back one event."""
+        machine = self._machine
+        self._settle()
+        if machine.events:
+            event = machine.events[-1]
+            if event[0] >= FIRST_MUTATING and event[0] != ALLOC:
+                self._olds.setdefault(event[1], machine.memory.cells[event[1]])
+        machine.undo()
+        self._low = machine.position
+
+    def _settle(self) -> None:
+        """Note the old values of what the journal gained since the last look."""
+        machine = self._machine
+        for index in range(self._low, machine.position):
+            event = machine.events[index]
+            if event[0] >= FIRST_MUTATING and event[0] != ALLOC:
+                self._olds.setdefault(event[1], machine.olds[index])
+        self._low = machine.position
+
+    def result(self) -> Changes:
+        """The words whose value differs from that at the beginning."""
+        self._settle()
+        cells = self._machine.memory.cells
+        size = len(cells)
+        kept = {a: old for a, old in self._olds.items() if a < size and cells[a] != old}
+        return Changes(self._start, self._machine.position, kept)

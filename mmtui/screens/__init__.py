@@ -1,0 +1,1 @@
+"""The screens: the library, the workbench, the help, and a list to choose from."""

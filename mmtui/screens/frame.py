@@ -1,0 +1,114 @@
+"""The frame of the main screen: which panes there are, which are shown, and their titles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual.app import ComposeResult
+from textual.containers import Container
+
+from mmtui.commands.looking import PANES
+from mmtui.widgets.pane import Pane
+
+__all__ = ["Frame"]
+
+_TITLES = {"tables": "page tables"}
+_COLUMNS = {
+    "left": ("story", "source"),
+    "middle": ("tables", "folios"),
+    "right": ("processes", "rules", "log"),
+}
+_UPPER = _COLUMNS["left"]
+
+
+class Frame(Container):
+    """The panes in their columns.
+
+    On a small screen one pane of the left column is shown over one of the others, and
+    on a tiny or zoomed one only the current pane; the style sheet does it by classes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(id="columns")
+        self.panes = {name: Pane(name, _title(name)) for name in PANES}
+        self._chosen = {"upper": "story", "lower": "tables"}
+        self._current = "story"
+        self._alarms: frozenset[str] = frozenset()
+
+    def compose(self) -> ComposeResult:
+        """The columns and their panes."""
+        for column, names in _COLUMNS.items():
+            with Container(id=column, classes="column"):
+                for name in names:
+                    yield self.panes[name]
+
+    def on_mount(self) -> None:
+        """Mark what is chosen first."""
+        self._mark_classes()
+
+    @property
+    def current(self) -> Pane:
+        """The pane the keys go to."""
+        return self.panes[self._current]
+
+    def shown(self) -> Iterator[Pane]:
+        """The panes that are on the screen."""
+        for pane in self.panes.values():
+            column = pane.parent
+            if pane.display and isinstance(column, Container) and column.display:
+                yield pane
+
+    def go_to(self, name: str) -> None:
+        """Make a pane the current one, bringing it on the screen."""
+        self._current = name
+        self._chosen["upper" if name in _UPPER else "lower"] = name
+        self._mark_classes()
+        self.panes[name].focus()
+
+    def neighbour(self, step: int) -> str:
+        """The name of the next or previous pane on the screen, or of all if only one is."""
+        names = [pane.id for pane in self.shown() if pane.id]
+        if len(names) < 2:
+            names = list(PANES)
+        at = names.index(self._current) if self._current in names else 0
+        return names[(at + step) % len(names)]
+
+    def alarm(self, names: frozenset[str]) -> None:
+        """Put a mark on the titles of panes that show something broken."""
+        if names != self._alarms:
+            self._alarms = names
+            self.titles()
+
+    def _mark_classes(self) -> None:
+        chosen = set(self._chosen.values())
+        for column, names in _COLUMNS.items():
+            box = self.query_one(f"#{column}")
+            box.set_class(bool(chosen & set(names)), "-chosen")
+            box.set_class(self._current in names, "-current")
+        for name, pane in self.panes.items():
+            pane.set_class(name in chosen, "-chosen")
+            pane.set_class(name == self._current, "-current")
+        self.titles()
+
+    def titles(self) -> None:
+        """Name each pane, and beside it those that stand behind it."""
+        shown = {pane.id for pane in self.shown()}
+        everything = len(shown) == len(PANES)
+        for name, pane in self.panes.items():
+            group = _UPPER if name in _UPPER else tuple(n for n in PANES if n not in _UPPER)
+            if len(shown) == 1:
+                group = PANES
+            names = (name,) if everything else group
+            title = "  ".join(
+                self._label(other, other == name and not everything) for other in names
+            )
+            if pane.border_title != title:
+                pane.border_title = title
+
+    def _label(self, name: str, active: bool) -> str:
+        text = _title(name) + (" !" if name in self._alarms else "")
+        return f"[reverse] {text} [/]" if active else text
+
+
+def _title(name: str) -> str:
+    return f"{PANES.index(name) + 1} {_TITLES.get(name, name)}"

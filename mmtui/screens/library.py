@@ -1,0 +1,133 @@
+"""The library: the presets with what they tell, and an empty machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from mmtui.keys import textual_key
+from mmtui.views.lines import EMPTY, Line, join, say
+from mmtui.widgets.bars import Bar
+from mmtui.widgets.chooser import Choice, Chooser
+from mmtui.widgets.filter import Filter
+from sandbox.scenario.presets import Preset
+
+if TYPE_CHECKING:
+    from mmtui.app import MmtuiApp
+
+__all__ = ["LibraryScreen", "preset_choices"]
+
+_KEYS = (
+    ("enter", "open"),
+    ("/", "filter"),
+    ("j k", "move"),
+    ("T", "theme"),
+    ("?", "help"),
+    ("q", "quit"),
+)
+
+
+def preset_choices(presets: list[Preset]) -> list[Choice]:
+    """A row for every preset, and one for an empty machine."""
+    width = max((len(preset.title) for preset in presets), default=0) + 2
+    rows = []
+    for preset in presets:
+        number = "" if preset.number is None else str(preset.number)
+        columns = (
+            (f"{number:>3} ", "dim"),
+            (f"{preset.title:<{width}}", "strong"),
+            (" ".join(preset.kernels), "dim"),
+        )
+        authors = {mail.author for mail in preset.mails}
+        keywords = " ".join([preset.slug, *preset.tags, *authors])
+        about = f"{preset.summary} [{', '.join(preset.tags)}]"
+        rows.append(Choice(number or preset.slug, columns, about, keywords))
+    empty = (("  - ", "dim"), ("An empty machine", "strong"))
+    about = "Map, write, fork, pin and unmap as you like, on any kernel."
+    return [*rows, Choice("", empty, about, "play blank")]
+
+
+class LibraryScreen(Screen[None]):
+    """A list of presets; Enter opens one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(textual_key("/"), "filter", "Filter", show=False, id="library.filter"),
+        Binding("escape", "back", "Back", show=False, id="library.back"),
+        Binding("T", "theme", "Theme", show=False, id="library.theme"),
+        Binding(textual_key("?"), "help", "Help", show=False, id="library.help"),
+        Binding("q", "leave", "Quit", show=False, id="library.quit"),
+    ]
+    AUTO_FOCUS = "Chooser"
+
+    app: MmtuiApp
+
+    def __init__(self, presets: list[Preset], *, over: bool) -> None:
+        super().__init__()
+        self._over = over
+        """Whether a document is open behind."""
+        self.chooser = Chooser("library", "", preset_choices(presets))
+        self._filter = Filter(
+            self.chooser, "filter: words of title, summary, tags, authors, kernels"
+        )
+        self._title = Bar("title")
+        self.message = Bar("message")
+
+    def compose(self) -> ComposeResult:
+        """Title, filter, list, message, keys."""
+        yield self._title
+        yield self._filter
+        yield self.chooser
+        yield self.message
+        yield Bar("library-keys")
+
+    def on_mount(self) -> None:
+        """Draw the fixed lines."""
+        title = (
+            (" mmtui", "strong"),
+            ("  the accounting rules of Linux memory management, event by event", "dim"),
+        )
+        self._title.show(title)
+        spans = [span for key, name in _KEYS for span in ((key, "key"), (f" {name}  ", ""))]
+        self.query_one("#library-keys", Bar).show(join(((" ", ""),), spans))
+
+    def say(self, line: Line) -> None:
+        """Show a message."""
+        self.message.show(line)
+
+    @on(Chooser.Chosen)
+    def _chosen(self, event: Chooser.Chosen) -> None:
+        event.stop()
+        self.say(EMPTY)
+        self.app.open_document(event.value)
+
+    def action_filter(self) -> None:
+        """Type words that narrow the list."""
+        self._filter.add_class("-open")
+        self._filter.focus()
+
+    def action_back(self) -> None:
+        """Empty the filter, then go back to the document behind."""
+        if self._filter.has_class("-open"):
+            self._filter.value = ""
+            self._filter.remove_class("-open")
+            self.chooser.focus()
+        elif self._over:
+            self.app.pop_screen()
+
+    def action_theme(self) -> None:
+        """Take the next theme."""
+        self.say(say(f" theme {self.app.next_theme()}"))
+
+    def action_help(self) -> None:
+        """Show the help."""
+        from mmtui.screens.help import HelpScreen
+
+        self.app.push_screen(HelpScreen(None))
+
+    def action_leave(self) -> None:
+        """End."""
+        self.app.leave()

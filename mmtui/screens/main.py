@@ -1,0 +1,350 @@
+"""The main screen: a document on a machine, in seven panes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from mmtui.commands.looking import PANES
+from mmtui.commands.registry import COMMANDS, completions, execute, invoke
+from mmtui.keys import textual_key
+from mmtui.model.bench import Bench
+from mmtui.model.files import save_bench, session_path, state_directory
+from mmtui.model.history import History
+from mmtui.screens.frame import Frame
+from mmtui.themes import THEMES
+from mmtui.views import status
+from mmtui.views.lines import Line, say
+from mmtui.views.marks import marks_of
+from mmtui.views.panes import document
+from mmtui.widgets.bars import Bar, key_line
+from mmtui.widgets.pane import Pane
+from mmtui.widgets.prompt import Prompt
+from sandbox.errors import SandboxError, UsageError
+
+if TYPE_CHECKING:
+    from mmtui.app import MmtuiApp
+
+__all__ = ["MainScreen"]
+
+
+def _bindings() -> list[BindingType]:
+    """The key bindings of all commands."""
+    return [
+        Binding(
+            textual_key(key), f"give('{command.name}')", command.title, show=False,
+            tooltip=command.help, id=command.name if not number else f"{command.name}.{number}",
+        )
+        for command in COMMANDS.values()
+        for number, key in enumerate(command.keys)
+    ]  # fmt: skip
+
+
+class MainScreen(Screen[None]):
+    """The workbench on the screen; it is the `Desk` that commands work at."""
+
+    BINDINGS: ClassVar[list[BindingType]] = _bindings()
+    # Textual declares these two as instance variables, so they cannot be ClassVars.
+    HORIZONTAL_BREAKPOINTS = [(0, "-single"), (60, "-pair"), (120, "-all")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (15, "-tall")]  # noqa: RUF012
+    AUTO_FOCUS = "#story"
+
+    app: MmtuiApp
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self._bench = bench
+        self._paused = False
+        self._saved_at = -1
+        self.frame = Frame()
+        self.status = Bar("status")
+        self.message = Bar("message")
+        self.keys = Bar("keys")
+        self._prompt = Prompt(History(state_directory() / "history"))
+
+    def compose(self) -> ComposeResult:
+        """Status, panes, message or prompt, keys."""
+        yield self.status
+        yield self.frame
+        yield self.message
+        yield self._prompt
+        yield self.keys
+
+    def on_mount(self) -> None:
+        """Say how to begin; the first frame already has the layout of its size."""
+        width, height = self.app.size
+        for size, steps in (
+            (width, self.HORIZONTAL_BREAKPOINTS),
+            (height, self.VERTICAL_BREAKPOINTS),
+        ):
+            self.add_class([name for least, name in steps if size >= least][-1])
+        self.say(
+            "s steps, ] does a step of the story, v runs until a rule breaks, ? lists every key"
+        )
+
+    # -- showing -----------------------------------------------------------------------
+
+    def refresh_panes(self, *, follow: bool = True) -> None:
+        """Show the present state in everything that is on the screen."""
+        marks = marks_of(self._bench)
+        for pane in self.frame.shown():
+            if pane.room[0] > 0:
+                pane.show(document(pane.id or "", self._bench, marks, *pane.room), follow=follow)
+        real = any(not v.known_window for v in marks.broken.values())
+        self.frame.alarm(frozenset({"rules", "folios"} if real else ()))
+        self._bars()
+
+    def _bars(self) -> None:
+        self.status.show(status.render(status.view(self._bench), self.size.width))
+        self.keys.show(key_line(COMMANDS.values(), self._bench, self.size.width))
+
+    @on(Pane.Resized)
+    def _pane_resized(self, event: Pane.Resized) -> None:
+        event.stop()
+        self.frame.titles()
+        self.refresh_panes()
+
+    @on(Pane.Clicked)
+    def _pane_clicked(self, event: Pane.Clicked) -> None:
+        event.stop()
+        if event.pane.id:
+            self.frame.go_to(event.pane.id)
+
+    # -- commands ----------------------------------------------------------------------
+
+    def action_give(self, name: str) -> None:
+        """Give a command by its key."""
+        with self._guard():
+            invoke(self, name)
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Turn what is refused into a message; the state is shown as it is then."""
+        try:
+            yield
+        except SandboxError as error:
+            self.refresh_panes()
+            self._tell(say(" ".join(str(error).split()), "violation"))
+
+    @property
+    def bench(self) -> Bench:
+        """The document that is open."""
+        return self._bench
+
+    @property
+    def paused(self) -> bool:
+        """Whether actions wait at their first event."""
+        return self._paused
+
+    def moved(self, message: str = "") -> None:
+        """Show the bench after a move, with a message or what the move brought."""
+        self.refresh_panes()
+        self._tell(say(message) if message else status.news(self._bench))
+
+    def say(self, message: str) -> None:
+        """Show a message."""
+        self._tell(say(message))
+
+    def _tell(self, line: Line) -> None:
+        self.message.show(((" ", ""), *line))
+
+    def put_aside(self, bench: Bench, message: str) -> None:
+        """Go on with another bench."""
+        self._bench = bench
+        self.moved(message)
+
+    # -- looking -----------------------------------------------------------------------
+
+    def cursor(self, across: int, down: int) -> None:
+        """Move the cursor of the focused pane, or scroll it."""
+        pane = self.frame.current
+        if pane.id in ("tables", "processes", "folios") and (across or pane.id == "tables"):
+            self._move_cursor(across, down)
+        elif pane.id == "processes":
+            self._next_area(down)
+        elif pane.id == "rules":
+            self._bench.rule = max(0, self._bench.rule + down)
+            self.refresh_panes()
+        else:
+            pane.scroll_lines(down)
+
+    def _move_cursor(self, across: int, down: int) -> None:
+        from mmtui.views.tables import moved
+
+        width = self.frame.panes["tables"].room[0] or self.size.width
+        self._bench.selection = moved(self._bench, across, down, width)
+        self.refresh_panes()
+
+    def _next_area(self, down: int) -> None:
+        from mmtui.model.selection import areas_of
+
+        areas = areas_of(self._bench.session)
+        area = self._bench.selection.area(areas)
+        if area is not None:
+            at = max(0, min(areas.index(area) + down, len(areas) - 1))
+            self._bench.selection = self._bench.selection.at(areas[at], 0)
+        self.refresh_panes()
+
+    def page(self, pages: float) -> None:
+        """Scroll the focused pane by parts of its height."""
+        pane = self.frame.current
+        pane.scroll_lines(pages if math.isinf(pages) else round(pages * pane.rows))
+
+    def focus_pane(self, number: int) -> None:
+        """Go to a pane by its number, 0 for the next and -1 for the previous one."""
+        name = PANES[number - 1] if number > 0 else self.frame.neighbour(1 if number == 0 else -1)
+        self.frame.go_to(name)
+        self.call_after_refresh(self.refresh_panes)
+
+    def zoom(self) -> None:
+        """Give the whole screen to the focused pane, or share it again."""
+        self.toggle_class("-zoomed")
+
+    def back_out(self) -> None:
+        """Drop the marked range, the zoom, or the message."""
+        if self._bench.selection.anchor is not None:
+            invoke(self, "mark")
+        else:
+            self.remove_class("-zoomed")
+        self.say("")
+
+    def pick(self) -> None:
+        """Go to the event of the chosen rule; elsewhere, change the zoom of the page tables."""
+        if self.frame.current.id != "rules":
+            invoke(self, "level")
+            return
+        from mmtui.views.rules import view
+
+        found = view(self._bench)
+        if not found.episodes:
+            self.say("no rule was broken so far")
+            return
+        self._bench.goto(found.episodes[found.cursor].event + 1)
+        self.moved()
+
+    def search(self, text: str) -> None:
+        """Go to the next line of the focused pane with a text in it."""
+        if not self.frame.current.find(text):
+            raise UsageError(f"{text[:30]!r} is not in this pane")
+
+    def toggle_pause(self) -> None:
+        """Let actions wait at their first event, or run to their end."""
+        self._paused = not self._paused
+        self.say(
+            "actions wait at their first event" if self._paused else "actions run to their end"
+        )
+
+    # -- the prompt --------------------------------------------------------------------
+
+    def prompt(self, text: str) -> None:
+        """Ask for a line."""
+        self.message.display = False
+        search = text == "/"
+        self._prompt.ask(text, lambda _: []) if search else self._prompt.ask(":", self._completions)
+
+    def _completions(self, line: str) -> list[str]:
+        return completions(line, self._bench, [theme.name for theme in THEMES])
+
+    def _prompt_gone(self) -> None:
+        self.message.display = True
+        self._bars()
+        self.frame.current.focus()
+
+    @on(Prompt.Closed)
+    def _prompt_closed(self, event: Prompt.Closed) -> None:
+        event.stop()
+        self._prompt_gone()
+
+    @on(Prompt.Completed)
+    def _prompt_completed(self, event: Prompt.Completed) -> None:
+        event.stop()
+        words = "  ".join(event.words[:40])
+        self.keys.show(say(f" {words}" if words else " ", "dim"))
+
+    @on(Prompt.Submitted)
+    def _prompt_submitted(self, event: Prompt.Submitted) -> None:
+        event.stop()
+        self._prompt_gone()
+        with self._guard():
+            if event.lead == "/":
+                self.search(event.text)
+            else:
+                execute(self, event.text)
+
+    # -- other screens -----------------------------------------------------------------
+
+    def choose_kernel(self) -> None:
+        """Offer the kernels; those the document is meant for are marked."""
+        from mmtui.screens.choose import ChooseScreen, kernel_choices
+
+        choices = kernel_choices(self._bench)
+        self.app.push_screen(
+            ChooseScreen("Replay on which kernel?", choices), self._chosen("kernel")
+        )
+
+    def choose_branch(self) -> None:
+        """Offer the branches."""
+        from mmtui.screens.choose import ChooseScreen, branch_choices
+
+        screen = ChooseScreen("Which future?", branch_choices(self._bench))
+        self.app.push_screen(screen, self._chosen("branch"))
+
+    def _chosen(self, name: str) -> Callable[[str | None], None]:
+        def done(choice: str | None) -> None:
+            if choice:
+                with self._guard():
+                    invoke(self, name, choice)
+
+        return done
+
+    def set_theme(self, name: str) -> None:
+        """Change the colours; no name is the next of ours."""
+        names = [theme.name for theme in THEMES]
+        if not name:
+            at = names.index(self.app.theme) if self.app.theme in names else -1
+            name = names[(at + 1) % len(names)]
+        if name not in self.app.available_themes:
+            raise UsageError(f"there is no theme {name[:30]!r}", expected=", ".join(names))
+        self.app.theme = name
+        self.say(f"theme {name}")
+
+    def save(self, path: str) -> None:
+        """Write what was done as a scenario."""
+        if not path:
+            raise UsageError("no file to write to", expected=":save FILE")
+        save_bench(self._bench, Path(path).expanduser())
+        self.say(f"saved to {path}: mmtui run {path} --kernel {self._bench.kernel}")
+
+    def open(self, target: str) -> None:
+        """Open another document; nothing is the library."""
+        self.app.open_target(target)
+
+    def help(self) -> None:
+        """Show the help."""
+        from mmtui.screens.help import HelpScreen
+
+        self.app.push_screen(HelpScreen(self._bench))
+
+    def leave(self) -> None:
+        """Save the log and end."""
+        self.app.exit(message=self.keep_log())
+
+    def keep_log(self) -> str | None:
+        """Save what was done under the state directory; where, if there was anything."""
+        steps = len(self._bench.session.steps)
+        if not steps:
+            return None
+        path = session_path(self._bench.source.name)
+        try:
+            save_bench(self._bench, path)
+        except UsageError as error:
+            return f"the session was not saved: {error}"
+        return f"the session was saved: mmtui {path} --kernel {self._bench.kernel}"

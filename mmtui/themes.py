@@ -1,0 +1,215 @@
+"""The application's own themes: how each meaning of `views.lines.TOKENS` looks.
+
+No meaning rests on red against green: every marked state also has a glyph, and attributes
+(bold, reverse, underline) that survive without colour.
+"""
+
+from __future__ import annotations
+
+from textual.theme import Theme
+
+__all__ = ["THEMES", "TOKEN_CSS", "token_colours"]
+
+TOKEN_CSS = """
+    & > .pane--dim { color: $mm-dim; }
+    & > .pane--strong { color: $mm-strong; text-style: bold; }
+    & > .pane--changed { color: $mm-changed; text-style: bold underline; }
+    & > .pane--violation { color: $mm-violation; text-style: bold; }
+    & > .pane--alarm { color: $mm-on-violation; background: $mm-violation; text-style: bold; }
+    & > .pane--window { color: $mm-window; text-style: bold italic; }
+    & > .pane--ok { color: $mm-ok; }
+    & > .pane--write { color: $mm-write; text-style: bold; }
+    & > .pane--read { color: $mm-read; }
+    & > .pane--excl { color: $mm-excl; text-style: bold; }
+    & > .pane--cont { color: $mm-cont; }
+    & > .pane--current { color: $mm-on-current; background: $mm-current; text-style: bold; }
+    & > .pane--selected { background: $mm-selected; }
+    & > .pane--cursor { text-style: reverse; }
+    & > .pane--key { color: $mm-key; text-style: bold; }
+    &:ansi > .pane--dim, &:nocolor > .pane--dim { text-style: dim; }
+    &:ansi > .pane--alarm, &:nocolor > .pane--alarm { text-style: bold reverse; }
+    &:ansi > .pane--current, &:nocolor > .pane--current { text-style: bold reverse; }
+    &:ansi > .pane--selected, &:nocolor > .pane--selected { text-style: underline; }
+"""
+"""Component styles of everything that draws lines; `pane--TOKEN` for each token."""
+
+
+def _theme(name: str, *, dark: bool, base: dict[str, str], tokens: dict[str, str]) -> Theme:
+    variables = {f"mm-{key}": value for key, value in tokens.items()}
+    variables |= {
+        "block-cursor-text-style": "bold reverse",
+        "footer-background": base["background"],
+        "border": base["primary"],
+    }
+    return Theme(
+        name=name,
+        dark=dark,
+        primary=base["primary"],
+        secondary=base["secondary"],
+        accent=base["accent"],
+        warning=tokens["changed"],
+        error=tokens["violation"],
+        success=tokens["ok"],
+        foreground=base["foreground"],
+        background=base["background"],
+        surface=base["surface"],
+        panel=base["panel"],
+        variables=variables,
+    )
+
+
+THEMES = (
+    _theme(
+        "mmtui-dark",
+        dark=True,
+        base={
+            "primary": "#7aa2d6",
+            "secondary": "#b79cd9",
+            "accent": "#e0b36a",
+            "foreground": "#d7dae0",
+            "background": "#15181d",
+            "surface": "#1b1f26",
+            "panel": "#232831",
+        },
+        tokens={
+            "dim": "#8b93a1",
+            "strong": "#f2f4f8",
+            "changed": "#f0c04a",
+            "violation": "#ff8f70",
+            "on-violation": "#15181d",
+            "window": "#c9a6f0",
+            "ok": "#7fc3e8",
+            "write": "#7fc3e8",
+            "read": "#c3c9d3",
+            "excl": "#e8a860",
+            "cont": "#a3acbb",
+            "key": "#e0b36a",
+            "selected": "#34405a",
+            "rule": "#3a4250",
+            "current": "#2f4f7d",
+            "on-current": "#ffffff",
+        },
+    ),
+    _theme(
+        "mmtui-light",
+        dark=False,
+        base={
+            "primary": "#1f5aa0",
+            "secondary": "#6a3f9c",
+            "accent": "#8a4b00",
+            "foreground": "#22262c",
+            "background": "#fbfaf7",
+            "surface": "#f1efe9",
+            "panel": "#e6e3da",
+        },
+        tokens={
+            "dim": "#5c636e",
+            "strong": "#0b0d10",
+            "changed": "#8a4b00",
+            "violation": "#a3160c",
+            "on-violation": "#ffffff",
+            "window": "#6a3f9c",
+            "ok": "#0b5a94",
+            "write": "#0b5a94",
+            "read": "#343a44",
+            "excl": "#7a4300",
+            "cont": "#4f5763",
+            "key": "#8a4b00",
+            "selected": "#cfdcf0",
+            "rule": "#c9c5ba",
+            "current": "#bcd3f0",
+            "on-current": "#0b0d10",
+        },
+    ),
+    _theme(
+        "mmtui-high-contrast",
+        dark=True,
+        base={
+            "primary": "#ffffff",
+            "secondary": "#ffffff",
+            "accent": "#ffff00",
+            "foreground": "#ffffff",
+            "background": "#000000",
+            "surface": "#000000",
+            "panel": "#000000",
+        },
+        tokens={
+            "dim": "#d0d0d0",
+            "strong": "#ffffff",
+            "changed": "#ffff00",
+            "violation": "#ffb000",
+            "on-violation": "#000000",
+            "window": "#ffc8ff",
+            "ok": "#80ffff",
+            "write": "#80ffff",
+            "read": "#ffffff",
+            "excl": "#ffd780",
+            "cont": "#ffffff",
+            "key": "#ffff00",
+            "selected": "#003c8c",
+            "rule": "#ffffff",
+            "current": "#ffffff",
+            "on-current": "#000000",
+        },
+    ),
+    _theme(
+        # Okabe and Ito's palette: blue against orange, told apart with any colour vision.
+        "mmtui-cvd",
+        dark=True,
+        base={
+            "primary": "#56b4e9",
+            "secondary": "#f0e442",
+            "accent": "#e69f00",
+            "foreground": "#e4e4e4",
+            "background": "#111418",
+            "surface": "#181c22",
+            "panel": "#20262e",
+        },
+        tokens={
+            "dim": "#98a0aa",
+            "strong": "#ffffff",
+            "changed": "#f0e442",
+            "violation": "#e69f00",
+            "on-violation": "#111418",
+            "window": "#cfd6de",
+            "ok": "#56b4e9",
+            "write": "#56b4e9",
+            "read": "#d0d0d0",
+            "excl": "#f0e442",
+            "cont": "#a8b0ba",
+            "key": "#e69f00",
+            "selected": "#1d3f5c",
+            "rule": "#3c4652",
+            "current": "#1f527f",
+            "on-current": "#ffffff",
+        },
+    ),
+)
+"""Dark, light, high contrast (7:1 and more), and safe for colour-blind eyes."""
+
+_ANSI = {
+    "dim": "ansi_default",
+    "strong": "ansi_default",
+    "changed": "ansi_yellow",
+    "violation": "ansi_bright_red",
+    "on-violation": "ansi_black",
+    "window": "ansi_magenta",
+    "ok": "ansi_cyan",
+    "write": "ansi_cyan",
+    "read": "ansi_default",
+    "excl": "ansi_yellow",
+    "cont": "ansi_default",
+    "key": "ansi_yellow",
+    "selected": "ansi_default",
+    "rule": "ansi_default",
+    "current": "ansi_default",
+    "on-current": "ansi_default",
+}
+
+
+def token_colours(theme: Theme) -> dict[str, str]:
+    """The colours of the tokens for a theme that is not ours: those of ours that fit it."""
+    if theme.ansi:
+        return {f"mm-{token}": colour for token, colour in _ANSI.items()}
+    ours = THEMES[0] if theme.dark else THEMES[1]
+    return {name: value for name, value in ours.variables.items() if name.startswith("mm-")}

@@ -1,0 +1,33 @@
+"""From the name of a pane to its document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mmtui.model.bench import Bench
+from mmtui.views import folios, log, processes, rules, source, story, tables
+from mmtui.views.lines import Doc
+from mmtui.views.marks import Marks
+
+__all__ = ["document"]
+
+_Make = Callable[[Bench, Marks, int, int], Doc]
+
+_PANES: dict[str, _Make] = {
+    "story": lambda bench, _marks, width, _height: story.render(story.view(bench), width),
+    "source": lambda bench, marks, width, height: source.render(
+        source.view(bench, marks), width, height
+    ),
+    "tables": lambda bench, marks, width, _height: tables.view(bench, marks, width),
+    "folios": lambda bench, marks, width, _height: folios.view(bench, marks, width),
+    "processes": lambda bench, marks, width, _height: processes.render(
+        processes.view(bench, marks), width
+    ),
+    "rules": lambda bench, _marks, width, height: rules.render(rules.view(bench), width, height),
+    "log": lambda bench, _marks, width, height: log.view(bench, width, height),
+}
+
+
+def document(name: str, bench: Bench, marks: Marks, width: int, height: int) -> Doc:
+    """What the pane of that name shows, for its size."""
+    return _PANES[name](bench, marks, width, height)

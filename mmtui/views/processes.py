@@ -1,0 +1,161 @@
+"""The processes pane: who there is, their mappings, what they are charged for, who holds pins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mmtui.model.bench import Bench
+from mmtui.views.lines import Line, Lines, clip, join, say
+from mmtui.views.marks import GLYPHS, Marks, worst
+from sandbox.memory import Globals, Mm
+from sandbox.mm.flags import MMF_HAS_PINNED
+from sandbox.scenario.language import Action, CpuBlock
+from sandbox.scenario.state import holds_state, vma_state
+
+__all__ = ["ProcessRow", "ProcessesView", "VmaRow", "render", "view"]
+
+
+@dataclass(frozen=True, slots=True)
+class VmaRow:
+    """One mapping of a process."""
+
+    region: str
+    start: int
+    end: int
+    perms: str
+    notes: str
+    mark: str
+    selected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRow:
+    """One living process."""
+
+    name: str
+    depth: int
+    """Generations below the first process."""
+    rss: tuple[tuple[str, int, str, int | None], ...]
+    """Non-zero or changed counters: name, pages, mark, old value."""
+    has_pinned: bool
+    mark: str
+    vmas: tuple[VmaRow, ...]
+    selected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessesView:
+    """All processes, and what is held by pins."""
+
+    processes: tuple[ProcessRow, ...]
+    holds: tuple[tuple[str, str, str], ...]
+    """Id, kind, pages."""
+
+
+def view(bench: Bench, marks: Marks) -> ProcessesView:
+    """Look at the processes."""
+    session = bench.session
+    parents = _parents(bench)
+    rows = []
+    for name, mm in session.ledger.processes().items():
+        rows.append(_row(bench, marks, name, mm, _depth(name, parents)))
+    holds = tuple(
+        (id_, hold["kind"], " ".join(hold["pages"]))
+        for id_, hold in holds_state(session.ledger).items()
+    )
+    uring = [h for h in session.machine.peek(Globals.holds) if h[1] == "uring"]
+    holds += tuple(("io_uring", "pin", f"{len(hold[2])} pages") for hold in uring)
+    return ProcessesView(tuple(rows), holds)
+
+
+def _row(bench: Bench, marks: Marks, name: str, mm: Mm, depth: int) -> ProcessRow:
+    session, selection = bench.session, bench.selection
+    cells = session.machine.memory.cells
+    vmas = []
+    for vma in cells[mm.mm_mt]:
+        region, start, end, perms, notes, _anon = vma_state(session.ledger, vma)
+        mark = worst(marks.token(vma + word) for word in range(9))
+        chosen = (name, region) == (selection.proc, selection.region)
+        vmas.append(VmaRow(region, start, end, perms, notes, mark, chosen))
+    rss = []
+    for label, member in (("anon", 1), ("file", 0), ("shmem", 3), ("swap", 2)):
+        addr = mm.rss_stat(member)
+        mark = marks.token(addr)
+        if cells[addr] or mark or label == "anon":
+            rss.append((label, cells[addr], mark, marks.changes.olds.get(addr)))
+    flags = marks.token(mm.flags)
+    pinned = bool(cells[mm.flags] & MMF_HAS_PINNED)
+    mark = worst([flags, marks.subject(name)])
+    mine = name == selection.proc
+    return ProcessRow(name, depth, tuple(rss), pinned, mark, tuple(vmas), mine)
+
+
+def _parents(bench: Bench) -> dict[str, str]:
+    parents: dict[str, str] = {}
+    for step in bench.session.steps:
+        block = step.action
+        for action in block.actions if isinstance(block, CpuBlock) else (block,):
+            _note_parent(parents, action)
+    return parents
+
+
+def _note_parent(parents: dict[str, str], action: Action) -> None:
+    if action.verb == "fork":
+        parents[action.args["child"]] = action.args["proc"]
+
+
+def _depth(name: str, parents: dict[str, str]) -> int:
+    depth, seen = 0, {name}
+    while (name := parents.get(name, "")) and name not in seen:
+        seen.add(name)
+        depth += 1
+    return depth
+
+
+def render(seen: ProcessesView, width: int) -> Lines:
+    """Draw the processes as a tree with their mappings below them."""
+    lines: list[Line] = []
+    focus = None
+    for row in seen.processes:
+        if row.selected:
+            focus = len(lines)
+        lines.append(clip(_process_line(row), width))
+        lines += [clip(_vma_line(vma, row.depth), width) for vma in row.vmas]
+    if seen.holds:
+        lines.append(say(" held", "dim"))
+        lines += [
+            clip(join(((f"   {id_} ", "strong"), (f"{kind} {pages}", ""))), width)
+            for id_, kind, pages in seen.holds
+        ]
+    if not lines:
+        lines.append(say(" no process yet: mmap starts one", "dim"))
+    return Lines(tuple(lines), focus)
+
+
+def _process_line(row: ProcessRow) -> Line:
+    mark = worst([row.mark, *(mark for _, _, mark, _ in row.rss)])
+    branch = "  " * (row.depth - 1) + "└ " if row.depth else ""
+    parts: list[tuple[str, str]] = [(GLYPHS[mark], mark), (branch, "dim")]
+    parts.append((row.name, "strong+selected" if row.selected else "strong"))
+    parts.append(("  rss", "dim"))
+    for label, pages, token, old in row.rss:
+        was = f" was {old}" if old is not None else ""
+        parts += [(f" {label} ", "dim"), (f"{pages}", token), (was, "dim")]
+    if row.has_pinned:
+        parts.append(("  HAS_PINNED", row.mark))
+    return join(parts)
+
+
+def _vma_line(vma: VmaRow, depth: int) -> Line:
+    indent = "  " * depth + "  "
+    token = "selected" if vma.selected else ""
+    return join(
+        (
+            (GLYPHS[vma.mark], vma.mark),
+            (indent, ""),
+            (vma.region, token),
+            (f" {vma.start}-{vma.end} ", ""),
+            (vma.perms, vma.mark),
+            (f" {vma.notes}", "dim"),
+        )
+    )

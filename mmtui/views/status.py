@@ -1,0 +1,133 @@
+"""The line at the top (what, where, on which kernel) and what a move has to say for itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mmtui.model.bench import Bench
+from mmtui.model.words import Words
+from mmtui.views.lines import Line, clip, join, length, ljust, say
+from sandbox.memory import LOAD, Globals
+from sandbox.rules import Violation
+
+__all__ = ["StatusView", "news", "render", "view"]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """Where we are."""
+
+    title: str
+    kernel: str
+    position: int
+    end: int
+    action: str
+    branches: int
+    broken: str
+    """The worst rule that is broken now, with its numbers."""
+    window: bool
+
+
+def view(bench: Bench) -> StatusView:
+    """Look at where the bench is."""
+    session = bench.session
+    steps = session.steps
+    action = ""
+    if steps:
+        last = steps[-1]
+        result = session.result_of(last.number)
+        state = (
+            "running" if session.running else f"ret {result.ret}" if result and result.ret else ""
+        )
+        action = f"{last.number}: {last.action.text}" + (f" ({state})" if state else "")
+    broken = sorted(session.rules.broken.values(), key=lambda v: (bool(v.known_window), -v.event))
+    worst = broken[0] if broken else None
+    return StatusView(
+        bench.source.title, bench.kernel, session.position, bench.end, action,
+        len(session.machine.branches), "" if worst is None else sentence(worst),
+        worst is not None and worst.known_window is not None,
+    )  # fmt: skip
+
+
+def sentence(violation: Violation) -> str:
+    """A violation in one line: the rule, what it is about, the numbers."""
+    return f"{violation.rule} {violation.subject}: {violation.text}"
+
+
+def render(seen: StatusView, width: int) -> Line:
+    """Draw the status; the title gives way first when there is little room, then the rule."""
+    end = [("kernel ", "dim"), (seen.kernel, "strong"), ("  event ", "dim")]
+    end.append((f"{seen.position}/{seen.end}", "strong"))
+    if seen.branches:
+        end += [("  branches ", "dim"), (f"{seen.branches}", "strong")]
+    right = join(end, ((" ", ""),))
+    left = join(((" ", ""), (seen.title, "strong"), (f"  {seen.action}", "")))
+    alarm: Line = ()
+    if seen.broken:
+        glyph, token = ("~", "window") if seen.window else ("!", "alarm")
+        alarm = clip(((f" {glyph} {seen.broken} ", token),), max(width - length(right) - 3, 0))
+    room = max(width - length(right) - length(alarm) - 4, 0)
+    left = ljust(clip(left, room) if room > 3 else (), room)
+    return clip(join(left, (("  ", ""),), alarm, (("  ", ""),), right), width)
+
+
+def news(bench: Bench) -> Line:
+    """What the last move brought: a broken rule, the values that changed, or what was read."""
+    fresh = bench.fresh()
+    if len(fresh) > 1:
+        rules = ", ".join(sorted({violation.rule for violation in fresh}))
+        text = f" ! {len(fresh)} times a rule broke: {rules} "
+        first = f" first by event {fresh[0].event}"
+        return join(_verdict(bench), ((text, "alarm"), (first, "violation")))
+    if fresh:
+        where = f" by event {fresh[0].event} in {fresh[0].function}()"
+        broken = ((f" ! {sentence(fresh[0])} ", "alarm"), (where, "violation"))
+        return join(_verdict(bench), broken)
+    return join(_verdict(bench), _changed(bench))
+
+
+def _verdict(bench: Bench) -> Line:
+    """How many expectations held, and the first that did not."""
+    if not bench.checked:
+        return ()
+    failed = [result for result in bench.checked if not result.ok]
+    if not failed:
+        return ((f"ok: all {len(bench.checked)} expectations hold  ", "ok"),)
+    text = f"FAIL: {len(failed)} of {len(bench.checked)}: {failed[0].text}, got {failed[0].got}  "
+    return ((text, "violation"),)
+
+
+def _changed(bench: Bench) -> Line:
+    words = Words(bench.session)
+    cells = bench.session.machine.memory.cells
+    olds = {a: old for a, old in bench.changes.olds.items() if a != Globals.step}
+    if not olds:
+        return _event(bench, words)
+    parts: list[tuple[str, str]] = [("* ", "changed")]
+    fields = bench.session.machine.memory.field_at
+    telling = sorted(olds, key=lambda addr: _rank(fields(addr).name))
+    for addr in telling[:3]:
+        old = olds[addr]
+        before, after = words.value(addr, old), words.value(addr, cells[addr])
+        parts += [(words.name(addr), "changed"), (f" {before} -> {after}  ", "")]
+    if len(olds) > 3:
+        parts.append((f"and {len(olds) - 3} more words", "dim"))
+    return join(parts)
+
+
+_TELLING = ("_refcount", "_pincount", "_large_mapcount", "_entire_mapcount", "_mapcount", "pte")
+"""The fields to name first when many words changed."""
+
+
+def _rank(field: str) -> int:
+    return _TELLING.index(field) if field in _TELLING else len(_TELLING)
+
+
+def _event(bench: Bench, words: Words) -> Line:
+    """The one event that was done, when it changed nothing: what was read."""
+    changes, machine = bench.changes, bench.session.machine
+    if changes.end != changes.start + 1 or not machine.events:
+        return ()
+    event, old = machine.events[-1], machine.olds[-1]
+    value = f" = {words.value(event[1], old)}" if event[0] == LOAD else ""
+    return say(f"{changes.start} {words.event(event)}{value}", "dim")

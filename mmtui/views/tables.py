@@ -1,0 +1,384 @@
+"""The page tables pane: regions at a glance, entries as a grid, or entries decoded.
+
+The lines are made when they are looked at, so a large region costs what is seen of it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from mmtui.model.bench import Bench
+from mmtui.model.selection import Area, Selection, areas_of
+from mmtui.model.words import PTE_BITS, Words
+from mmtui.views.entries import Entry, attribute, glyph, in_vma, read_entries
+from mmtui.views.lines import EMPTY, Line, clip, join, say
+from mmtui.views.marks import GLYPHS, Marks, worst
+from sandbox.arch.arm64.pgtable import PTE_CONT
+from sandbox.memory import Folio
+from sandbox.mm.flags import PG_anon_exclusive
+
+__all__ = ["LEVELS", "Tables", "entry_under_cursor", "moved", "view"]
+
+LEVELS = ("regions", "entries", "decoded")
+"""The zoom levels."""
+
+_GUTTER = 8
+_SMALL = 4096
+"""Regions of up to so many pages are counted for their headline."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """The lines of one region: a headline, the body, and a blank line."""
+
+    area: Area
+    first: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The page tables of all processes, as a document of lazily made lines."""
+
+    areas: tuple[Area, ...]
+    selection: Selection
+    level: int
+    marks: Marks
+    words: Words
+    cells: list[Any]
+    width: int
+
+    # -- geometry ----------------------------------------------------------------------
+
+    @property
+    def per_row(self) -> int:
+        """Pages that one row stands for."""
+        return pages_per_row(self.level, self.width)
+
+    @property
+    def lines_per_row(self) -> int:
+        """Lines that one row takes."""
+        return 3 if self.level == 1 else 1
+
+    @cached_property
+    def sections(self) -> tuple[_Section, ...]:
+        """Where each region's lines are."""
+        out, at = [], 0
+        for area in self.areas:
+            rows = -(-area.pages // self.per_row)
+            out.append(_Section(area, at, rows))
+            at += 2 + rows * self.lines_per_row
+        return tuple(out)
+
+    @property
+    def height(self) -> int:
+        """Number of lines."""
+        if not self.sections:
+            return 1
+        last = self.sections[-1]
+        return last.first + 1 + last.rows * self.lines_per_row
+
+    @property
+    def leaps(self) -> bool:
+        """The cursor is followed line by line."""
+        return False
+
+    @property
+    def head(self) -> tuple[Line, ...]:
+        """Nothing stays at the top."""
+        return ()
+
+    @property
+    def focus(self) -> int | None:
+        """The line of the cursor."""
+        for section in self.sections:
+            area = section.area
+            if (area.proc, area.region) == (self.selection.proc, self.selection.region):
+                row = self.selection.page // self.per_row
+                return section.first + 1 + row * self.lines_per_row
+        return None
+
+    # -- lines -------------------------------------------------------------------------
+
+    def line(self, y: int) -> Line:
+        """Line *y* of the document."""
+        if not self.sections:
+            return say(" no mapping yet: for example :mmap A R 64K", "dim")
+        index = bisect_right([section.first for section in self.sections], y) - 1
+        section = self.sections[index]
+        offset = y - section.first - 1
+        if offset < 0:
+            return clip(self._headline(section.area), self.width)
+        row, part = divmod(offset, self.lines_per_row)
+        if row >= section.rows:
+            return EMPTY
+        first = row * self.per_row
+        count = min(self.per_row, section.area.pages - first)
+        if self.level == 0:
+            return clip(self._overview(section.area, first, count), self.width)
+        if self.level == 1:
+            return clip(self._grid(section.area, first, count, part), self.width)
+        return clip(self._decoded(section.area, first), self.width)
+
+    def _headline(self, area: Area) -> Line:
+        parts = [
+            (" ", ""),
+            (f"{area.proc}.{area.region}", "strong"),
+            (f"  {_size(area.pages)}", ""),
+        ]
+        if area.pages <= _SMALL:
+            entries = read_entries(self.cells, area, 0, area.pages)
+            present = sum(1 for entry in entries if entry.value)
+            cont = sum(1 for entry in entries if entry.value & PTE_CONT)
+            parts.append((f"  {present} mapped, {cont} CONT", "dim"))
+        return join(parts)
+
+    def _overview(self, area: Area, first: int, count: int) -> Line:
+        """One glyph per block of 16 entries."""
+        entries = read_entries(self.cells, area, first, count)
+        inside = in_vma(self.cells, area, first, count)
+        spans: list[tuple[str, str]] = []
+        for start in range(0, count, 16):
+            block = entries[start : start + 16]
+            token = worst(self._token(entry) for entry in block)
+            shown = _block_glyph([e.value for e in block], any(inside[start : start + 16]))
+            spans.append((shown, self._chosen(area, first + start, 16, token)))
+        mark = worst(token.partition("+")[0] for _, token in spans)
+        return join(((GLYPHS[mark], mark), (f"{first:>{_GUTTER - 2}} ", "dim")), spans)
+
+    def _grid(self, area: Area, first: int, count: int, part: int) -> Line:
+        """One glyph per entry: the entry itself, dirty and young, AnonExclusive."""
+        entries = read_entries(self.cells, area, first, count)
+        label = (f"{first:>{_GUTTER - 2}} ", "     dy ", "      X ")[part]
+        if part == 0:
+            inside = in_vma(self.cells, area, first, count)
+            glyphs = [glyph(e.value, i) for e, i in zip(entries, inside, strict=True)]
+        elif part == 1:
+            glyphs = [attribute(entry.value) for entry in entries]
+        else:
+            glyphs = [self._exclusive(entry) for entry in entries]
+        tokens = [self._cell_token(entry, part) for entry in entries]
+        spans = self._cells(area, first, entries, glyphs, tokens, part)
+        mark = worst(tokens)
+        notes = self._folio_runs(entries) if part == 0 else EMPTY
+        return join(((GLYPHS[mark], mark), (label[-_GUTTER + 1 :], "dim")), spans, notes)
+
+    def _cells(
+        self,
+        area: Area,
+        first: int,
+        entries: list[Entry],
+        glyphs: list[str],
+        tokens: list[str],
+        part: int,
+    ) -> list[tuple[str, str]]:
+        spans: list[tuple[str, str]] = []
+        for start in range(0, len(entries), 16):
+            left, right = _brackets([e.value for e in entries[start : start + 16]], part)
+            spans.append((left, "cont"))
+            for i in range(start, min(start + 16, len(entries))):
+                token = tokens[i] or _PLAIN.get(glyphs[i], "")
+                spans.append((glyphs[i], self._chosen(area, first + i, 1, token, part)))
+            spans.append((right, "cont"))
+        return spans
+
+    def _chosen(self, area: Area, page: int, count: int, token: str, part: int = 0) -> str:
+        """Add the selection or the cursor to a cell's token."""
+        chosen = self.selection
+        if (area.proc, area.region) != (chosen.proc, chosen.region):
+            return token
+        if page <= chosen.page < page + count and part == 0:
+            return f"{token}+cursor"
+        if chosen.anchor is not None and chosen.start < page + count and page < chosen.end:
+            return f"{token}+selected"
+        return token
+
+    def _token(self, entry: Entry) -> str:
+        return self.marks.token(entry.word) if entry.word else ""
+
+    def _cell_token(self, entry: Entry, part: int) -> str:
+        """How a cell is marked: each row by the bits that it shows."""
+        page = entry.page
+        if part == 2:
+            return self.exclusive_token(page) if page is not None else ""
+        token = self._token(entry)
+        if token != "changed":
+            return token
+        shape = attribute if part == 1 else (lambda pte: glyph(pte, True) + str(pte >> 16))
+        old = self.marks.changes.olds[entry.word]
+        cont = part == 0 and (old ^ self.cells[entry.word]) & PTE_CONT
+        return "changed" if cont or shape(old) != shape(self.cells[entry.word]) else ""
+
+    def exclusive_token(self, page: int) -> str:
+        """How the AnonExclusive bit of a page is marked."""
+        token = self.marks.token(page)
+        if token != "changed":
+            return token
+        differs = self.marks.changes.olds[page] ^ self.cells[page]
+        return "changed" if differs & PG_anon_exclusive else ""
+
+    def _exclusive(self, entry: Entry) -> str:
+        page = entry.page
+        if page is None:
+            return " "
+        return "X" if self.cells[page] & PG_anon_exclusive else "-"
+
+    def _folio_runs(self, entries: list[Entry]) -> Line:
+        """Which folios a row maps, as `F1.0-4 F2.0 F1.6-15`."""
+        runs: list[tuple[Folio, int, int]] = []
+        for entry in entries:
+            page = entry.page
+            if page is None:
+                continue
+            folio = Folio(self.cells[page + 6])
+            index = folio.index_of(page)
+            if runs and runs[-1][0] == folio and runs[-1][2] + 1 == index:
+                runs[-1] = (runs[-1][0], runs[-1][1], index)
+            else:
+                runs.append((folio, index, index))
+        spans: list[tuple[str, str]] = [(" ", "")] if runs else []
+        for folio, low, high in runs:
+            name = self.words.folio(folio)
+            pages = f"{low}" if low == high else f"{low}-{high}"
+            spans.append((f" {name}.{pages}", self.marks.subject(name) or "dim"))
+        return join(spans)
+
+    def _decoded(self, area: Area, page: int) -> Line:
+        """One entry in words."""
+        entry = read_entries(self.cells, area, page, 1)[0]
+        mark = self._token(entry)
+        spans = [
+            (GLYPHS[mark], mark),
+            (f"{page:>{_GUTTER - 2}}", self._chosen(area, page, 1, "dim")),
+        ]
+        if not entry.value:
+            return join(spans, ((" none", "dim"),))
+        spans.append((f" {self.words.entry(entry.value):<17}", mark))
+        target = entry.page
+        if target is not None:
+            folio = Folio(self.cells[target + 6])
+            if self.cells[target] & PG_anon_exclusive:
+                spans.append((" X", self.exclusive_token(target) or "excl"))
+            else:
+                spans.append((" -", self.exclusive_token(target) or "dim"))
+            count = f" mapcount {self.cells[target + 2]:>2}"
+            spans.append((count, self.marks.token(target + 2) or "dim"))
+            refs = f" refcount {self.cells[folio._refcount]}"
+            spans.append((refs, self.marks.token(folio._refcount) or "dim"))
+        return join(spans)
+
+    # -- the line at the bottom -----------------------------------------------------------
+
+    @cached_property
+    def foot(self) -> tuple[Line, ...]:
+        """The entry under the cursor, decoded, with what it was before the last step."""
+        area = self.selection.area(self.areas)
+        if area is None:
+            return (say(" nothing is selected", "dim"), EMPTY)
+        entry = read_entries(self.cells, area, self.selection.page, 1)[0]
+        place = f" {area.proc}.{area.region} {self.selection.page}"
+        if self.selection.anchor is not None:
+            place += f" (selected {self.selection.start}-{self.selection.end - 1})"
+        mark = self._token(entry)
+        shown = self.words.entry(entry.value)
+        first = join(((place, "strong"), (f" = {shown}", mark)), self._was(entry))
+        return clip(first, self.width), clip(self._bits(entry), self.width)
+
+    def _was(self, entry: Entry) -> Line:
+        old = self.marks.changes.olds.get(entry.word) if entry.word else None
+        return EMPTY if old is None else say(f"  was {self.words.entry(old)}", "dim")
+
+    def _bits(self, entry: Entry) -> Line:
+        """The descriptor's bits by their kernel names, and the page behind it."""
+        if not entry.value:
+            return say(" no descriptor", "dim")
+        bits = "|".join(name for name, bit in PTE_BITS if entry.value & bit)
+        spans = [(f" PTE {bits}", "dim")]
+        page = entry.page
+        if page is not None:
+            count = self.cells[page + 2]
+            exclusive = "AnonExclusive" if self.cells[page] & PG_anon_exclusive else "not exclusive"
+            spans.append((f" page {exclusive}, _mapcount {count}", "dim"))
+        return join(spans)
+
+
+_PLAIN = {"W": "write", "P": "write", "r": "read", "p": "read", "X": "excl"} | dict.fromkeys(
+    ".-", "dim"
+)
+
+
+def pages_per_row(level: int, width: int) -> int:
+    """Pages in one row at a zoom level: whole blocks of 16, a power of two of them."""
+    if level == 2:
+        return 1
+    if level == 0:
+        return 16 * max(16, min(64, (width - _GUTTER) // 16 * 16))
+    blocks = (width - _GUTTER) // 18
+    return 16 * (4 if blocks >= 5 else 2 if blocks >= 3 else 1)
+
+
+def _size(pages: int) -> str:
+    kib = pages * 4
+    for unit, size in (("G", 1 << 20), ("M", 1 << 10)):
+        if kib >= size and kib % size == 0:
+            return f"{kib // size}{unit}"
+    return f"{kib}K"
+
+
+def _brackets(values: list[int], part: int) -> tuple[str, str]:
+    """What stands around a block of entries."""
+    cont = sum(1 for value in values if value & PTE_CONT)
+    if not cont or part:
+        return " ", " "
+    return ("[", "]") if cont == len(values) else ("(", ")")
+
+
+def _block_glyph(values: list[int], inside: bool) -> str:
+    """One glyph for a block of 16 entries."""
+    there = [value for value in values if value]
+    if not there:
+        return "." if inside else " "
+    if all(value & PTE_CONT for value in values):
+        return "#"
+    return "=" if len(there) == len(values) else "-"
+
+
+def view(bench: Bench, marks: Marks, width: int) -> Tables:
+    """Look at the page tables of all processes."""
+    cells = bench.session.machine.memory.cells
+    areas = areas_of(bench.session)
+    return Tables(areas, bench.selection, bench.level, marks, Words(bench.session), cells, width)
+
+
+def entry_under_cursor(bench: Bench) -> int | None:
+    """The value of the selected page's entry if it points at a page, else None."""
+    area = bench.selection.area(areas_of(bench.session))
+    if area is None:
+        return None
+    cells = bench.session.machine.memory.cells
+    entry = read_entries(cells, area, bench.selection.page, 1)[0]
+    return entry.value if entry.page is not None else None
+
+
+def moved(bench: Bench, across: int, down: int, width: int) -> Selection:
+    """Where the cursor goes: across by pages or blocks, down by rows, on to the next region."""
+    areas = areas_of(bench.session)
+    chosen = bench.selection
+    area = chosen.area(areas)
+    if area is None:
+        return chosen
+    per_row = pages_per_row(bench.level, width)
+    page = chosen.page + across * (16 if bench.level == 0 else 1) + down * per_row
+    index = areas.index(area)
+    if down and not 0 <= page < area.pages and chosen.anchor is None:
+        other = index + (1 if down > 0 else -1)
+        if 0 <= other < len(areas):
+            column = chosen.page % per_row
+            area = areas[other]
+            page = column if down > 0 else (area.pages - 1) // per_row * per_row + column
+        else:
+            page = chosen.page
+    return chosen.at(area, page)

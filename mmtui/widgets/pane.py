@@ -1,0 +1,224 @@
+"""A pane: draws the lines of a document, and only those that differ from the last ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from mmtui.themes import TOKEN_CSS
+from mmtui.views.lines import EMPTY, TOKENS, Doc, Line, Lines
+
+__all__ = ["Painted", "Pane"]
+
+_KEPT = 2048
+"""Strips that a widget keeps; more than it shows at a time."""
+
+
+class Painted(Widget):
+    """A widget that draws lines of tokens, with one component class per token."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"pane--{token}" for token in TOKENS}
+    DEFAULT_CSS = "Painted {" + TOKEN_CSS + "}"
+    ALLOW_SELECT = False
+
+    def __init__(self, name: str) -> None:
+        super().__init__(id=name)
+        self._styles: dict[str, Style] = {}
+        self._strips: dict[tuple[Line, int], Strip] = {}
+
+    def paint(self, line: Line, width: int) -> Strip:
+        """A line as a strip of exactly *width* cells."""
+        key = (line, width)
+        strip = self._strips.get(key)
+        if strip is None:
+            if len(self._strips) > _KEPT:
+                self._strips.clear()
+            segments = [Segment(text, self.token_style(token)) for text, token in line]
+            strip = Strip(segments, sum(len(text) for text, _ in line))
+            strip = strip.adjust_cell_length(width, self.token_style(""))
+            self._strips[key] = strip
+        return strip
+
+    def token_style(self, token: str) -> Style:
+        """The style of a token, or of several joined by `+`."""
+        style = self._styles.get(token)
+        if style is None:
+            style = self.rich_style
+            for part in filter(None, token.split("+")):
+                style += self.get_component_rich_style(f"pane--{part}", partial=True)
+            self._styles[token] = style
+        return style
+
+    def notify_style_update(self) -> None:
+        """The theme or the focus changed: paint anew."""
+        super().notify_style_update()
+        self._styles.clear()
+        self._strips.clear()
+
+
+class Pane(Painted, can_focus=True):
+    """A titled pane that shows a document; the document's focus stays in sight.
+
+    Scrolling is the pane's own: the height of a document may change with every step,
+    and that must not cost a layout.
+    """
+
+    DEFAULT_CSS = """
+    Pane {
+        height: 1fr;
+        background: $background;
+        color: $foreground;
+        border-top: solid $mm-rule;
+        border-title-color: $mm-dim;
+        border-subtitle-color: $mm-dim;
+        border-subtitle-align: right;
+        &:focus {
+            border-top: heavy $primary;
+            border-title-color: $mm-strong;
+            border-title-style: bold;
+        }
+    }
+    """
+
+    @dataclass
+    class Resized(Message):
+        """The pane has another size: its document does not fit any more."""
+
+        pane: Pane
+
+    @dataclass
+    class Clicked(Message):
+        """A row of the pane was clicked."""
+
+        pane: Pane
+        line: int
+        """Line of the document, from 0."""
+        column: int
+
+    def __init__(self, name: str, title: str) -> None:
+        super().__init__(name)
+        self.border_title = title
+        self._doc: Doc = Lines(())
+        self._top = 0
+        self._shown: list[Line] = []
+
+    @property
+    def doc(self) -> Doc:
+        """What is shown."""
+        return self._doc
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """Width and height that a document may fill."""
+        return self.content_size.width, self.content_size.height
+
+    @property
+    def rows(self) -> int:
+        """Rows that scroll."""
+        return max(0, self.room[1] - len(self._doc.head) - len(self._doc.foot))
+
+    # -- showing -----------------------------------------------------------------------
+
+    def show(self, doc: Doc, *, follow: bool = True) -> None:
+        """Show a document, drawing the lines that differ; `follow` keeps its focus in sight."""
+        self._doc = doc
+        self._top = max(0, min(self._top, doc.height - self.rows))
+        if follow and doc.focus is not None:
+            self._follow(doc.focus)
+        self._draw()
+
+    def _draw(self) -> None:
+        """Refresh the rows that are not what they were."""
+        width, height = self.room
+        lines = [self._line(y) for y in range(height)]
+        old, self._shown = self._shown, lines
+        self._hint()
+        if len(old) != len(lines):
+            self.refresh()
+            return
+        changed = [y for y, line in enumerate(lines) if line != old[y]]
+        if changed:
+            self.refresh(*(Region(0, y, width, 1) for y in changed))
+
+    def _hint(self) -> None:
+        """Say at the edge whether there is more above or below."""
+        more = [("above", self._top > 0), ("below", self._top + self.rows < self._doc.height)]
+        text = " and ".join(word for word, there in more if there)
+        text = f"more {text}" if text else ""
+        if text != (self.border_subtitle or ""):
+            self.border_subtitle = text
+
+    def _follow(self, line: int) -> None:
+        """Bring a line into sight with a margin, moving no more than needed."""
+        rows, top = self.rows, self._top
+        margin = 0 if self._doc.leaps else min(2, max(0, (rows - 1) // 2))
+        if top + margin <= line < top + rows - margin:
+            return
+        if self._doc.leaps:
+            target = line - rows // 2
+        else:
+            target = line - margin if line < top + margin else line - rows + 1 + margin
+        self._top = max(0, min(target, self._doc.height - rows))
+
+    def _line(self, y: int) -> Line:
+        """The line at row *y* of the pane."""
+        doc, height = self._doc, self.room[1]
+        if y < len(doc.head):
+            return doc.head[y]
+        if y >= height - len(doc.foot):
+            return doc.foot[y - (height - len(doc.foot))]
+        at = y - len(doc.head) + self._top
+        return doc.line(at) if at < doc.height else EMPTY
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one row."""
+        line = self._shown[y] if y < len(self._shown) else self._line(y)
+        return self.paint(line, self.room[0])
+
+    # -- scrolling ---------------------------------------------------------------------
+
+    def scroll_lines(self, lines: float) -> None:
+        """Scroll by lines; infinity is an end of the document."""
+        last = max(0, self._doc.height - self.rows)
+        self._top = round(max(0, min(self._top + lines, last)))
+        self._draw()
+
+    def find(self, text: str) -> bool:
+        """Scroll to the next line below the topmost one that contains a text; wraps around."""
+        wanted, height = text.casefold(), min(self._doc.height, 20_000)
+        for step in range(1, height + 1):
+            at = (self._top + step) % height
+            if wanted in "".join(part for part, _ in self._doc.line(at)).casefold():
+                self._top = at
+                self._draw()
+                return True
+        return False
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Scroll with the wheel."""
+        event.stop()
+        self.scroll_lines(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Scroll with the wheel."""
+        event.stop()
+        self.scroll_lines(-3)
+
+    def on_click(self, event: events.Click) -> None:
+        """Tell which line was clicked."""
+        row = event.y - self.gutter.top - len(self._doc.head)
+        if 0 <= row < self.rows:
+            self.post_message(self.Clicked(self, row + self._top, event.x))
+
+    def on_resize(self) -> None:
+        """Ask for a document that fits."""
+        self._shown = []
+        self.post_message(self.Resized(self))

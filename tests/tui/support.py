@@ -1,0 +1,43 @@
+"""Helpers of the tests of the application: benches and panes as text."""
+
+from __future__ import annotations
+
+from mmtui.model.bench import Bench
+from mmtui.model.script import empty_source, open_source
+from mmtui.views.lines import Doc, plain
+from mmtui.views.marks import marks_of
+from mmtui.views.panes import document
+from sandbox.scenario.language import parse_action
+
+SIXTEEN = ("mthp 64K madvise", "mmap A R 64K", "write A R 0 16")
+
+
+def preset(name: str, kernel: str | None = None) -> Bench:
+    """A bench on a preset of the library."""
+    return Bench(open_source(name), kernel)
+
+
+def machine(kernel: str, *lines: str) -> Bench:
+    """An empty machine after some actions."""
+    bench = Bench(empty_source(), kernel)
+    for line in lines:
+        bench.act(parse_action(line))
+    return bench
+
+
+def text(doc: Doc) -> str:
+    """A whole document as text."""
+    lines = [*doc.head, *(doc.line(y) for y in range(doc.height)), *doc.foot]
+    return "\n".join(plain(line).rstrip() for line in lines)
+
+
+def pane(bench: Bench, name: str, width: int = 60, height: int = 30) -> str:
+    """A pane as text."""
+    return text(document(name, bench, marks_of(bench), width, height))
+
+
+def tokens(bench: Bench, name: str, width: int = 60) -> set[str]:
+    """The tokens a pane uses now."""
+    doc = document(name, bench, marks_of(bench), width, 30)
+    lines = [*doc.head, *(doc.line(y) for y in range(doc.height)), *doc.foot]
+    return {part for line in lines for _, token in line for part in token.split("+")}
