@@ -11,11 +11,14 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sandbox.compare import Cell, FolioNames, State, compare, count_cells
 from sandbox.errors import SandboxError, Where
 from sandbox.scenario.language import Action, CpuBlock, parse_action
+
+if TYPE_CHECKING:
+    from sandbox.conform_micro import MicroReport
 
 __all__ = [
     "ConformReport",
@@ -39,8 +42,8 @@ class Run(Protocol):
 RunFactory = Callable[[str], Run]
 """Start an empty machine of a kernel, given its id."""
 
-OTHER_RECORDINGS = ("-micro", "-hwaf")
-"""Folders of recordings that hold something else than one state per action of a plain CPU."""
+MICRO = "-micro"
+"""Folders of recordings that hold the order of stores instead of states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,8 @@ class ConformReport:
     """The results of a set of recordings, by kernel."""
 
     kernels: dict[str, KernelReport] = field(default_factory=dict)
+    orders: dict[str, list[MicroReport]] = field(default_factory=dict)
+    """By kernel, each traced action: whether its stores come in the recorded order."""
     skipped: list[str] = field(default_factory=list)
     """A line for each folder that was not compared, with the reason."""
 
@@ -108,7 +113,9 @@ class ConformReport:
     def ok(self) -> bool:
         """Whether something was compared, and all of it agrees."""
         reports = [scenario for kernel in self.kernels.values() for scenario in kernel.scenarios]
-        return bool(reports) and all(report.ok for report in reports)
+        orders = [order for kernel in self.orders.values() for order in kernel]
+        agree = all(report.ok for report in reports)
+        return bool(reports or orders) and agree and all(o.mismatch is None for o in orders)
 
 
 def conform_paths(
@@ -132,6 +139,11 @@ def conform_paths(
     is_known = known or _is_modelled
     report = ConformReport()
     for kernel, files in _by_kernel(paths).items():
+        if kernel.endswith(MICRO) and start is None:
+            if progress is not None:
+                progress(f"{kernel}: {len(files)} logs of stores")
+            report.orders[kernel.removesuffix(MICRO)] = list(_orders(kernel, files))
+            continue
         reason = _why_skipped(kernel, is_known)
         if reason:
             report.skipped.append(f"{kernel}: {len(files)} recordings left out, {reason}")
@@ -244,21 +256,27 @@ def _load(file: Path) -> dict[str, Any]:
     return recording
 
 
+def _orders(kernel: str, files: list[Path]) -> Iterator[MicroReport]:
+    """Compare the logs of a folder; the actions come from the states recorded beside it."""
+    from sandbox.conform_micro import conform_micro
+
+    for file in files:
+        states = file.parent.with_name(kernel.removesuffix(MICRO)) / file.name
+        yield from conform_micro(file, _load(states)["source"], kernel.removesuffix(MICRO))
+
+
 def _why_skipped(kernel: str, is_known: Callable[[str], bool]) -> str:
     """Say why a folder's recordings cannot be compared; empty if they can."""
-    for suffix in OTHER_RECORDINGS:
-        if kernel.endswith(suffix):
-            return f"{suffix[1:]} recordings are not compared yet"
     return "" if is_known(kernel) else "no kernel of that name is modelled"
 
 
 def _is_modelled(kernel: str) -> bool:
-    from sandbox.kernels import KERNEL_IDS
+    from sandbox.kernels import HWAF, KERNEL_IDS
 
-    return kernel in KERNEL_IDS
+    return kernel.removesuffix(HWAF) in KERNEL_IDS
 
 
 def _start_engine(kernel: str) -> Run:
     from sandbox.scenario.runner import ScenarioRun
 
-    return ScenarioRun(kernel)
+    return ScenarioRun(kernel, rig=True)

@@ -19,6 +19,7 @@ HEADINGS = (
     "matching",
     "result",
 )
+ORDER_HEADINGS = ("kernel", "traced actions", "in the recorded order", "stores")
 MISMATCH_HEADINGS = ("scenario", "step", "action", "object", "field", "expected", "got")
 
 
@@ -32,8 +33,17 @@ def text_report(report: ConformReport) -> Iterator[str]:
     for row in rows:
         first, *numbers = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         yield "  ".join([first.strip().ljust(widths[0]), *numbers]).rstrip()
+    for name, orders in report.orders.items():
+        same = sum(order.mismatch is None for order in orders)
+        stores = sum(order.stores for order in orders)
+        traced = f"{same} of {len(orders)} traced actions in the recorded order"
+        yield f"{name}: {traced} ({stores} stores)"
     for line in report.skipped:
         yield f"skipped {line}"
+    for name, orders in report.orders.items():
+        for order in orders:
+            if order.mismatch is not None:
+                yield f'{name} {order.scenario} "{order.action}": {order.mismatch}'
     for kernel in report.kernels.values():
         for mismatch in kernel.mismatches:
             yield f"{kernel.kernel} {_sentence(mismatch)}"
@@ -45,6 +55,12 @@ def markdown_report(report: ConformReport) -> Iterator[str]:
     yield _row(("---", *("---:" for _ in HEADINGS[1:-1]), "---"))
     for kernel in report.kernels.values():
         yield _row(_totals(kernel))
+    if report.orders:
+        yield from ("", _row(ORDER_HEADINGS), _row(("---", "---:", "---:", "---:")))
+    for name, orders in report.orders.items():
+        same = sum(order.mismatch is None for order in orders)
+        stores = sum(order.stores for order in orders)
+        yield _row((name, str(len(orders)), str(same), str(stores)))
     if report.skipped:
         yield ""
     for line in report.skipped:

@@ -149,10 +149,11 @@ class Session:
                 self.machine.run(cpu)
             else:
                 self.machine.step(cpu)
-        self._drain()
+        self.drain()
 
-    def _drain(self) -> None:
-        if self.running or not self.machine.peek(Globals.autodrain):
+    def drain(self, force: bool = False) -> None:
+        """Drain the LRU batches of every CPU, if that is asked for (`autodrain`) or *force*."""
+        if self.running or not (force or self.machine.peek(Globals.autodrain)):
             return
         for cpu in range(min(len(self.cpus), MAX_CPUS)):
             if self.machine.peek(PerCpu.lru_add(cpu)):
@@ -174,7 +175,7 @@ class Session:
                 raise SandboxError("nothing is running: start an action")
             cpu = runnable[0]
         event = machine.step(cpu)
-        self._drain()
+        self.drain()
         return event
 
     def back_event(self) -> Event:

@@ -57,12 +57,20 @@ KERNEL_IDS: tuple[str, ...] = tuple(e.id for e in REGISTRY)
 DEFAULT_KERNEL = "7.2"
 
 
+HWAF = "-hwaf"
+"""Suffix of a kernel's id for a CPU that sets the access flag and dirty state itself."""
+
+
 def kernel_by_name(name: str) -> type[Kernel]:
     """The kernel class for an id, or for ``file.py:Class``; raises `UnknownKernelError`."""
     for entry in REGISTRY:
         if entry.id == name:
             module = importlib.import_module(f"sandbox.kernels.{entry.module}")
             return getattr(module, entry.cls)
+    if name.endswith(HWAF):
+        base = kernel_by_name(name.removesuffix(HWAF))
+        extra = {"id": name, "title": f"{base.title}, hardware AF/DBM", "hw_afdbm": True}
+        return type(f"{base.__name__}Hwaf", (base,), extra)
     if ":" in name:
         return _kernel_from_file(*name.rsplit(":", 1))
     raise UnknownKernelError(

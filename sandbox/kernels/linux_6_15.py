@@ -80,8 +80,9 @@ class Linux615(Linux612):
         else:
             slot = yield from self.find_mm_slot(folio, 0)
             if slot >= 0:
-                yield from self.folio_set_mm_id(folio, slot, mm_id)
+                # plain stores under the bit lock; the recorded builds store the count first
                 yield store(folio._mm_id_mapcount(slot), diff - 1)
+                yield from self.folio_set_mm_id(folio, slot, mm_id)
                 if slot == 1 or new != diff - 1:
                     yield bits(folio._mm_id(1), MM_ID_SHARED)
         yield from self.folio_unlock_large_mapcount(folio)

@@ -178,7 +178,9 @@ class LazyfreeMixin(KernelPart):
         ):
             return
         yield add(folio._refcount, 1)
+        yield bits(folio.flags, 0, PG_lru)
         yield bits(folio.flags, 0, PG_active | PG_referenced | PG_swapbacked)
+        yield bits(folio.flags, PG_lru)
         yield from self.folio_put(folio)
 
     # -- MADV_COLD ---------------------------------------------------------------------

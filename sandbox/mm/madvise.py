@@ -53,6 +53,7 @@ class MadviseMixin(KernelPart):
 
     def madvise_populate(self, mm: Mm, start: int, end: int, write: bool) -> Gen[int]:
         """MADV_POPULATE_READ/WRITE: fault every page in (faultin_page_range)."""
+        yield from self.lru_add_drain()
         yield lock(mm.mmap_lock, READ)
         for addr in range(start, end):
             vma = yield from self.find_vma(mm, addr)

@@ -31,8 +31,13 @@ class BrokenCount:
 class ScenarioRun:
     """A session driven action by action, each run to its end."""
 
-    def __init__(self, kernel: str | type[Kernel], *, name: str = "", about: str = "") -> None:
+    def __init__(
+        self, kernel: str | type[Kernel], *, name: str = "", about: str = "", rig: bool = False
+    ) -> None:
         self.session = Session(kernel)
+        self.rig = rig
+        """As on the recording rig: a forked child first populates its own memory
+        (MADV_POPULATE_WRITE), and faultin_page_range() drains the LRU batches for that."""
         self.name, self.about = name, about
 
     def do(self, step: Action | CpuBlock) -> dict[str, Any]:
@@ -43,6 +48,8 @@ class ScenarioRun:
             if error.where is None:
                 error.where = step.where
             raise
+        if self.rig and isinstance(step, Action) and step.verb == "fork":
+            self.session.drain(force=True)
         result = self.session.result_of(done.number)
         state: dict[str, Any] = {
             "step": done.number,
