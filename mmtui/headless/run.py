@@ -98,9 +98,7 @@ def _broken_rules(running: ScenarioRun) -> Iterator[str]:
     """Yield a line for each rule that broke: how often, how long at a time, how badly."""
     known: dict[str, bool] = {}
     for violation in running.violations():
-        known[violation.rule] = known.get(violation.rule, True) and bool(
-            violation.known_window
-        )
+        known[violation.rule] = known.get(violation.rule, True) and bool(violation.known_window)
     if not known:
         yield "rules: none broken"
     for rule in sorted(known):
