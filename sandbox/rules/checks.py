@@ -24,11 +24,9 @@ from sandbox.memory import (
     Folio,
     Globals,
     Page,
-    Word,
 )
 from sandbox.mm.flags import (
     GUP_PIN_COUNTING_BIAS,
-    MMF_HAS_PINNED,
     PG_anon,
     PG_anon_exclusive,
     PG_buddy,
@@ -36,6 +34,7 @@ from sandbox.mm.flags import (
     PG_private,
     PG_swapcache,
 )
+from sandbox.rules.pins import PinChecks
 from sandbox.rules.quiet import QuietChecks
 from sandbox.rules.section import SectionChecks
 
@@ -47,7 +46,7 @@ def _kind(name: str) -> int:
     return field(Struct.PAGE, name)
 
 
-class Checks(SectionChecks, QuietChecks):
+class Checks(SectionChecks, QuietChecks, PinChecks):
     """Event-scope checks, hung on the kinds of words they read."""
 
     def __init__(self, engine: RuleEngine) -> None:
@@ -342,58 +341,6 @@ class Checks(SectionChecks, QuietChecks):
         self.report(
             ok, "I-38", folio, "neighbouring entries of a contiguous block disagree", addr, other
         )
-
-    # -- pins ------------------------------------------------------------------------------
-
-    def holds_moved(self, addr: int, old: Word, new: Word) -> None:
-        """Keep the table of pinned pages (both directions)."""
-        self.pinned = self.pinned_pages()
-
-    def holds_changed(self, addr: int, old: Word, new: Word) -> None:
-        """I-22, I-26, I-27 when a pin is recorded or released."""
-        for hold in new:
-            if hold in old or hold[1] == "get":
-                continue
-            mm = hold[3]
-            folio = Folio(self.cells[hold[2][0] + 6])
-            self.report(
-                bool(self.cells[mm] & MMF_HAS_PINNED),
-                "I-27",
-                folio,
-                "pinned before MMF_HAS_PINNED",
-                mm,
-            )
-            self.report(
-                not self.cells[mm + 2] & 1, "I-26", folio, "pinned while fork copies the mm", mm + 2
-            )
-            for page in hold[2]:
-                self.pin_exclusive(page)
-        for page in {p for h in old for p in h[2]} - self.pinned.keys():
-            self.engine.holds("I-22", page)
-
-    def pinned_pages(self) -> dict[int, int]:
-        """How often each page is pinned (FOLL_PIN)."""
-        pages: dict[int, int] = {}
-        for hold in self.cells[Globals.holds]:
-            if hold[1] != "get":
-                for page in hold[2]:
-                    pages[page] = pages.get(page, 0) + 1
-        return pages
-
-    def pin_exclusive(self, page: int) -> None:
-        """I-22 for one page."""
-        folio = Folio(self.cells[page + 6])
-        if not self.cells[folio.flags] & PG_anon:
-            return
-        whole = (
-            self.cells[folio._entire_mapcount] >= 0 and self.cells[folio.flags] & PG_anon_exclusive
-        )
-        ok = bool(self.cells[page] & PG_anon_exclusive or whole)
-        name = f"{self.ledger.name_of(folio)} page {folio.index_of(page)}"
-        if ok:
-            self.engine.holds("I-22", page)
-        else:
-            self.engine.fails("I-22", page, name, "pinned but not exclusive", (page,))
 
     # -- locks -----------------------------------------------------------------------------
 

@@ -1,0 +1,119 @@
+"""What the engine tests share: driving a session by lines, and everything a step may change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sandbox.kernels.base import Kernel
+from sandbox.scenario.language import parse_lines
+from sandbox.session import Session
+
+UPSTREAM = ("6.6", "6.9", "6.12", "6.15", "7.2", "7.2-nopm", "7.3")
+PROPOSALS = ("ryan-v2", "ryan-v3", "david-batch", "barry-entire")
+ALL = UPSTREAM + PROPOSALS
+
+FORK_64K = "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 16 w\nfork A B"
+"""A 64K folio shared by two processes (on 6.6: sixteen folios of one page)."""
+
+BUSY_LIFE = """\
+mthp 64K madvise
+mthp 32K madvise
+mmap A R 128K
+touch A R 0 32 w
+mmap A Z 32K nohuge
+touch A Z 0 8 r
+fork A B
+dontneed B R 2 3
+pin A R 5 6 p wl
+fork B C
+write C R 0 9
+get C R 12 14 g -
+mprotect A R 4 20 r
+fork A D
+write B R 16 32
+mprotect A R 4 20 rw
+unpin p
+mremap D R 0 16 S 3
+write D S 3 9
+munmap A R 10 12
+exit B
+unpin g
+mlock C R 0 16
+uring A R 20 30
+fork A E
+unuring A
+exit C
+write A R 0 10
+exit E
+"""
+"""About every verb the model has, with three generations of processes."""
+
+
+def run(kernel: str | type[Kernel], lines: str = "", cpus: int = 2) -> Session:
+    """A session on which *lines* have been done."""
+    session = Session(kernel, cpus)
+    act(session, lines)
+    return session
+
+
+def act(session: Session, lines: str) -> None:
+    """Do each line (or block of CPUs) to its end."""
+    for step in parse_lines(lines, "<test>"):
+        session.do(step)
+
+
+def begin(session: Session, lines: str) -> None:
+    """Put one line, or one block of CPUs, on its CPUs without an event."""
+    (step,) = parse_lines(lines, "<test>")
+    session.begin(step)
+
+
+def _plain(value: object) -> object:
+    """Containers as plain ones, counts of zero and what holds only such left out."""
+    if isinstance(value, Mapping):
+        plain = {key: _plain(item) for key, item in value.items()}
+        return {key: item for key, item in plain.items() if item not in (0, {})}
+    return list(value) if isinstance(value, list) else value
+
+
+def _tables(thing: object) -> dict[str, Any]:
+    """The dictionaries and lists an object keeps itself (not those it shares)."""
+    return {
+        name: _plain(value)
+        for name, value in vars(thing).items()
+        if isinstance(value, Mapping | list) and name not in ("cells", "kinds")
+    }
+
+
+def snapshot(session: Session) -> dict[str, Any]:
+    """Everything that going back must restore; counts of zero are left out of the ledger's."""
+    machine, ledger, rules = session.machine, session.ledger, session.rules
+    return {
+        "position": machine.position,
+        "cells": list(machine.memory.cells),
+        "kinds": bytes(machine.memory.kinds),
+        "objects": list(machine.memory.objects),
+        "running": [(t.name, t.pending, list(t.answers)) if t else None for t in machine.running],
+        "tasks": [(t.name, t.start, t.end, t.result if t.end else None) for t in machine.tasks],
+        "ledger": _tables(ledger),
+        "rules": _tables(rules),
+        "checks": _tables(rules.checks),
+    }
+
+
+def as_json(session: Session) -> str:
+    """State and all events as text, to be compared byte by byte."""
+    return json.dumps([session.state(), list(session.event_log())], sort_keys=True)
+
+
+def broken(session: Session) -> set[str]:
+    """Rules broken so far outside known windows."""
+    return {v.rule for v in session.rules.violations if v.known_window is None}
+
+
+def explain(session: Session) -> str:
+    """The first few violations, for the message of a failing assertion."""
+    found = [v for v in session.rules.violations if v.known_window is None][:5]
+    return "\n".join(f"{v.rule} {v.subject}: {v.text} [{v.event} {v.function}]" for v in found)
