@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Any
 from sandbox.fields import DEFERRED_LIST, FIELDS, Struct
 from sandbox.fields import field as field_number
 from sandbox.ledger import PTE_KIND
-from sandbox.memory import ADDR_MASK, ALLOC, COPY, FIRST_MUTATING, Event, Folio, Mm, Word
+from sandbox.memory import (
+    ADDR_MASK,
+    ALLOC,
+    COPY,
+    FIRST_MUTATING,
+    USER_STORE,
+    Event,
+    Folio,
+    Mm,
+    Word,
+)
 from sandbox.mm.flags import MM_ID_LOCK, MM_ID_MASK
 from sandbox.operations import OPERATIONS
 from sandbox.scenario.language import parse_action
@@ -169,8 +179,8 @@ def engine_stores(
 
 
 def _value_after(event: Event, old: Word, cpu: int) -> Word:
-    """The word's value after the event; allocations and copies are not projected."""
-    if event[0] in (ALLOC, COPY):
+    """The word's value after the event; allocations and contents are not projected."""
+    if event[0] in (ALLOC, COPY, USER_STORE):
         return old
     box: Any = {event[1]: old}
     OPERATIONS[event[0]](box, event, old, cpu)

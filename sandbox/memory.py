@@ -56,6 +56,7 @@ __all__ = [
     "TRYLOCK",
     "TRY_ADD",
     "UNLOCK",
+    "USER_STORE",
     "WRITE",
     "XCHG",
     "AnonVma",
@@ -86,6 +87,7 @@ __all__ = [
     "try_add",
     "trylock",
     "unlock",
+    "user_store",
     "xchg",
 ]
 
@@ -99,13 +101,12 @@ Gen = Generator[Event, Any, T]
 
 # Operations. Those from STORE on may change the word at their address.
 LOAD, NOTE, TLB_FLUSH, MB = range(4)
-STORE, ADD, TRY_ADD, CAS, BITS, XCHG, LOCK, TRYLOCK, UNLOCK, LOCK_BIT, COPY, APPEND, ALLOC = range(
-    4, 17
-)
+STORE, ADD, TRY_ADD, CAS, BITS, XCHG, LOCK, TRYLOCK, UNLOCK, LOCK_BIT, COPY = range(4, 15)
+APPEND, ALLOC, USER_STORE = range(15, 18)
 FIRST_MUTATING = STORE
 OP_NAMES = (
     "load", "note", "tlb_flush", "mb", "store", "add", "try_add", "cas", "bits", "xchg",
-    "lock", "trylock", "unlock", "lock_bit", "copy", "append", "alloc",
+    "lock", "trylock", "unlock", "lock_bit", "copy", "append", "alloc", "user_store",
 )  # fmt: skip
 
 
@@ -165,6 +166,14 @@ def unlock(addr: int) -> Event:
 def lock_bit(addr: int, bit: int) -> Event:
     """Set a lock bit in a word, blocking while it is set; the answer is the old word."""
     return (LOCK_BIT, addr, bit)
+
+
+def user_store(addr: int, value: Word, mm: int, entry: int, pte: int) -> Event:
+    """A process's store through *entry*; the answer says whether the entry was still *pte*.
+
+    One step with the translation it uses: a flush of the TLB waits for the stores before it.
+    """
+    return (USER_STORE, addr, value, mm, entry, pte)
 
 
 def copy_page(dst: Page, src: Page) -> Event:

@@ -12,7 +12,6 @@ from typing import Any
 from sandbox.errors import KernelBug
 from sandbox.memory import (
     ADD,
-    ALLOC,
     APPEND,
     BITS,
     CAS,
@@ -25,6 +24,7 @@ from sandbox.memory import (
     TRY_ADD,
     TRYLOCK,
     UNLOCK,
+    USER_STORE,
     XCHG,
     Event,
     Word,
@@ -99,6 +99,13 @@ def _copy(cells: Cells, event: Event, old: Word, cpu: int) -> Word:
     return new
 
 
+def _user_store(cells: Cells, event: Event, old: Word, cpu: int) -> Word:
+    if cells[event[4]] != event[5]:
+        return False
+    cells[event[1]] = event[2]
+    return True
+
+
 def _append(cells: Cells, event: Event, old: Word, cpu: int) -> Word:
     cells[event[1]] = (*old, event[2])
     return len(old) + 1
@@ -108,7 +115,7 @@ def _unknown(cells: Cells, event: Event, old: Word, cpu: int) -> Word:
     raise KernelBug(f"{event!r} is not an event", expected="one of " + ", ".join(OP_NAMES))
 
 
-OPERATIONS: list[Operation] = [_unknown] * (ALLOC + 1)
+OPERATIONS: list[Operation] = [_unknown] * len(OP_NAMES)
 """By operation number; loads, notes, flushes and allocations are the machine's own."""
 for _number, _operation in (
     (STORE, _store),
@@ -117,6 +124,7 @@ for _number, _operation in (
     (CAS, _cas),
     (BITS, _bits),
     (XCHG, _xchg),
+    (USER_STORE, _user_store),
     (LOCK, _lock),
     (TRYLOCK, _trylock),
     (UNLOCK, _unlock),

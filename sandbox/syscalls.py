@@ -27,12 +27,14 @@ from sandbox.memory import (
     Page,
     Vma,
     bits,
+    cas,
     load,
     lock,
     note,
     page_of_pfn,
     store,
     unlock,
+    user_store,
 )
 from sandbox.mm.flags import (
     EFAULT,
@@ -101,30 +103,34 @@ class SyscallsMixin(KernelPart):
         pte = yield load(ptep)
         return ptep, pte, pte_pfn(pte)
 
-    def hw_allows(self, word: int, pte: int, write: bool) -> Gen[bool]:
-        """Whether the MMU lets the access through; with hardware AF/DBM it updates the entry."""
+    def hw_allows(self, word: int, pte: int, write: bool) -> Gen[int]:
+        """The entry if the MMU lets the access through, 0 if it faults, -1 to walk again.
+
+        Hardware AF/DBM updates the entry if it is still the one walked.
+        """
         if not pte & PTE_VALID:
-            return False
-        if self.hw_afdbm:
-            if write and pte & (PTE_RDONLY | PTE_WRITE) == PTE_RDONLY:
-                return False
-            set_ = 0 if pte & PTE_AF else PTE_AF
-            clear = PTE_RDONLY if write and pte & PTE_RDONLY else 0
-            if set_ or clear:
-                yield bits(word, set_, clear)
-            return True
-        return bool(pte & PTE_AF) and not (write and pte & PTE_RDONLY)
+            return 0
+        if not self.hw_afdbm:
+            return pte if pte & PTE_AF and not (write and pte & PTE_RDONLY) else 0
+        if write and pte & (PTE_RDONLY | PTE_WRITE) == PTE_RDONLY:
+            return 0
+        new = (pte | PTE_AF) & ~(PTE_RDONLY if write else 0)
+        return new if new == pte or (yield cas(word, pte, new)) else -1
 
     def user_access(self, mm: Mm, addr: int, write: bool, step: int) -> Gen[tuple[int, int]]:
         """One load or store by the process: (0 or -EFAULT, the content version seen)."""
         while True:
             word, pte, pfn = yield from self.hw_walk(mm, addr)
-            if (yield from self.hw_allows(word, pte, write)):
+            allowed = yield from self.hw_allows(word, pte, write)
+            if allowed < 0:
+                continue
+            if allowed:
                 page = page_of_pfn(pfn)
-                if write:
-                    yield (*store(page.data, step), mm)
+                if not write:
+                    return 0, (yield load(page.data))
+                if (yield user_store(page.data, step, mm, word, allowed)):
                     return 0, step
-                return 0, (yield load(page.data))
+                continue
             ret = yield from self.do_page_fault(mm, addr, write)
             if ret < 0:
                 return ret, 0
@@ -335,15 +341,19 @@ class SyscallsMixin(KernelPart):
     def sys_poke(self, mm: Mm, start: int, end: int, step: int) -> Gen[Result]:
         """Write through /proc/PID/mem: FOLL_FORCE, then the page (access_remote_vm)."""
         foll = FOLL_GET | FOLL_WRITE | (FOLL_FORCE if self.proc_mem_force else 0)
+        ret = 0
+        yield lock(mm.mmap_lock, READ)
         for addr in range(start, end):
-            pages = yield from self.get_user_pages_slow(mm, addr, 1, foll)
+            pages = yield from self.get_user_pages_locked(mm, addr, 1, foll)
             if not pages:
-                return Result(-EIO)
+                ret = -EIO
+                break
             folio = yield from self.page_folio(pages[0])
             yield (*store(pages[0].data, step), mm)
             yield from self.folio_mark_dirty(folio)
             yield from self.folio_put(folio)
-        return Result()
+        yield unlock(mm.mmap_lock)
+        return Result(ret)
 
     # -- laboratory --------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from sandbox.memory import (
     STORE,
     TLB_FLUSH,
     TRY_ADD,
+    USER_STORE,
     XCHG,
     AnonVma,
     Event,
@@ -204,7 +205,7 @@ class Words:
         op, addr, rest = event[0], event[1], event[2:]
         if op in (ADD, TRY_ADD):
             return f"{rest[0]:+d}"
-        if op in (STORE, XCHG):
+        if op in (STORE, USER_STORE, XCHG):
             return f"= {self.value(addr, rest[0])}"
         if op == CAS:
             return f"{self.value(addr, rest[0])} -> {self.value(addr, rest[1])}"

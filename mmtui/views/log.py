@@ -15,7 +15,7 @@ from mmtui.model.bench import Bench
 from mmtui.model.words import Words
 from mmtui.views.lines import EMPTY, Line, clip, join, say
 from sandbox.machine import Machine, Task
-from sandbox.memory import ADD, FIRST_MUTATING, STORE, XCHG, Event
+from sandbox.memory import ADD, FIRST_MUTATING, STORE, USER_STORE, XCHG, Event
 from sandbox.session import Session, Step
 
 __all__ = ["LogDoc", "timeline", "view"]
@@ -131,7 +131,7 @@ class LogDoc:
         op, addr = event[0], event[1]
         if op == ADD and isinstance(old, int):
             return f"  {old} -> {old + event[2]}"
-        if op in (STORE, XCHG) and isinstance(old, int):
+        if op in (STORE, USER_STORE, XCHG) and isinstance(old, int):
             return f"  was {self.words.value(addr, old)}"
         return ""
 

@@ -231,6 +231,12 @@ class GupMixin(KernelPart):
     def get_user_pages_slow(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[list[Page]]:
         """`__get_user_pages` under mmap_lock: look each page up, fault it in, try again."""
         yield lock(mm.mmap_lock, READ)
+        pages = yield from self.get_user_pages_locked(mm, start, nr, flags)
+        yield unlock(mm.mmap_lock)
+        return pages
+
+    def get_user_pages_locked(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[list[Page]]:
+        """The loop of `__get_user_pages`, for a caller that holds mmap_lock."""
         pages: list[Page] = []
         for addr in range(start, start + nr):
             vma = yield from self.find_vma(mm, addr)
@@ -240,7 +246,6 @@ class GupMixin(KernelPart):
             if page is None:
                 break
             pages.append(page)
-        yield unlock(mm.mmap_lock)
         return pages
 
     def check_vma_flags(self, vma: Vma, flags: int) -> Gen[int]:

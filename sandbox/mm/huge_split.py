@@ -62,10 +62,10 @@ INHERITED = (
 class HugeSplitMixin(KernelPart):
     """split_folio and what it needs."""
 
-    def split_folio(self, folio: Folio, order: int = 0) -> Gen[int]:
+    def split_folio(self, folio: Folio, order: int = 0, at: Page | None = None) -> Gen[int]:
         """Split a locked folio on which the caller holds one reference; 0 or a negative errno.
 
-        The piece with the head page stays locked and referenced for the caller.
+        The piece with page *at* (the head page) stays locked and referenced for the caller.
         """
         if folio.order <= order:
             return -EBUSY
@@ -73,7 +73,7 @@ class HugeSplitMixin(KernelPart):
         ret = -EAGAIN
         if (yield from self.can_split_folio(folio)):
             yield from self.try_to_migrate(folio, True)
-            ret = yield from self.split_frozen(folio, order)
+            ret = yield from self.split_frozen(folio, order, at or folio.page(0))
         yield unlock(word)
         return ret
 
@@ -82,7 +82,7 @@ class HugeSplitMixin(KernelPart):
         mapped = yield from self.folio_mapcount(folio)
         return mapped == (yield load(folio._refcount)) - 1
 
-    def split_frozen(self, folio: Folio, order: int) -> Gen[int]:
+    def split_frozen(self, folio: Folio, order: int, at: Page) -> Gen[int]:
         """Freeze, cut up, bring the mappings back."""
         yield lock(Globals.split_queue_lock)
         if not (yield cas(folio._refcount, 1, 0)):
@@ -97,7 +97,8 @@ class HugeSplitMixin(KernelPart):
         zeropage = self.zeropage_on_split and order == 0
         for piece in pieces:
             yield from self.remove_migration_ptes(piece, piece, True, zeropage)
-        for piece in pieces[1:]:
+        kept = folio.index_of(at) >> order
+        for piece in pieces[:kept] + pieces[kept + 1 :]:
             yield bits(piece.flags, 0, PG_locked)
             yield from self.folio_put(piece)
         return 0

@@ -246,15 +246,11 @@ class LazyfreeMixin(KernelPart):
             if (yield bits(folio.flags, PG_locked)) & PG_locked:
                 yield from self.folio_put(folio)
                 return False
-            ret = yield from self.split_folio(folio)
-            head = yield from self.page_folio(folio.page(0))
-            yield bits(head.flags, 0, PG_locked)
+            ret = yield from self.split_folio(folio, at=page)
             folio = yield from self.page_folio(page)
-            if ret == 0 and folio != head:
-                yield add(folio._refcount, 1)
-                yield from self.folio_put(head)
+            yield bits(folio.flags, 0, PG_locked)
             if ret:
-                yield from self.folio_put(head)
+                yield from self.folio_put(folio)
                 return False
         yield from self.lru_add_drain()
         if not (yield from self.folio_isolate_lru(folio)):

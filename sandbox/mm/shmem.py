@@ -91,12 +91,14 @@ class ShmemMixin(KernelPart):
 
     def filemap_get_folio(self, mapping: Mapping, index: int) -> Gen[Folio | None]:
         """The cached folio of page *index* with a reference for the caller, or None."""
-        found = yield load((yield load(mapping.i_pages)) + index)
-        if not found:
-            return None
-        folio = Folio(found)
-        yield from self.folio_get(folio)
-        return folio
+        slot = (yield load(mapping.i_pages)) + index
+        while found := (yield load(slot)):
+            folio = Folio(found)
+            if (yield from self.folio_try_get(folio)):
+                if (yield load(slot)) == found:
+                    return folio
+                yield from self.folio_put(folio)
+        return None
 
     def vm_ops_fault(self, vmf: VmFault) -> Gen[Folio]:
         """`filemap_fault` / `shmem_fault`: the folio of the page, locked, with one reference."""

@@ -7,7 +7,7 @@ a CPU's batch holds one more reference and has PG_lru clear.
 from __future__ import annotations
 
 from sandbox.kernels.part import KernelPart
-from sandbox.memory import Folio, Gen, PerCpu, Vma, add, append, bits, load, store, xchg
+from sandbox.memory import Folio, Gen, PerCpu, Vma, add, append, bits, load, store, try_add, xchg
 from sandbox.mm.flags import VM_LOCKED, PG_buddy, PG_lru, PG_mlocked, PG_unevictable
 
 PAGEVEC_SIZE = 31
@@ -19,6 +19,10 @@ class SwapMixin(KernelPart):
     def folio_get(self, folio: Folio) -> Gen[None]:
         """Take one reference."""
         yield add(folio._refcount, 1)
+
+    def folio_try_get(self, folio: Folio) -> Gen[bool]:
+        """Take one reference unless the folio is frozen or free (include/linux/page_ref.h)."""
+        return (yield try_add(folio._refcount, 1))
 
     def folio_ref_add(self, folio: Folio, nr: int) -> Gen[None]:
         """Take *nr* references in one atomic step."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sandbox.arch.arm64.pgtable import PFN_SHIFT, PTE_SWP, PTE_SWP_EXCLUSIVE
 from sandbox.fields import Struct
 from sandbox.kernels.part import KernelPart
-from sandbox.memory import Folio, Gen, Globals, add, alloc, bits, load, store
+from sandbox.memory import Folio, Gen, Globals, add, alloc, bits, load, lock, store, unlock
 from sandbox.mm.flags import PG_dirty, PG_locked, PG_swapcache
 
 SWAP_SLOTS = 1024
@@ -71,6 +71,29 @@ class SwapfileMixin(KernelPart):
         for i in range(folio.nr_pages):
             yield store(word + i, folio)
 
+    def swap_cache_get_folio(self, slot: int) -> Gen[Folio | None]:
+        """The folio that caches a slot, with one reference for the caller, or None.
+
+        The kernel tries again while reclaim has the folio frozen; here the lock that reclaim
+        holds meanwhile is waited for, so that a CPU that cannot go on is seen to be blocked.
+        """
+        word = yield from self.swap_word(1, slot)
+        while found := (yield load(word)):
+            folio = Folio(found)
+            if (yield from self.folio_try_get(folio)):
+                if (yield load(word)) == found:
+                    return folio
+                yield from self.folio_put(folio)
+            else:
+                xa_lock = yield from self.swap_xa_lock()
+                yield lock(xa_lock)
+                yield unlock(xa_lock)
+        return None
+
+    def swap_xa_lock(self) -> Gen[int]:
+        """The lock of the swap cache (7.x: of the cluster)."""
+        return (yield from self.swap_word(3, 0))
+
     def delete_from_swap_cache(self, folio: Folio) -> Gen[None]:
         """Out of the cache; the N references are the caller's to drop."""
         slot = (yield load(folio.private)) - 1
@@ -120,11 +143,9 @@ class SwapfileMixin(KernelPart):
         """A zapped entry: drop its count, and the cache with the last one."""
         if (yield from self.swap_free(slot)):
             return
-        cached = yield load((yield from self.swap_word(1, slot)))
-        if not cached:
+        folio = yield from self.swap_cache_get_folio(slot)
+        if folio is None:
             return
-        folio = Folio(cached)
-        yield from self.folio_get(folio)
         if not (yield bits(folio.flags, PG_locked)) & PG_locked:
             if not (yield from self.folio_mapcount(folio)):
                 yield from self.folio_free_swap(folio)

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import PFN_SHIFT, pte_dirty, pte_present
 from sandbox.kernels.part import KernelPart
-from sandbox.memory import READ, Folio, Gen, Mm, Page, Vma, add, bits, cas, load, store, unlock
+from sandbox.memory import (
+    READ,
+    Folio,
+    Gen,
+    Mm,
+    Page,
+    Vma,
+    add,
+    bits,
+    cas,
+    load,
+    lock,
+    store,
+    unlock,
+)
 from sandbox.mm.flags import (
     MM_ANONPAGES,
     MM_SWAPENTS,
@@ -149,6 +163,7 @@ class VmscanMixin(KernelPart):
         refs = yield load(folio._refcount)
         mapped = yield from self.folio_mapcount(folio)
         if refs == 1 + mapped and not (yield load(folio.flags)) & PG_dirty:
+            yield note("discard", folio)
             yield add(mm.rss_stat(MM_ANONPAGES), -1)
             return True
         yield from self.set_pte_at(mm, addr, ptep, pte)
@@ -186,13 +201,19 @@ class VmscanMixin(KernelPart):
     def remove_mapping(self, folio: Folio) -> Gen[bool]:
         """Freeze at the references expected, leave the cache, free (`__remove_mapping`)."""
         cached = folio.nr_pages if (yield load(folio.flags)) & PG_swapcache else 0
-        if not (yield cas(folio._refcount, 1 + cached, 0)):
-            return False
-        if (yield load(folio.flags)) & PG_dirty:
+        xa_lock = (yield from self.swap_xa_lock()) if cached else 0
+        if xa_lock:
+            yield lock(xa_lock)
+        frozen = yield cas(folio._refcount, 1 + cached, 0)
+        if frozen and (yield load(folio.flags)) & PG_dirty:
             yield store(folio._refcount, 1 + cached)
-            return False
-        if cached:
+            frozen = False
+        if frozen and cached:
             yield from self.delete_from_swap_cache(folio)
+        if xa_lock:
+            yield unlock(xa_lock)
+        if not frozen:
+            return False
         if folio.large:
             yield from self.folio_unqueue_deferred_split(folio)
         yield store(folio.mapping, 0)

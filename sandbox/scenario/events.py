@@ -104,7 +104,7 @@ def describe_event(session: Session, event: Event, old: Word) -> dict[str, Any]:
 def after(event: Event, old: Word) -> Word:
     """The word's value after *event*, given the value before (None when not known here)."""
     name = OP_NAMES[event[0]]
-    if name in ("store", "xchg"):
+    if name in ("store", "xchg", "user_store"):
         return event[2]
     if name == "add" or (name == "try_add" and old):
         return old + event[2]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from sandbox.errors import UsageError
-from sandbox.memory import STORE, Globals
+from sandbox.memory import STORE, USER_STORE, Globals
 from sandbox.mm.flags import PG_anon_exclusive
 from sandbox.session import Session
 from tests.engine.support import act, begin, broken, explain, run, snapshot
@@ -144,7 +144,6 @@ def test_a_pin_taken_before_fork_began_is_no_overlap(verb: str) -> None:
 # -- in flight -----------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(reason="a store is not one step with the translation it uses", strict=True)
 @pytest.mark.parametrize("verb", ["write A R 0 1", "poke A R 0 1"])
 def test_a_store_translated_before_forks_flush(verb: str) -> None:
     session = run("7.2", "mmap A R 16K nohuge\nwrite A R 0 4")
@@ -154,7 +153,8 @@ def test_a_store_translated_before_forks_flush(verb: str) -> None:
         task = machine.running[1]
         assert task is not None
         assert task.pending is not None
-        if task.pending[0] == STORE and machine.memory.field_at(task.pending[1]).name == "data":
+        op = task.pending[0]
+        if op in (STORE, USER_STORE) and machine.memory.field_at(task.pending[1]).name == "data":
             break
         machine.step(1)
     while machine.running[0] and machine.blocked(0) is None:
@@ -188,4 +188,25 @@ def test_the_zero_page_is_left_as_it_was(verb: str) -> None:
     assert session.machine.peek(zero + 1) == (5 if verb == "get" else 1)
     act(session, "fork A B\nwrite A R 0 2\nunpin p\nexit A\nexit B")
     assert session.machine.peek(zero + 1) == 1
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", ["6.6", "6.12", "7.2", "7.3"])
+@pytest.mark.parametrize("lead", range(86, 94))
+def test_swap_in_while_reclaim_has_the_folio_frozen(kernel: str, lead: int) -> None:
+    session = run(kernel, "swap on\nmmap A R 4K nohuge\nwrite A R 0 1")
+    begin(session, "cpu0: pageout A R 0 1\ncpu1: read A R 0 1")
+    machine = session.machine
+    for _ in range(lead):
+        machine.step(0)
+    while machine.running[1] and machine.blocked(1) is None:
+        machine.step(1)
+    session.finish()
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", ["6.15", "7.2", "7.3"])
+def test_soft_offline_of_a_tail_that_only_holds_zeros(kernel: str) -> None:
+    lines = "mthp 2M madvise\nmmap A H 2M\nwrite A H 0 1\nsoftoffline A H 2 3"
+    session = run(kernel, lines)
     assert not broken(session), explain(session)

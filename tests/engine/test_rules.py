@@ -58,7 +58,7 @@ CASES = (
          "wp_page_reuse", "unlock"),
     Case("I-20", wrong.ReusesAlways, f"{SMALL}\nfork A B\nwrite A R 0 1",
          "wp_page_reuse", "unlock"),
-    Case("I-21", wrong.ReusesAlways, f"{SMALL}\nfork A B\nwrite A R 0 1", "user_access", "store"),
+    Case("I-21", wrong.ReusesAlways, f"{SMALL}\nfork A B\nwrite A R 0 1", "user_access", "user_store"),
     Case("I-22", wrong.SharesPinned, f"{SMALL}\npin A R 1 2 p w\nfork A B",
          "folio_try_dup_anon_rmap_pte", "bits"),
     Case("I-23", wrong.SharesPinned, f"{SMALL}\npin A R 1 2 p w\nfork A B\nwrite A R 1 2",

@@ -71,8 +71,9 @@ class UnmapsTheNext(Linux69):
 class MapsCacheFirst(Linux66):
     """A fault on a cached page does not take the lookup reference."""
 
-    def folio_get(self, folio: Folio) -> Gen[None]:
+    def folio_try_get(self, folio: Folio) -> Gen[bool]:
         yield load(folio._refcount)
+        return True
 
 
 class LeaksUnpin(Linux69):

@@ -90,10 +90,8 @@ class SwapinMixin(KernelPart):
 
     def swapin_lookup(self, vmf: VmFault, slot: int) -> Gen[Swapin]:
         """The cached folio, or one read from the device; with one reference for us."""
-        hit = yield load((yield from self.swap_word(1, slot)))
-        if hit:
-            folio = Folio(hit)
-            yield from self.folio_get(folio)
+        folio = yield from self.swap_cache_get_folio(slot)
+        if folio is not None:
             return Swapin(folio, True, vmf.address, slot, 1)
         count = yield load((yield from self.swap_word(0, slot)))
         if count == 1 or self.swapin_uses_cache:
