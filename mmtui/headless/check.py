@@ -31,7 +31,9 @@ def check(targets: Sequence[str], kernel: str | None) -> ExitCode:
             for line in _lines(result):
                 sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
-    sys.stderr.write(f"{len(presets)} presets, {failed or 'no'} failures\n")
+    presets_text = "1 preset" if len(presets) == 1 else f"{len(presets)} presets"
+    failures = "1 failure" if failed == 1 else f"{failed or 'no'} failures"
+    sys.stderr.write(f"{presets_text}, {failures}\n")
     return ExitCode.FAILED if failed else ExitCode.OK
 
 

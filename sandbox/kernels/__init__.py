@@ -52,6 +52,28 @@ REGISTRY: tuple[KernelEntry, ...] = (
         "7.2-nopm", "linux_7_2", "Linux72NoPageMapcount", "Linux 7.2 with CONFIG_NO_PAGE_MAPCOUNT"
     ),
     KernelEntry("7.3", "linux_7_3", "Linux73", "Linux 7.3"),
+    # 6.8 and what presets 11, 21 and 22 are about
+    KernelEntry("6.8", "linux_6_8", "Linux68", "Linux 6.8: mTHP, per-entry fork, no contpte"),
+    KernelEntry("ryan-v2-free", "ryan_free", "RyanV2Free", "contpte v2 + lazyfreeing of 6.10"),
+    KernelEntry("ryan-v3-free", "ryan_free", "RyanV3Free", "contpte v3 + lazyfreeing of 6.10"),
+    KernelEntry("6.15-smmu", "smmu", "Linux615Smmu", "Linux 6.15, CPU 1 is a device"),
+    KernelEntry("7.2-smmu", "smmu", "Linux72Smmu", "Linux 7.2, CPU 1 is a device"),
+    KernelEntry("6.10-rc2", "linux_6_10_rc2", "Linux610Rc2", "Linux 6.10-rc2: bytes for entries"),
+    KernelEntry("cow-5.7", "cow_eras", "Cow57", "Linux 5.7: reuse by mapcount"),
+    KernelEntry("cow-5.9", "cow_eras", "Cow59", "Linux 5.9: reuse by refcount"),
+    KernelEntry("no-seqcount", "no_seqcount", "NoSeqcount", "7.2, GUP-fast blind to fork"),
+    KernelEntry("6.15-rc1", "linux_6_15_rc1", "Linux615Rc1", "6.15-rc1: an inverted assertion"),
+    KernelEntry("xen-overbatch", "xen_overbatch", "XenOverbatch", "6.15-rc: batches on XEN PV"),
+    KernelEntry(
+        "lazyfree-batch", "lazyfree_batch", "LazyfreeBatch", "7.2, node reclaim in batches"
+    ),
+    KernelEntry(
+        "lazyfree-restore", "lazyfree_batch", "LazyfreeRestore", "batches that mix permissions"
+    ),
+    KernelEntry("stale-nr-pages", "lazyfree_batch", "StaleNrPages", "a batch size used again"),
+    KernelEntry("past-page-table", "lazyfree_batch", "PastPageTable", "a batch scan without end"),
+    KernelEntry("rfc26", "rfc26", "Rfc26", "RFC of April 2026: total mapped pages"),
+    KernelEntry("pin-bias-16", "pin_bias_16", "PinBias16", "7.2, a pin is 16 references"),
 )
 KERNEL_IDS: tuple[str, ...] = tuple(e.id for e in REGISTRY)
 DEFAULT_KERNEL = "7.2"

@@ -18,6 +18,7 @@ from sandbox.mm.huge_split import HugeSplitMixin
 from sandbox.mm.khugepaged import KhugepagedMixin
 from sandbox.mm.lazyfree import LazyfreeMixin
 from sandbox.mm.madvise import MadviseMixin
+from sandbox.mm.madvise_huge import MadviseHugeMixin
 from sandbox.mm.memory import MemoryMixin
 from sandbox.mm.migrate import MigrateMixin
 from sandbox.mm.mlock import MlockMixin
@@ -41,6 +42,7 @@ class Kernel(
     HugeSplitMixin,
     KhugepagedMixin,
     LazyfreeMixin,
+    MadviseHugeMixin,
     MigrateMixin,
     RmapWalkMixin,
     SwapfileMixin,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import (
+    PTE_UFFD_WP,
     pte_advance_pfn,
     pte_dirty,
     pte_mkwrite,
@@ -12,6 +13,7 @@ from sandbox.arch.arm64.pgtable import (
 from sandbox.kernels.linux_6_15 import Linux615
 from sandbox.memory import Folio, Gen, Mm, Page, Vma, add, bits, load
 from sandbox.mm.flags import VM_SHARED, PG_anon, PG_anon_exclusive
+from sandbox.mm.mprotect import MM_CP_TRY_CHANGE_WRITABLE, change_uffd_wp
 
 
 class Linux72(Linux615):
@@ -41,7 +43,7 @@ class Linux72(Linux615):
         oldpte: int,
         end: int,
         newprot: int,
-        try_upgrade: bool,
+        cp_flags: int,
     ) -> Gen[int]:
         """Change a batch: take it out, modify, decide about write per exclusivity, put it back."""
         page = yield from self.vm_normal_page(oldpte)
@@ -50,8 +52,8 @@ class Linux72(Linux615):
         if folio is not None and folio.large:
             nr = (yield from self.folio_pte_batch(folio, ptep, oldpte, end - addr, write=True)).nr
         oldpte = yield from self.ptep_modify_prot_start(mm, addr, ptep, nr)
-        ptent = pte_modify(oldpte, newprot)
-        if try_upgrade and not pte_write(ptent):
+        ptent = change_uffd_wp(pte_modify(oldpte, newprot), cp_flags)
+        if cp_flags & MM_CP_TRY_CHANGE_WRITABLE and not pte_write(ptent):
             yield from self.set_write_prot_commit(mm, vma, folio, page, addr, ptep, ptent, nr)
         else:
             yield from self.set_ptes(mm, addr, ptep, ptent, nr)
@@ -69,6 +71,9 @@ class Linux72(Linux615):
         nr: int,
     ) -> Gen[None]:
         """`set_write_prot_commit_flush_ptes`: write only where a fault would give it."""
+        if ptent & PTE_UFFD_WP:  # maybe_change_pte_writable(): a write must fault
+            yield from self.set_ptes(mm, addr, ptep, ptent, nr)
+            return
         if (yield load(vma.vm_flags)) & VM_SHARED:
             writable = bool(ptent & 1) and pte_dirty(ptent)
             yield from self.set_ptes(mm, addr, ptep, pte_mkwrite(ptent) if writable else ptent, nr)

@@ -41,7 +41,14 @@ class LazyfreeMixin(KernelPart):
 
     # -- frame -------------------------------------------------------------------------
 
-    def madvise_walk(self, mm: Mm, start: int, end: int, step: Callable[..., Gen[int]]) -> Gen[int]:
+    def madvise_walk(
+        self,
+        mm: Mm,
+        start: int,
+        end: int,
+        step: Callable[..., Gen[int]],
+        huge: Callable[..., Gen[bool]] | None = None,
+    ) -> Gen[int]:
         """Walk the private VMAs of a range table by table; -EINVAL for one that is not fit."""
         yield lock(mm.mmap_lock, READ)
         yield from self.lru_add_drain()
@@ -54,20 +61,29 @@ class LazyfreeMixin(KernelPart):
             stop = min((yield load(vma.vm_end)), end)
             while addr < stop:
                 next_ = min((addr | 511) + 1, stop)
-                yield from self.madvise_table(mm, vma, addr, next_, step)
+                yield from self.madvise_table(mm, vma, addr, next_, step, huge)
                 addr = next_
         yield unlock(mm.mmap_lock)
         return ret
 
     def madvise_table(
-        self, mm: Mm, vma: Vma, addr: int, end: int, step: Callable[..., Gen[int]]
+        self,
+        mm: Mm,
+        vma: Vma,
+        addr: int,
+        end: int,
+        step: Callable[..., Gen[int]],
+        huge: Callable[..., Gen[bool]] | None,
     ) -> Gen[None]:
         """One table's entries under its lock; a step may drop the lock and ask to look again."""
         pmd = yield from self.pmd_offset(mm, addr)
         if not pmd or not (yield load(pmd)):
             return
-        if pmd_is_leaf((yield load(pmd))):  # advised page by page
-            yield from self.split_huge_pmd(vma, pmd, addr)
+        if pmd_is_leaf((yield load(pmd))):
+            if huge is None:
+                yield from self.split_huge_pmd(vma, pmd, addr)
+            elif (yield from huge(vma, pmd, addr, end)):
+                return
         while addr < end:
             ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
             if not ptl:
@@ -88,7 +104,8 @@ class LazyfreeMixin(KernelPart):
 
     def madvise_free(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_FREE of [start, end)."""
-        ret = yield from self.madvise_walk(mm, start, end, self.madvise_free_pte_range)
+        step, huge = self.madvise_free_pte_range, self.madvise_free_huge_pmd
+        ret = yield from self.madvise_walk(mm, start, end, step, huge)
         yield tlb_flush(mm, start, end)
         return ret
 
@@ -187,7 +204,8 @@ class LazyfreeMixin(KernelPart):
 
     def madvise_cold(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_COLD of [start, end)."""
-        ret = yield from self.madvise_walk(mm, start, end, self.madvise_cold_pte_range)
+        step, huge = self.madvise_cold_pte_range, self.madvise_cold_huge_pmd
+        ret = yield from self.madvise_walk(mm, start, end, step, huge)
         yield tlb_flush(mm, start, end)
         return ret
 

@@ -16,6 +16,7 @@ from sandbox.memory import (
     cas,
     load,
     lock,
+    note,
     store,
     unlock,
 )
@@ -48,7 +49,10 @@ class VmscanMixin(KernelPart):
                 isolated.append(folio)
             return nr
 
-        ret: int = yield from self.madvise_walk(mm, start, end, step)
+        def huge(vma: Vma, pmd: int, addr: int, end: int) -> Gen[bool]:
+            return (yield from self.madvise_pageout_huge_pmd(pmd, addr, end, isolated))
+
+        ret: int = yield from self.madvise_walk(mm, start, end, step, huge)
         yield from self.reclaim_pages(isolated)
         return ret
 

@@ -1,0 +1,220 @@
+"""Reclaim of lazyfree folios in batches (354dffd29575), and three mistakes made with it.
+
+Barry Song's batched unmap, first released in 6.15, as 7.x has it after the fixes; then each bug as
+one override:
+
+- Dev Jain, 3 Mar 2026, <20260303061528.2429162-1-dev.jain@arm.com> (fix 29f40594a281);
+- Dev Jain, 18 May 2026, <20260518063656.3721056-1-dev.jain@arm.com>;
+- Lance Yang, 1 Jul 2025, <20250701143100.6970-1-lance.yang@linux.dev>.
+
+The reproducers write to a node's `reclaim` file.  Here the verb `pageout` stands for that: unlike
+MADV_PAGEOUT it takes folios that others map as well.
+"""
+
+from __future__ import annotations
+
+from sandbox.arch.arm64.pgtable import (
+    PFN_SHIFT,
+    PTE_PRESENT_INVALID,
+    PTE_VALID,
+    pte_dirty,
+    pte_present,
+    pte_protnone,
+)
+from sandbox.kernels.linux_7_2 import Linux72
+from sandbox.memory import (
+    READ,
+    Folio,
+    Gen,
+    Mm,
+    Page,
+    Vma,
+    add,
+    bits,
+    load,
+    store,
+    tlb_flush,
+    unlock,
+)
+from sandbox.mm.flags import MM_ANONPAGES, PG_anon, PG_dirty, PG_swapbacked
+from sandbox.mm.pgalloc import pmd_is_leaf
+from sandbox.syscalls import Result
+
+
+class LazyfreeBatch(Linux72):
+    """7.2 with the batched unmap spelled out, and `pageout` as reclaim of a node."""
+
+    id = "lazyfree-batch"
+    title = "Linux 7.2, node reclaim in batches"
+    summary = "try_to_unmap drops lazyfree folios batch by batch; pageout also takes shared folios."
+
+    def madvise_pageout(self, mm: Mm, start: int, end: int) -> Gen[int]:
+        """Isolate every folio of the range, shared or not, and reclaim it."""
+        isolated: list[Folio] = []
+
+        def step(vma: Vma, ptep: int, ptl: int, addr: int, end: int) -> Gen[int]:
+            pte = yield from self.ptep_get(ptep)
+            if not pte_present(pte):
+                return 1
+            page = yield from self.vm_normal_page(pte)
+            if page is not None:
+                folio = yield from self.page_folio(page)
+                if (yield from self.folio_isolate_lru(folio)):
+                    isolated.append(folio)
+            return 1
+
+        ret: int = yield from self.madvise_walk(mm, start, end, step)
+        yield from self.reclaim_pages(isolated)
+        return ret
+
+    # -- try_to_unmap_one (mm/rmap.c) ------------------------------------------------------
+
+    def folio_unmap_pte_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int) -> Gen[int]:
+        """Entries to unmap at once; those of a batch must agree on write permission."""
+        return (yield from self.folio_pte_batch(folio, ptep, pte, max_nr, write=True)).nr
+
+    def try_to_unmap(self, folio: Folio) -> Gen[None]:
+        """Lazyfree folios: VMA by VMA, until one had to put its entries back."""
+        flags = yield load(folio.flags)
+        if flags & PG_swapbacked or not flags & PG_anon:  # swap and files: as they were
+            yield from super().try_to_unmap(folio)
+            return
+        word = yield from self.rmap_lock(folio, READ)
+        for vma in (yield from self.folio_vmas(folio)):
+            if not (yield from self.try_to_unmap_one(folio, vma)):
+                break
+        yield unlock(word)
+
+    def try_to_unmap_one(self, folio: Folio, vma: Vma) -> Gen[bool]:
+        """The entries of one VMA, table by table; False when some were put back."""
+        mm = Mm((yield load(vma.vm_mm)))
+        addr, end, index = yield from self.vma_address(folio, vma)
+        while addr < end:
+            next_ = min((addr | 511) + 1, end)
+            pmd = yield from self.pmd_offset(mm, addr)
+            if pmd and pmd_is_leaf((yield load(pmd))):
+                yield from self.split_huge_pmd(vma, pmd, addr)
+            if (
+                pmd
+                and (yield load(pmd))
+                and not (yield from self.unmap_batches(folio, vma, mm, pmd, addr, next_, index))
+            ):
+                return False
+            index += next_ - addr
+            addr = next_
+        return True
+
+    def unmap_batches(
+        self, folio: Folio, vma: Vma, mm: Mm, pmd: int, addr: int, end: int, index: int
+    ) -> Gen[bool]:
+        """One table's part of the loop, under its lock."""
+        ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
+        if not ptl:
+            return True
+        i, nr_pages, done = 0, 1, True
+        while i < end - addr:
+            pte = yield from self.ptep_get(ptep + i)
+            page = folio.page(index + i)
+            if not pte_present(pte) or pte >> PFN_SHIFT != page.pfn:
+                i += 1
+                continue
+            nr_pages = yield from self.next_batch(folio, ptep + i, pte, end - addr - i, nr_pages)
+            done = yield from self.unmap_batch(folio, page, vma, mm, addr + i, ptep + i, nr_pages)
+            if not done:
+                break
+            i += nr_pages
+        yield unlock(ptl)
+        return done
+
+    def next_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int, nr_pages: int) -> Gen[int]:
+        """How many entries this round unmaps; *nr_pages* is what the last round had."""
+        if self.is_device_exclusive(pte):
+            return 1
+        return (yield from self.folio_unmap_pte_batch(folio, ptep, pte, max_nr))
+
+    def unmap_batch(
+        self, folio: Folio, page: Page, vma: Vma, mm: Mm, addr: int, ptep: int, nr: int
+    ) -> Gen[bool]:
+        """Clear, flush, look at the folio; put the entries back or drop mappings and references."""
+        pte = yield load(ptep)
+        if self.is_device_exclusive(pte):
+            yield store(ptep, 0)
+        else:
+            pte = yield from self.get_and_clear_full_ptes(mm, addr, ptep, nr, False)
+        yield tlb_flush(mm, addr, addr + nr)
+        if pte_dirty(pte):
+            yield bits(folio.flags, PG_dirty)
+        refs = yield load(folio._refcount)
+        mapped = yield from self.folio_mapcount(folio)
+        dirty = bool((yield load(folio.flags)) & PG_dirty)
+        if dirty or refs != 1 + mapped:
+            yield from self.set_ptes(mm, addr, ptep, pte, nr)
+            if dirty:
+                yield bits(folio.flags, PG_swapbacked)
+            return False
+        yield add(mm.rss_stat(MM_ANONPAGES), -nr)
+        yield from self.folio_remove_rmap_ptes(folio, page, nr, vma)
+        yield from self.folio_put(folio, nr)
+        return True
+
+    # -- device-exclusive entries (mm/rmap.c make_device_exclusive) ------------------------
+
+    def is_device_exclusive(self, pte: int) -> bool:
+        """A device has the page to itself: no CPU may use the entry, but it still maps the page.
+
+        The model writes such an entry as a PROT_NONE one.
+        """
+        return pte_protnone(pte)
+
+    def sys_uring(self, mm: Mm, start: int, end: int) -> Gen[Result]:
+        """Instead of a buffer: the test driver's HMM_DMIRROR_EXCLUSIVE on the pages."""
+        for addr in range(start, end):
+            pmd = yield from self.pmd_offset(mm, addr)
+            ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
+            pte = yield from self.ptep_clear_flush(mm, addr, ptep)
+            if pte & PTE_VALID:
+                pte = pte & ~PTE_VALID | PTE_PRESENT_INVALID
+            yield from self.set_pte_at(mm, addr, ptep, pte)
+            yield unlock(ptl)
+        return Result()
+
+
+class LazyfreeRestore(LazyfreeBatch):
+    """Before 29f40594a281: a batch may mix writable and read-only entries."""
+
+    id = "lazyfree-restore"
+    title = "Linux 6.15 to 7.0-rc2, lazyfree restore"
+    summary = "Entries that are put back all get the first one's write permission."
+
+    def folio_unmap_pte_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int) -> Gen[int]:
+        """No flags: write permission may differ within the batch."""
+        return (yield from self.folio_pte_batch(folio, ptep, pte, max_nr)).nr
+
+
+class StaleNrPages(LazyfreeBatch):
+    """Before the fix of May 2026: nr_pages is not set again in each round."""
+
+    id = "stale-nr-pages"
+    title = "Linux 6.15 to 7.0, stale nr_pages"
+    summary = "An entry that is unmapped alone is accounted for with the size of the last batch."
+
+    def next_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int, nr_pages: int) -> Gen[int]:
+        """Only present entries set nr_pages."""
+        if self.is_device_exclusive(pte):
+            return nr_pages
+        return (yield from self.folio_unmap_pte_batch(folio, ptep, pte, max_nr))
+
+
+class PastPageTable(LazyfreeBatch):
+    """354dffd29575 as merged: the folio whole or one entry, without a look at the table's end."""
+
+    id = "past-page-table"
+    title = "Linux 6.15, lazyfree batch across tables"
+    summary = "The batch scan is limited by the folio only and may read past the page table."
+
+    def folio_unmap_pte_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int) -> Gen[int]:
+        """`can_batch_unmap_folio_ptes`: all pages of the folio, or one."""
+        if pte >> PFN_SHIFT != folio.pfn:
+            return 1
+        batch = yield from self.folio_pte_batch(folio, ptep, pte, folio.nr_pages)
+        return folio.nr_pages if batch.nr == folio.nr_pages else 1

@@ -1,0 +1,107 @@
+"""MADV_FREE, MADV_COLD and MADV_PAGEOUT of a folio that a PMD maps.
+
+Source: mm/huge_memory.c madvise_free_huge_pmd and mm/madvise.c
+madvise_cold_or_pageout_pte_range (6.6 to 7.2).  Advice for the whole folio leaves it whole;
+advice for a part splits the folio, unless somebody shares it.
+"""
+
+from __future__ import annotations
+
+from sandbox.arch.arm64.pgtable import (
+    HPAGE_PMD_NR,
+    PTE_SPECIAL,
+    pte_dirty,
+    pte_mkclean,
+    pte_mkold,
+    pte_pfn,
+    pte_present,
+    pte_young,
+)
+from sandbox.kernels.part import KernelPart
+from sandbox.memory import Folio, Gen, Mm, Vma, bits, load, lock, page_of_pfn, store, unlock
+from sandbox.mm.flags import PG_dirty, PG_locked, PG_referenced
+from sandbox.mm.pgalloc import pmd_is_leaf
+
+
+class MadviseHugeMixin(KernelPart):
+    """Advice about PMD-mapped folios; each function says whether the entry is dealt with."""
+
+    def madvise_free_huge_pmd(self, vma: Vma, pmd: int, addr: int, end: int) -> Gen[bool]:
+        """Clean the folio and its entry and mark it lazyfree; split it for a part."""
+        ptl = self.pmd_lockptr(pmd, addr)
+        yield lock(ptl)
+        folio = yield from self.madvise_huge_folio(pmd)
+        if folio is None or (yield bits(folio.flags, PG_locked)) & PG_locked:
+            yield unlock(ptl)
+            return True
+        if end - addr != HPAGE_PMD_NR:
+            yield from self.madvise_huge_split(folio, ptl)
+            return False
+        if (yield load(folio.flags)) & PG_dirty:
+            yield bits(folio.flags, 0, PG_dirty)
+        yield bits(folio.flags, 0, PG_locked)
+        entry = yield load(pmd)
+        if pte_young(entry) or pte_dirty(entry):
+            yield from self.madvise_set_pmd(vma, pmd, addr, clean=True)
+        yield from self.folio_mark_lazyfree(folio)
+        yield unlock(ptl)
+        return True
+
+    def madvise_cold_huge_pmd(self, vma: Vma, pmd: int, addr: int, end: int) -> Gen[bool]:
+        """Make the entry old and the folio inactive; split it for a part."""
+        ptl = self.pmd_lockptr(pmd, addr)
+        yield lock(ptl)
+        folio = yield from self.madvise_huge_folio(pmd)
+        if folio is None or end - addr != HPAGE_PMD_NR:
+            return (yield from self.madvise_huge_part(folio, ptl))
+        if pte_young((yield load(pmd))):
+            yield from self.madvise_set_pmd(vma, pmd, addr, clean=False)
+        yield bits(folio.flags, 0, PG_referenced)
+        yield unlock(ptl)
+        return True
+
+    def madvise_pageout_huge_pmd(
+        self, pmd: int, addr: int, end: int, isolated: list[Folio]
+    ) -> Gen[bool]:
+        """Isolate the folio for reclaim; split it for a part."""
+        ptl = self.pmd_lockptr(pmd, addr)
+        yield lock(ptl)
+        folio = yield from self.madvise_huge_folio(pmd)
+        if folio is None or end - addr != HPAGE_PMD_NR:
+            return (yield from self.madvise_huge_part(folio, ptl))
+        yield bits(folio.flags, 0, PG_referenced)
+        if (yield from self.folio_isolate_lru(folio)):
+            isolated.append(folio)
+        yield unlock(ptl)
+        return True
+
+    def madvise_huge_folio(self, pmd: int) -> Gen[Folio | None]:
+        """The folio a leaf maps, or None if it is to be left alone (the zero folio, shared)."""
+        entry = yield load(pmd)
+        if not pmd_is_leaf(entry) or not pte_present(entry) or entry & PTE_SPECIAL:
+            return None
+        folio: Folio = yield from self.page_folio(page_of_pfn(pte_pfn(entry)))
+        return None if (yield from self.madvise_shared(folio)) else folio
+
+    def madvise_huge_part(self, folio: Folio | None, ptl: int) -> Gen[bool]:
+        """Nothing to do, or a part: True unless the pages are to be looked at one by one."""
+        if folio is None or (yield bits(folio.flags, PG_locked)) & PG_locked:
+            yield unlock(ptl)
+            return True
+        return (yield from self.madvise_huge_split(folio, ptl)) != 0
+
+    def madvise_huge_split(self, folio: Folio, ptl: int) -> Gen[int]:
+        """Split a locked folio; drops the page-table lock to do so."""
+        yield from self.folio_get(folio)
+        yield unlock(ptl)
+        ret: int = yield from self.split_folio(folio)
+        left = yield from self.page_folio(folio.page(0))
+        yield bits(left.flags, 0, PG_locked)
+        yield from self.folio_put(left)
+        return ret
+
+    def madvise_set_pmd(self, vma: Vma, pmd: int, addr: int, clean: bool) -> Gen[None]:
+        """Invalidate the leaf and set it again old (and clean)."""
+        mm = Mm((yield load(vma.vm_mm)))
+        entry = pte_mkold((yield from self.pmdp_invalidate(mm, addr, pmd)))
+        yield store(pmd, pte_mkclean(entry) if clean else entry)
