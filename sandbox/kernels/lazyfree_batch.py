@@ -23,7 +23,6 @@ from sandbox.arch.arm64.pgtable import (
 )
 from sandbox.kernels.linux_7_2 import Linux72
 from sandbox.memory import (
-    READ,
     Folio,
     Gen,
     Mm,
@@ -37,7 +36,6 @@ from sandbox.memory import (
     unlock,
 )
 from sandbox.mm.flags import MM_ANONPAGES, PG_anon, PG_dirty, PG_swapbacked
-from sandbox.mm.pgalloc import pmd_is_leaf
 from sandbox.syscalls import Result
 
 
@@ -73,36 +71,14 @@ class LazyfreeBatch(Linux72):
         """Entries to unmap at once; those of a batch must agree on write permission."""
         return (yield from self.folio_pte_batch(folio, ptep, pte, max_nr, write=True)).nr
 
-    def try_to_unmap(self, folio: Folio) -> Gen[None]:
-        """Lazyfree folios: VMA by VMA, until one had to put its entries back."""
+    def unmap_pte_range(
+        self, folio: Folio, vma: Vma, mm: Mm, pmd: int, addr: int, end: int, index: int
+    ) -> Gen[bool]:
+        """Lazyfree folios go in batches; swap and files one by one, as they did."""
         flags = yield load(folio.flags)
-        if flags & PG_swapbacked or not flags & PG_anon:  # swap and files: as they were
-            yield from super().try_to_unmap(folio)
-            return
-        word = yield from self.rmap_lock(folio, READ)
-        for vma in (yield from self.folio_vmas(folio)):
-            if not (yield from self.try_to_unmap_one(folio, vma)):
-                break
-        yield unlock(word)
-
-    def try_to_unmap_one(self, folio: Folio, vma: Vma) -> Gen[bool]:
-        """The entries of one VMA, table by table; False when some were put back."""
-        mm = Mm((yield load(vma.vm_mm)))
-        addr, end, index = yield from self.vma_address(folio, vma)
-        while addr < end:
-            next_ = min((addr | 511) + 1, end)
-            pmd = yield from self.pmd_offset(mm, addr)
-            if pmd and pmd_is_leaf((yield load(pmd))):
-                yield from self.split_huge_pmd(vma, pmd, addr)
-            if (
-                pmd
-                and (yield load(pmd))
-                and not (yield from self.unmap_batches(folio, vma, mm, pmd, addr, next_, index))
-            ):
-                return False
-            index += next_ - addr
-            addr = next_
-        return True
+        if flags & PG_swapbacked or not flags & PG_anon:
+            return (yield from super().unmap_pte_range(folio, vma, mm, pmd, addr, end, index))
+        return (yield from self.unmap_batches(folio, vma, mm, pmd, addr, end, index))
 
     def unmap_batches(
         self, folio: Folio, vma: Vma, mm: Mm, pmd: int, addr: int, end: int, index: int
@@ -206,7 +182,10 @@ class StaleNrPages(LazyfreeBatch):
 
 
 class PastPageTable(LazyfreeBatch):
-    """354dffd29575 as merged: the folio whole or one entry, without a look at the table's end."""
+    """354dffd29575 as merged: the folio whole or one entry, without a look at the table's end.
+
+    Permissions may differ within a batch as in `lazyfree-restore`.
+    """
 
     id = "past-page-table"
     title = "Linux 6.15, lazyfree batch across tables"

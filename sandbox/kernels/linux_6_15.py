@@ -15,6 +15,7 @@ class Linux615(Linux612):
     summary = "MM owner tracking: a large folio knows whether one mm owns all its mappings."
     has_mm_id = True
     huge_zero_wp_allocates = True  # 6.13
+    extra_ref_sets_swapbacked = False  # 6.15
     contpte_af_noop = True  # mainline until 7.0 (97c5550b7631)
 
     # -- ids (include/linux/mm.h, kernel/fork.c) ---------------------------------------

@@ -39,6 +39,9 @@ from sandbox.mm.swapfile import swp_entry
 class VmscanMixin(KernelPart):
     """MADV_PAGEOUT's reclaim: swap out, or discard what is lazyfree."""
 
+    extra_ref_sets_swapbacked = True
+    """A lazyfree folio that somebody else holds is treated as dirtied (until 6.15)."""
+
     def madvise_pageout(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_PAGEOUT of [start, end): isolate what is ours alone, then reclaim it."""
         isolated: list[Folio] = []
@@ -114,34 +117,44 @@ class VmscanMixin(KernelPart):
         """Replace every mapping by a swap entry, or drop it when the folio is lazyfree."""
         word = yield from self.rmap_lock(folio, READ)
         for vma in (yield from self.folio_vmas(folio)):
-            mm = Mm((yield load(vma.vm_mm)))
-            addr, end, index = yield from self.vma_address(folio, vma)
-            while addr < end:
-                next_ = min((addr | 511) + 1, end)
-                pmd = yield from self.pmd_offset(mm, addr)
-                if pmd and pmd_is_leaf((yield load(pmd))):
-                    yield from self.split_huge_pmd(vma, pmd, addr)
-                if pmd and (yield load(pmd)):
-                    yield from self.unmap_pte_range(folio, vma, mm, pmd, addr, next_, index)
-                index += next_ - addr
-                addr = next_
+            if not (yield from self.try_to_unmap_one(folio, vma)):
+                break
         yield unlock(word)
+
+    def try_to_unmap_one(self, folio: Folio, vma: Vma) -> Gen[bool]:
+        """The mappings in one VMA; False when one was put back, which ends the walk."""
+        mm = Mm((yield load(vma.vm_mm)))
+        addr, end, index = yield from self.vma_address(folio, vma)
+        gone = True
+        while gone and addr < end:
+            next_ = min((addr | 511) + 1, end)
+            pmd = yield from self.pmd_offset(mm, addr)
+            if pmd and pmd_is_leaf((yield load(pmd))):
+                yield from self.split_huge_pmd(vma, pmd, addr)
+            if pmd and (yield load(pmd)):
+                gone = yield from self.unmap_pte_range(folio, vma, mm, pmd, addr, next_, index)
+            index += next_ - addr
+            addr = next_
+        return gone
 
     def unmap_pte_range(
         self, folio: Folio, vma: Vma, mm: Mm, pmd: int, addr: int, end: int, index: int
-    ) -> Gen[None]:
-        """Entries of one table, under its lock; stops at the first that cannot go."""
+    ) -> Gen[bool]:
+        """Entries of one table, under its lock; False at the first that cannot go."""
         ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
         if not ptl:
-            return
+            return True
+        gone = True
         for i in range(end - addr):
             pte = yield from self.ptep_get(ptep + i)
             page = folio.page(index + i)
             if not pte_present(pte) or pte >> PFN_SHIFT != page.pfn:
                 continue
-            if not (yield from self.unmap_one_pte(folio, page, vma, mm, addr + i, ptep + i)):
+            gone = yield from self.unmap_one_pte(folio, page, vma, mm, addr + i, ptep + i)
+            if not gone:
                 break
         yield unlock(ptl)
+        return gone
 
     def unmap_one_pte(
         self, folio: Folio, page: Page, vma: Vma, mm: Mm, addr: int, ptep: int
@@ -166,12 +179,14 @@ class VmscanMixin(KernelPart):
         """Drop a clean lazyfree page whose only references are its mappings and ours."""
         refs = yield load(folio._refcount)
         mapped = yield from self.folio_mapcount(folio)
-        if refs == 1 + mapped and not (yield load(folio.flags)) & PG_dirty:
+        dirty = (yield load(folio.flags)) & PG_dirty
+        if refs == 1 + mapped and not dirty:
             yield note("discard", folio)
             yield add(mm.rss_stat(MM_ANONPAGES), -1)
             return True
         yield from self.set_pte_at(mm, addr, ptep, pte)
-        yield bits(folio.flags, PG_swapbacked)
+        if dirty or self.extra_ref_sets_swapbacked:
+            yield bits(folio.flags, PG_swapbacked)
         return False
 
     def swap_out_pte(
