@@ -86,6 +86,7 @@ class Violation:
     action: int
     deficit: int | None = None
     known_window: bool = False
+    run: int = 1
 
 
 @dataclass
@@ -254,7 +255,8 @@ def test_rule_counts() -> None:
 def test_rule_counts_of_one_step() -> None:
     found = [Violation("I-05", 50, 7, 10)]
     found += [
-        Violation("I-05", event, 8, deficit) for event, deficit in ((90, 1), (91, 2), (99, 4))
+        Violation("I-05", event, 8, deficit, run=length)
+        for event, deficit, length in ((90, 1, 1), (91, 2, 2), (99, 4, 1))
     ]
     found += [Violation("I-18", 92, 8)]
     assert result("I-05 broken 3 consecutive 2 worst 4 in this step", run=Run(found))[0]
