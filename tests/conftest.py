@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.conform import ConformReport, conform_paths
+
 RECORDINGS = Path(__file__).parent / "recordings"
+STATES = sorted(f for f in RECORDINGS.glob("*/*.json") if not f.parent.name.endswith("-micro"))
+"""Recordings of states; the folders KERNEL-micro hold orders of stores."""
+SCENARIOS = Path(__file__).parent / "scenarios"
+
+
+@pytest.fixture(scope="session")
+def conformance() -> ConformReport:
+    """Compare all recordings once: it takes seconds, and several tests read the result."""
+    return conform_paths([RECORDINGS])
 
 
 @pytest.fixture(autouse=True)

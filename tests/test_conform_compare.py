@@ -15,12 +15,11 @@ from sandbox.conform import Run, conform_paths, conform_recording
 from sandbox.conform_text import markdown_report, text_report
 from sandbox.errors import SandboxError, UsageError
 from sandbox.scenario.language import Action, CpuBlock
-from tests.conftest import RECORDINGS
+from tests.conftest import RECORDINGS, STATES
 
 State = dict[str, Any]
 
-FILES = sorted(RECORDINGS.glob("*/*.json"))
-KERNELS = sorted({file.parent.name for file in FILES})
+KERNELS = sorted({file.parent.name for file in STATES})
 
 
 def load(file: Path) -> State:

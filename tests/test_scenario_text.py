@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 
 from sandbox.scenario.text import page_range, page_set, pte_words, step_lines, wrap
-from tests.conftest import RECORDINGS
-
-FILES = sorted(RECORDINGS.glob("*/*.json"))
+from tests.conftest import RECORDINGS, STATES
 
 
 def test_every_recorded_state_fits_72_ascii_columns() -> None:
-    for file in FILES:
+    for file in STATES:
         for step in json.loads(file.read_text(encoding="utf-8"))["steps"]:
             for line in step_lines(step):
                 assert len(line) <= 72, file

@@ -18,9 +18,20 @@ from sandbox.memory import (
     tlb_flush,
     unlock,
 )
-from sandbox.mm.flags import MMF_DEAD, VM_DONTCOPY, VM_LOCKED, VM_WIPEONFORK
+from sandbox.mm.flags import (
+    MMF_DEAD,
+    VM_DONTCOPY,
+    VM_LOCKED,
+    VM_UFFD_WP,
+    VM_UFFD_WP_ASYNC,
+    VM_WIPEONFORK,
+)
 from sandbox.mm.mmap import VMA_FIELDS
 from sandbox.queues import append_item, remove_items
+
+NOT_INHERITED = VM_LOCKED | VM_UFFD_WP | VM_UFFD_WP_ASYNC
+"""What a child's VMA loses: nobody is modelled who registers for fork events
+(`dup_userfaultfd`, UFFD_FEATURE_EVENT_FORK)."""
 
 
 class ForkMixin(KernelPart):
@@ -55,7 +66,7 @@ class ForkMixin(KernelPart):
             vm_flags = yield load(mpnt.vm_flags)
             if vm_flags & VM_DONTCOPY:
                 continue
-            tmp = yield from self.vm_area_dup(mm, mpnt, vm_flags & ~VM_LOCKED)
+            tmp = yield from self.vm_area_dup(mm, mpnt, vm_flags & ~NOT_INHERITED)
             if not vm_flags & VM_WIPEONFORK:
                 yield from self.anon_vma_fork(tmp, mpnt)
             yield from self.vma_insert(mm, tmp)

@@ -7,10 +7,7 @@ asked for, so that headless commands start fast.
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.errors import UnknownKernelError
 
@@ -18,8 +15,7 @@ if TYPE_CHECKING:
     from sandbox.kernels.base import Kernel
 
 
-@dataclass(frozen=True, slots=True)
-class KernelEntry:
+class KernelEntry(NamedTuple):
     """One line of the registry."""
 
     id: str
@@ -101,6 +97,9 @@ def kernel_by_name(name: str) -> type[Kernel]:
 
 
 def _kernel_from_file(path: str, cls: str) -> type[Kernel]:
+    from importlib.util import module_from_spec, spec_from_file_location
+    from pathlib import Path
+
     from sandbox.kernels.base import Kernel
 
     file = Path(path)
@@ -108,10 +107,10 @@ def _kernel_from_file(path: str, cls: str) -> type[Kernel]:
         raise UnknownKernelError(
             f"no file '{path}'", expected="FILE.py:Class with an existing file"
         )
-    spec = importlib.util.spec_from_file_location(f"mmtui_kernel_{file.stem}", file)
+    spec = spec_from_file_location(f"mmtui_kernel_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise UnknownKernelError(f"'{path}' is not a Python file", expected="FILE.py:Class")
-    module = importlib.util.module_from_spec(spec)
+    module = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a person's own file may raise anything

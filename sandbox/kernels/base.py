@@ -10,12 +10,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 from sandbox.arch.generic import PgtableMixin
+from sandbox.exec import ExecMixin
 from sandbox.kernel.fork import ForkMixin
 from sandbox.mm.filemap import FilemapMixin
 from sandbox.mm.gup import GupMixin
 from sandbox.mm.huge_memory import HugeMemoryMixin
 from sandbox.mm.huge_split import HugeSplitMixin
 from sandbox.mm.khugepaged import KhugepagedMixin
+from sandbox.mm.ksm import KsmMixin
 from sandbox.mm.lazyfree import LazyfreeMixin
 from sandbox.mm.madvise import MadviseMixin
 from sandbox.mm.madvise_huge import MadviseHugeMixin
@@ -31,12 +33,20 @@ from sandbox.mm.rmap_walk import RmapWalkMixin
 from sandbox.mm.shmem import ShmemMixin
 from sandbox.mm.swap import SwapMixin
 from sandbox.mm.swapfile import SwapfileMixin
+from sandbox.mm.truncate import TruncateMixin
+from sandbox.mm.userfaultfd import UserfaultfdMixin
 from sandbox.mm.vmscan import VmscanMixin
 from sandbox.syscalls import SyscallsMixin
+from sandbox.task_mmu import TaskMmuMixin
 
 
 class Kernel(
     SyscallsMixin,
+    ExecMixin,
+    TaskMmuMixin,
+    TruncateMixin,
+    KsmMixin,
+    UserfaultfdMixin,
     ForkMixin,
     HugeMemoryMixin,
     HugeSplitMixin,

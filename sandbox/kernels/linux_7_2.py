@@ -30,6 +30,8 @@ class Linux72(Linux615):
     swapin_uses_cache = True
     swapin_lone_ref_exclusive = False
     swap_sync_frees = True
+    uffd_move_flushes_once = True
+    uffd_move_locks_anon_vma = False
     proc_mem_force = False  # CONFIG_PROC_MEM_* of the recorded build
 
     # -- mprotect (mm/mprotect.c) --------------------------------------------------------

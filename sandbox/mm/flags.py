@@ -41,6 +41,11 @@ VM_UFFD_WP = 512
 VM_MAYWRITE = 1024
 VM_MAYSHARE = 2048
 VM_ACCOUNT = 4096
+VM_GROWSDOWN = 8192
+VM_STACK_INCOMPLETE_SETUP = 16384
+"""A stack that exec is still moving (VM_RAND_READ | VM_SEQ_READ, which nobody else combines)."""
+VM_UFFD_WP_ASYNC = 32768
+"""Stands for UFFD_FEATURE_WP_ASYNC of the VMA's userfaultfd context."""
 
 MMF_HAS_PINNED = 1
 MMF_DEAD = 2
@@ -68,6 +73,7 @@ MM_ID_SHARED = 1 << 31
 MM_ID_MASK = MM_ID_LOCK - 1
 
 ENOENT, EIO, ENOMEM, EFAULT, EBUSY, EINVAL, EAGAIN, EOPNOTSUPP = 2, 5, 12, 14, 16, 22, 11, 95
+EEXIST = 17
 
 
 def is_cow_mapping(vm_flags: int) -> bool:

@@ -67,9 +67,11 @@ class MadviseMixin(KernelPart):
         return 0
 
     def populate_one(self, mm: Mm, vma: Vma, addr: int, write: bool) -> Gen[bool]:
-        """Fault one page in unless the entry already allows the access."""
+        """Fault one page in unless the entry already allows the access; False if that fails."""
         if not (yield load(vma.vm_flags)) & (VM_WRITE if write else VM_READ):
             return False
         while not (yield from self.gup_entry_ok(mm, addr, write)):
-            yield from self.handle_mm_fault(mm, vma, addr, FAULT_FLAG_WRITE if write else 0)
+            flags = FAULT_FLAG_WRITE if write else 0
+            if (yield from self.handle_mm_fault(mm, vma, addr, flags)):
+                return False
         return True

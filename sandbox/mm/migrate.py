@@ -10,9 +10,11 @@ from sandbox.arch.arm64.pgtable import (
     PTE_MIGRATION_EXCLUSIVE,
     PTE_MIGRATION_WRITE,
     PTE_SPECIAL,
+    PTE_UFFD_WP,
     pfn_pte,
     pte_mkdirty,
     pte_mkold,
+    pte_mkuffd_wp,
     pte_mkwrite,
 )
 from sandbox.kernels.part import KernelPart
@@ -110,6 +112,8 @@ class MigrateMixin(KernelPart):
             pte = pte_mkdirty(pte)
         if old & PTE_MIGRATION_WRITE:
             pte = pte_mkwrite(pte)
+        elif old & PTE_UFFD_WP:
+            pte = pte_mkuffd_wp(pte)
         if (yield load(folio.flags)) & PG_anon:
             exclusive = bool(old & (PTE_MIGRATION_WRITE | PTE_MIGRATION_EXCLUSIVE))
             yield from self.folio_add_anon_rmap_ptes(folio, page, 1, vma, addr, exclusive)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import (
+    PTE_UFFD_WP,
+    pte_clear_uffd_wp,
     pte_dirty,
+    pte_mkuffd_wp,
     pte_mkwrite,
     pte_modify,
     pte_present,
@@ -21,6 +24,16 @@ from sandbox.mm.flags import (
     PG_anon_exclusive,
 )
 from sandbox.mm.pgalloc import pmd_is_leaf
+
+MM_CP_TRY_CHANGE_WRITABLE, MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE = 1, 4, 8
+"""What change_protection is asked for beyond the protection (include/linux/mm.h)."""
+
+
+def change_uffd_wp(ptent: int, cp_flags: int) -> int:
+    """Set or clear userfaultfd's bit in a new entry, as *cp_flags* say."""
+    if cp_flags & MM_CP_UFFD_WP:
+        return pte_mkuffd_wp(ptent)
+    return pte_clear_uffd_wp(ptent) if cp_flags & MM_CP_UFFD_WP_RESOLVE else ptent
 
 
 class MprotectMixin(KernelPart):
@@ -57,7 +70,8 @@ class MprotectMixin(KernelPart):
                     mm, vma, pmd, addr, next_, newprot, try_upgrade
                 )
             if pmdval:
-                yield from self.change_pte_range(mm, vma, pmd, addr, next_, newprot, try_upgrade)
+                cp_flags = MM_CP_TRY_CHANGE_WRITABLE if try_upgrade else 0
+                yield from self.change_pte_range(mm, vma, pmd, addr, next_, newprot, cp_flags)
             addr = next_
         yield tlb_flush(mm, start, end)
 
@@ -72,7 +86,7 @@ class MprotectMixin(KernelPart):
         return (yield load(vma.vm_flags)) & (VM_WRITE | VM_SHARED) == VM_WRITE
 
     def change_pte_range(
-        self, mm: Mm, vma: Vma, pmd: int, addr: int, end: int, newprot: int, try_upgrade: bool
+        self, mm: Mm, vma: Vma, pmd: int, addr: int, end: int, newprot: int, cp_flags: int
     ) -> Gen[None]:
         """Change one table's entries under its lock."""
         pte, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
@@ -85,10 +99,10 @@ class MprotectMixin(KernelPart):
             nr = 1
             if pte_present(oldpte):
                 nr = yield from self.change_present_ptes(
-                    mm, vma, addr, ptep, oldpte, end, newprot, try_upgrade
+                    mm, vma, addr, ptep, oldpte, end, newprot, cp_flags
                 )
-            elif oldpte:
-                yield from self.change_nonpresent_pte(mm, vma, addr, ptep, oldpte)
+            elif oldpte or cp_flags & MM_CP_UFFD_WP:
+                yield from self.change_nonpresent_pte(mm, vma, addr, ptep, oldpte, cp_flags)
             addr += nr
         yield unlock(ptl)
 
@@ -101,13 +115,13 @@ class MprotectMixin(KernelPart):
         oldpte: int,
         end: int,
         newprot: int,
-        try_upgrade: bool,
+        cp_flags: int,
     ) -> Gen[int]:
         """Change the entry at *addr* (6.6: that one only); entries done."""
         oldpte = yield from self.ptep_modify_prot_start(mm, addr, ptep, 1)
-        ptent = pte_modify(oldpte, newprot)
+        ptent = change_uffd_wp(pte_modify(oldpte, newprot), cp_flags)
         if (
-            try_upgrade
+            cp_flags & MM_CP_TRY_CHANGE_WRITABLE
             and not pte_write(ptent)
             and (yield from self.can_change_pte_writable(vma, ptent))
         ):
@@ -121,7 +135,7 @@ class MprotectMixin(KernelPart):
 
     def can_change_pte_writable(self, vma: Vma, pte: int) -> Gen[bool]:
         """Private: only exclusive anon pages; shared: only dirty ones (mm/mprotect.c)."""
-        if not pte & 1:  # PROT_NONE entries stay read-only
+        if not pte & 1 or pte & PTE_UFFD_WP:  # PROT_NONE entries stay read-only, tracked ones too
             return False
         if (yield load(vma.vm_flags)) & VM_SHARED:
             return pte_dirty(pte)
@@ -138,8 +152,8 @@ class MprotectMixin(KernelPart):
         return bool((yield load(page.flags)) & PG_anon_exclusive)
 
     def change_nonpresent_pte(
-        self, mm: Mm, vma: Vma, addr: int, ptep: int, oldpte: int
+        self, mm: Mm, vma: Vma, addr: int, ptep: int, oldpte: int, cp_flags: int
     ) -> Gen[None]:
-        """Swap and migration entries."""
+        """Swap and migration entries, markers; empty ones only for userfaultfd."""
         return
         yield  # pragma: no cover - makes this a generator

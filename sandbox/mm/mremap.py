@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sandbox.arch.arm64.pgtable import pte_present
+from sandbox.arch.arm64.pgtable import PTE_MARKER, PTE_UFFD_WP, pte_clear_uffd_wp, pte_present
 from sandbox.fields import Struct
 from sandbox.kernels.part import KernelPart
 from sandbox.memory import AnonVma, Gen, Mm, Vma, alloc, load, lock, store, tlb_flush, unlock
-from sandbox.mm.flags import EFAULT, VM_LOCKED
+from sandbox.mm.flags import EFAULT, VM_LOCKED, VM_UFFD_WP, VM_UFFD_WP_ASYNC
 from sandbox.mm.pgalloc import pmd_is_leaf
 
 
@@ -56,7 +56,8 @@ class MremapMixin(KernelPart):
             (new.vm_end, new_start + size),
             (new.vm_pgoff, pgoff),
             (new.vm_anon_pgoff, anon_pgoff),
-            (new.vm_flags, (yield load(vma.vm_flags))),
+            # without UFFD_FEATURE_EVENT_REMAP the new place is not registered
+            (new.vm_flags, (yield load(vma.vm_flags)) & ~(VM_UFFD_WP | VM_UFFD_WP_ASYNC)),
             (new.vm_file, (yield load(vma.vm_file))),
             (new.anon_vma, anon_vma),
         ):
@@ -121,7 +122,11 @@ class MremapMixin(KernelPart):
                 pte = yield from self.get_and_clear_full_ptes(
                     mm, old_addr + i, old_pte + i, nr, False
                 )
-                yield from self.set_ptes(mm, new_addr + i, new_pte + i, pte, nr)
+                if pte & PTE_UFFD_WP and pte & PTE_MARKER:  # vma_has_uffd_without_event_remap()
+                    yield from self.pte_clear(mm, new_addr + i, new_pte + i)
+                else:
+                    pte = pte_clear_uffd_wp(pte)
+                    yield from self.set_ptes(mm, new_addr + i, new_pte + i, pte, nr)
             i += nr
         if force_flush:
             yield tlb_flush(mm, old_addr, old_addr + extent)

@@ -13,6 +13,7 @@ from sandbox.arch.arm64.pgtable import (
     PTE_MIGRATION,
     PTE_MIGRATION_EXCLUSIVE,
     PTE_MIGRATION_WRITE,
+    PTE_UFFD_WP,
     pte_dirty,
     pte_present,
     pte_write,
@@ -33,7 +34,13 @@ from sandbox.memory import (
     lock,
     unlock,
 )
-from sandbox.mm.flags import PG_anon, PG_anon_exclusive, PG_dirty
+from sandbox.mm.flags import (
+    VM_STACK_INCOMPLETE_SETUP,
+    PG_anon,
+    PG_anon_exclusive,
+    PG_dirty,
+    PG_ksm,
+)
 from sandbox.mm.pgalloc import pmd_is_leaf
 
 
@@ -46,8 +53,14 @@ class RmapWalkMixin(KernelPart):
         return [Vma(v) for v in (yield load(anon_vma.rb_root))] if anon_vma else []
 
     def folio_vmas(self, folio: Folio) -> Gen[list[Vma]]:
-        """The VMAs a folio may be mapped in, anonymous or of a file."""
-        if (yield load(folio.flags)) & PG_anon:
+        """The VMAs a folio may be mapped in, anonymous or of a file.
+
+        None for a KSM page: its mappings hang on the stable tree, which is not modelled.
+        """
+        flags = yield load(folio.flags)
+        if flags & PG_ksm:
+            return []
+        if flags & PG_anon:
             return (yield from self.folio_share_vmas(folio))
         mapping = Mapping((yield load(folio.mapping)))
         return [Vma(v) for v in (yield load(mapping.i_mmap))] if mapping else []
@@ -76,9 +89,14 @@ class RmapWalkMixin(KernelPart):
         """Replace every mapping by a migration entry, as far as pins allow."""
         word = 0 if locked else (yield from self.rmap_lock(folio, READ))
         for vma in (yield from self.folio_vmas(folio)):
-            yield from self.try_to_migrate_one(folio, vma)
+            if not (yield from self.invalid_migration_vma(vma)):
+                yield from self.try_to_migrate_one(folio, vma)
         if word:
             yield unlock(word)
+
+    def invalid_migration_vma(self, vma: Vma) -> Gen[bool]:
+        """A stack that exec is moving: its pages are not where rmap says (mm/rmap.c)."""
+        return bool((yield load(vma.vm_flags)) & VM_STACK_INCOMPLETE_SETUP)
 
     def try_to_migrate_one(self, folio: Folio, vma: Vma) -> Gen[None]:
         """The entries of one VMA, table by table."""
@@ -141,6 +159,7 @@ def make_migration_entry(page: Page, pte: int, exclusive: bool) -> int:
         entry |= PTE_MIGRATION_WRITE
     elif exclusive:
         entry |= PTE_MIGRATION_EXCLUSIVE
+    entry |= pte & PTE_UFFD_WP
     if pte_young(pte):
         entry |= PTE_AF
     return entry | PTE_DIRTY if pte_dirty(pte) else entry

@@ -33,6 +33,7 @@ from sandbox.mm.flags import (
     VM_WRITE,
 )
 from sandbox.scenario.language import Action
+from sandbox.scenario.service_actions import SERVICE_HANDLERS
 from sandbox.syscalls import MapRequest, Result
 
 if TYPE_CHECKING:
@@ -383,7 +384,6 @@ HANDLERS: dict[str, Callable[[Planner], Factory]] = {
     "populate_write": _madvise,
     "memfd": _make_file,
     "file": _make_file,
-    "fsync": _nop,
     "shmem": _shmem,
     "remove": _madvise,
     "collapse": _madvise,
@@ -414,4 +414,5 @@ HANDLERS: dict[str, Callable[[Planner], Factory]] = {
     "quiet": _nop,
     "loud": _nop,
     "sysfs": _nop,
+    **SERVICE_HANDLERS,
 }

@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from sandbox.errors import PresetError, Where
 from sandbox.scenario.lines import near
@@ -19,8 +18,7 @@ _MAIL_KEYS = ("author", "date", "id", "subject")
 _TOML_PLACE = re.compile(r" \(at line ([0-9]+), column ([0-9]+)\)$")
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
+class Mail(NamedTuple):
     """A mail that a preset tells of; `id` is the message-id without angle brackets."""
 
     author: str
@@ -29,8 +27,7 @@ class Mail:
     subject: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FrontMatter:
+class FrontMatter(NamedTuple):
     """What stands before the story."""
 
     title: str
@@ -41,8 +38,7 @@ class FrontMatter:
     summary: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
+class _Reader(NamedTuple):
     """The decoded table with the lines that it came from, for places in errors."""
 
     table: Mapping[str, object]

@@ -22,18 +22,22 @@ either word limit a block to these kernels, and `!ID` to all others.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.errors import PresetError, Where
-from sandbox.scenario.expect import Expectation, parse_expectations
 from sandbox.scenario.front_matter import FrontMatter, Mail, read_front_matter
 from sandbox.scenario.language import Action, CpuBlock, Scenario, parse_lines
 from sandbox.scenario.lines import near
 
+if TYPE_CHECKING:
+    from sandbox.scenario.expect import Expectation
+
 __all__ = [
+    "Card",
     "Commands",
     "Expect",
     "KernelFilter",
@@ -42,6 +46,7 @@ __all__ = [
     "Prose",
     "StoryStep",
     "find_preset",
+    "list_cards",
     "list_presets",
     "load_preset",
     "parse_preset",
@@ -51,8 +56,7 @@ _FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*(.*?)[ \t]*")
 _NUMBERED = re.compile(r"([0-9]+)-(.+)")
 
 
-@dataclass(frozen=True, slots=True)
-class KernelFilter:
+class KernelFilter(NamedTuple):
     """Which kernels a block is for: those named, or all but those named."""
 
     names: frozenset[str] = frozenset()
@@ -64,16 +68,14 @@ class KernelFilter:
         return (kernel in self.names) is not self.others
 
 
-@dataclass(frozen=True, slots=True)
-class Prose:
+class Prose(NamedTuple):
     """Markdown between the blocks, code fences of other languages included."""
 
     text: str
     where: Where
 
 
-@dataclass(frozen=True, slots=True)
-class Commands:
+class Commands(NamedTuple):
     """A block of actions."""
 
     steps: tuple[Action | CpuBlock, ...]
@@ -82,21 +84,34 @@ class Commands:
     where: Where
 
 
-@dataclass(frozen=True, slots=True)
-class Expect:
+class Expect(NamedTuple):
     """A block of expectations about the state after the commands above it."""
 
-    expectations: tuple[Expectation, ...]
     text: str
     kernels: KernelFilter
     where: Where
+
+    @property
+    def expectations(self) -> tuple[Expectation, ...]:
+        """Its lines, read when they are first asked for.
+
+        Raises `ExpectationError`, but never in a document that was read as `strict`.
+        """
+        return _read_expectations(self)
+
+
+@cache
+def _read_expectations(block: Expect) -> tuple[Expectation, ...]:
+    # Imported here: running a preset needs no expectations, and start-up time counts.
+    from sandbox.scenario.expect import parse_expectations
+
+    return tuple(parse_expectations(block.text, block.where.file, block.where.line + 1))
 
 
 Part = Prose | Commands | Expect
 
 
-@dataclass(frozen=True, slots=True)
-class StoryStep:
+class StoryStep(NamedTuple):
     """Commands with the prose that leads to them and what is said about their result.
 
     What is said after everything is a last step without commands.
@@ -113,8 +128,7 @@ class StoryStep:
         return tuple(part for part in self.after if isinstance(part, Expect))
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
+class Preset(NamedTuple):
     """A preset document, read."""
 
     slug: str
@@ -137,7 +151,7 @@ class Preset:
         prose: list[str] = []
         for part, after in zip(self.parts, (*self.parts[1:], None), strict=True):
             if isinstance(part, Prose) and isinstance(after, Expect) and steps:
-                steps[-1] = replace(steps[-1], after=(*steps[-1].after, part))
+                steps[-1] = steps[-1]._replace(after=(*steps[-1].after, part))
             elif isinstance(part, Prose):
                 prose.append(part.text)
             elif not part.kernels.applies_to(kernel):
@@ -146,7 +160,7 @@ class Preset:
                 steps.append(StoryStep("\n\n".join(prose), part))
                 prose = []
             elif steps:
-                steps[-1] = replace(steps[-1], after=(*steps[-1].after, part))
+                steps[-1] = steps[-1]._replace(after=(*steps[-1].after, part))
         if prose:
             steps.append(StoryStep("\n\n".join(prose), None))
         return tuple(steps)
@@ -162,8 +176,7 @@ class Preset:
         return Scenario(self.slug, self.title, steps, Where(self.path, 1, 1))
 
 
-@dataclass(frozen=True, slots=True)
-class _Fence:
+class _Fence(NamedTuple):
     """A fenced block that is being read: its mark, info words and first line."""
 
     mark: str
@@ -199,8 +212,7 @@ def _read_block(fence: _Fence, lines: Sequence[str], front: FrontMatter, filenam
     if fence.info.split()[0] == "mm":
         steps = tuple(parse_lines(text, filename, fence.line + 1))
         return Commands(steps, text, kernels, where)
-    expectations = tuple(parse_expectations(text, filename, fence.line + 1))
-    return Expect(expectations, text, kernels, where)
+    return Expect(text, kernels, where)
 
 
 def _prose(lines: Sequence[str], first: int, filename: str) -> Iterator[Prose]:
@@ -255,20 +267,36 @@ def _check_order(parts: Sequence[Part]) -> None:
             raise PresetError("expectations before any commands", part.where, "an mm block first")
 
 
-def parse_preset(text: str, filename: str) -> Preset:
-    """Read a preset document.
+def _lines_of(text: str) -> list[str]:
+    return [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def _slug(stem: str) -> str:
+    """Return the name of a document without the number before it."""
+    numbered = _NUMBERED.fullmatch(stem)
+    return numbered[2] if numbered else stem
+
+
+def parse_preset(text: str, filename: str, *, strict: bool = True) -> Preset:
+    """Read a preset document; unless it is to be `strict`, expectations are read when asked for.
 
     Raises `PresetError`, and `ScenarioError` or `ExpectationError` for what is
     inside its blocks.
     """
-    lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
+    lines = _lines_of(text)
     front, first = read_front_matter(lines, filename)
     parts = tuple(_read_parts(lines[first - 1 :], first, front, filename))
     _check_order(parts)
-    stem = Path(filename).stem
-    numbered = _NUMBERED.fullmatch(stem)
+    if strict:
+        for part in parts:
+            if isinstance(part, Expect):
+                _read_expectations(part)
     return Preset(
-        slug=numbered[2] if numbered else stem,
+        slug=_slug(_stem(filename)),
         title=front.title,
         number=front.number,
         kernels=front.kernels,
@@ -280,44 +308,77 @@ def parse_preset(text: str, filename: str) -> Preset:
     )
 
 
-def load_preset(path: str | Path) -> Preset:
-    """Read a preset from a file.
+def load_preset(path: str | os.PathLike[str], *, strict: bool = True) -> Preset:
+    """Read a preset from a file; `strict` is that of `parse_preset`.
 
     Raises `PresetError`, also if the file cannot be read, and what `parse_preset` does.
     """
+    return parse_preset(_read(os.fspath(path)), os.fspath(path), strict=strict)
+
+
+def _read(path: str) -> str:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:
+            return file.read()
     except OSError as error:
         raise PresetError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise PresetError(f"cannot read {path}", expected="a text in UTF-8") from error
-    return parse_preset(text, str(path))
+
+
+# -- the library ---------------------------------------------------------------------------
+
+
+class Card(NamedTuple):
+    """A preset of the library as a list shows it: only its front matter was read."""
+
+    slug: str
+    front: FrontMatter
+    path: str
+
+
+def _library() -> list[str]:
+    """Return the documents of the library by their numbered names; none of them is read."""
+    # Imported here: only its place is asked for.  (importlib.resources, which could also look
+    # into an archive, takes longer to import than a preset takes to run.)
+    import presets
+
+    folder = next(iter(presets.__path__))
+    return sorted(os.path.join(folder, name) for name in os.listdir(folder) if _is_document(name))
+
+
+def _is_document(name: str) -> bool:
+    return name.endswith(".md") and not name.startswith(".")
+
+
+def list_cards() -> list[Card]:
+    """Return what a list of the library shows, by number and then by slug."""
+    cards = []
+    for path in _library():
+        front, _ = read_front_matter(_lines_of(_read(path)), path)
+        cards.append(Card(_slug(_stem(path)), front, path))
+    return sorted(cards, key=lambda card: (card.front.number or 1 << 30, card.slug))
 
 
 def list_presets() -> list[Preset]:
     """Return the presets of the library, by number and then by slug."""
-    # Imported here: it is slow, and most commands never list the presets.
-    from importlib import resources
-
-    presets = [
-        parse_preset(entry.read_text(encoding="utf-8"), str(entry))
-        for entry in resources.files("presets").iterdir()
-        if entry.name.endswith(".md")
-    ]
-    return sorted(presets, key=lambda preset: (preset.number or 1 << 30, preset.slug))
+    return [load_preset(card.path) for card in list_cards()]
 
 
-def find_preset(name: str) -> Preset:
+def find_preset(name: str, *, strict: bool = True) -> Preset:
     """Return a preset of the library by slug, number, or both (`3`, `03-seed-pin-middle`).
+
+    Its file's name decides, so that no other file is read; `strict` is that of `parse_preset`.
 
     Raises `PresetError` naming the nearest slug.
     """
-    presets = list_presets()
-    for preset in presets:
-        number = "" if preset.number is None else str(preset.number)
-        stem = Path(preset.path).stem
-        if name in (preset.slug, stem) or (number and name.lstrip("0") == number):
-            return preset
-    slugs = [preset.slug for preset in presets]
+    library = _library()
+    for path in library:
+        stem = _stem(path)
+        number, _, slug = stem.partition("-")
+        wanted = (stem, _slug(stem))
+        if name in wanted or (slug and name.isdecimal() and name.lstrip("0") == number.lstrip("0")):
+            return load_preset(path, strict=strict)
+    slugs = [_slug(_stem(path)) for path in library]
     message = f"there is no preset {name[:60]!r}{near(name, slugs)}"
     raise PresetError(message, expected=f"a number or one of {', '.join(slugs)}")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sandbox.errors import SandboxError, UsageError
 from sandbox.fields import FIELDS, Struct
@@ -16,8 +15,7 @@ from sandbox.scenario.language import Action, CpuBlock, Scenario
 from sandbox.session import Session, Step
 
 
-@dataclass(frozen=True, slots=True)
-class BrokenCount:
+class BrokenCount(NamedTuple):
     """How often and how badly a rule was broken, counted over states of the words it reads."""
 
     micro_states: int

@@ -11,6 +11,7 @@ from sandbox.arch.arm64.pgtable import (
     PTE_CONT,
     PTE_DIRTY,
     PTE_HUGE,
+    PTE_MARKER,
     PTE_RDONLY,
     PTE_SPECIAL,
     PTE_SWP,
@@ -149,7 +150,7 @@ def pte_runs(ledger: Ledger, mm: Mm) -> list[list[Any]]:
         if pte & PTE_SWP:
             index = pte >> PFN_SHIFT
             folio = f"count {cells[cells[Globals.swap_device] + index]}"
-        elif pte & PTE_HUGE or not pte & PTE_SPECIAL:
+        elif pte & PTE_HUGE or not pte & (PTE_SPECIAL | PTE_MARKER):
             target = ledger.folio(pte >> PFN_SHIFT << 4)
             folio, index = ledger.name_of(target), target.index_of(pte >> PFN_SHIFT << 4)
         count = 512 if pte & PTE_HUGE else 1
@@ -161,7 +162,7 @@ def pte_runs(ledger: Ledger, mm: Mm) -> list[list[Any]]:
             and last[3] == kind
             and last[4] == folio
             and last[6] == letters
-            and (kind == "zero" or last[5] + last[2] == index)
+            and (kind in ("zero", "special") or last[5] + last[2] == index)
         ):
             last[2] += count
         else:

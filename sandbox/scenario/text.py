@@ -77,6 +77,8 @@ def pte_words(kind: str, flags: str) -> list[str]:
     """
     if kind == "swap":
         return ["exclusive"] if "e" in flags else []
+    if kind == "special":  # a marker: no permissions
+        return []
     words = ["RW" if "w" in flags else "RO"]
     if "d" in flags or ("w" in flags and "o" not in flags):
         words.append("D")
@@ -88,7 +90,7 @@ def _result_words(step: Mapping[str, Any]) -> Iterator[str]:
     if step["ret"]:
         yield f"ret {step['ret']}"
     if step.get("out") is not None:
-        yield f"out {step['out']}"
+        yield from f"out {step['out']}".split()
     for ident, hold in (step.get("holds") or {}).items():
         yield f"[{hold['kind']} {ident}:"
         *pages, last = _hold_pages(hold["pages"])

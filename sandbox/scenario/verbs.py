@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["MAX_PAGES", "VERBS", "Group", "Kind", "Param", "Refused", "Style", "Verb"]
 
@@ -46,8 +45,7 @@ class Style(Enum):
     FLAG = "flag"
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What a word may be, how it is read, and how a value is written back."""
 
     label: str
@@ -62,8 +60,7 @@ class Kind:
     choices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(NamedTuple):
     """One parameter of a verb; `name` is the key in the arguments of an action."""
 
     name: str
@@ -82,14 +79,13 @@ class Param:
         return f"[{self.kind.label}]" if self.style is Style.OPTIONAL else self.kind.label
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(NamedTuple):
     """One verb: its name, its parameters in order, and one line of meaning."""
 
     name: str
     group: Group
     meaning: str
-    params: tuple[Param, ...] = field(default=())
+    params: tuple[Param, ...] = ()
 
     @property
     def usage(self) -> str:
@@ -172,6 +168,8 @@ CHILD = Kind("C", "a name for the child, such as B", _upper_word, role="new proc
 REGION = Kind("R", "a region, an upper-case word such as R", _upper_word, role="region")
 NEW_REGION = Kind("R", REGION.expected, _upper_word, role="new region")
 TO_REGION = Kind("Q", "the region to move to, such as Q", _upper_word, role="region")
+OTHER = Kind("O", PROC.expected, _upper_word, role="proc")
+OTHER_REGION = Kind("Q", REGION.expected, _upper_word, role="region")
 FILE = Kind("F", "a file object, an upper-case word such as F", _upper_word)
 SIZE = Kind("SIZE", "a size in whole pages, such as 64K, 2M, 1G or 4p", _read_size, _show_size)
 CHUNK = Kind("CHUNK", SIZE.expected, _read_size, _show_size)
@@ -196,6 +194,7 @@ PIN_FLAGS = Kind(
 WORD = Kind("PATH", "a path", str)
 VALUE = Kind("VALUE", "a value", str)
 SWITCH = _choice("on|off", "on", "off")
+UFFD = _choice("async|sigbus|off", "async", "sigbus", "off")
 PROT = _choice("r|rw|-", "r", "rw", "-")
 ACCESS = _choice("w|r", "w", "r")
 MTHP_MODE = _choice("madvise|never|always|inherit", "madvise", "never", "always", "inherit")
@@ -314,6 +313,27 @@ def _pin_verbs() -> Iterable[Verb]:
     yield _kernel("autodrain", "drain before each recorded state, or not", _SWITCHED)
 
 
+def _service_verbs() -> Iterable[Verb]:
+    """Yield KSM, userfaultfd and exec."""
+    other = (
+        Param("with_proc", OTHER),
+        Param("with_region", OTHER_REGION),
+        Param("with_page", PAGE),
+    )
+    meaning = "let KSM merge the range with the pages from PAGE on of another"
+    yield Verb("ksm", Group.LABORATORY, meaning, (*_RANGE, *other))
+    yield _kernel("unmerge", "MADV_UNMERGEABLE: break KSM pages of the range", *_RANGE)
+    yield _kernel(
+        "uffd", "register the range for userfaultfd write-protection", *_RANGE, Param("mode", UFFD)
+    )
+    yield _kernel("uffdwp", "write-protect the range, or resolve it", *_RANGE, _SWITCHED)
+    yield _kernel("uffdcopy", "fill the empty range (UFFDIO_COPY)", *_RANGE, _flag("wp"))
+    target = (Param("to_region", TO_REGION), Param("to_page", PAGE))
+    yield _kernel("uffdmove", "move the range's pages (UFFDIO_MOVE)", *_RANGE, *target)
+    stack = Param("region", NEW_REGION)
+    yield _kernel("exec", "replace the process's memory; R is its new stack", _ONE_PROC, stack)
+
+
 def _other_verbs() -> Iterable[Verb]:
     """Yield the laboratory's verbs and those that only the rig obeys."""
     lab, rig = Group.LABORATORY, Group.RIG
@@ -328,7 +348,14 @@ def _other_verbs() -> Iterable[Verb]:
 
 VERBS: dict[str, Verb] = {
     verb.name: verb
-    for verbs in (_setting_verbs, _process_verbs, _range_verbs, _pin_verbs, _other_verbs)
+    for verbs in (
+        _setting_verbs,
+        _process_verbs,
+        _range_verbs,
+        _pin_verbs,
+        _service_verbs,
+        _other_verbs,
+    )
     for verb in verbs()
 }
 """Every verb by its name, in the order in which help shows them."""

@@ -23,10 +23,10 @@ from sandbox.scenario.language import (
     parse_scenarios,
 )
 from sandbox.scenario.verbs import Style
+from tests.conftest import STATES
 
 TESTS = Path(__file__).parent.parent
 SCENARIO_FILES = sorted((TESTS / "scenarios").glob("*.scn"))
-RECORDINGS = sorted((TESTS / "recordings").glob("*/*.json"))
 
 
 @pytest.mark.parametrize("path", SCENARIO_FILES, ids=lambda path: path.stem)
@@ -43,8 +43,8 @@ def test_source_lines_are_those_of_the_recordings() -> None:
         for path in SCENARIO_FILES
         for scenario in parse_scenarios(path.read_text(encoding="utf-8"), path.name)
     }
-    assert RECORDINGS
-    for path in RECORDINGS:
+    assert STATES
+    for path in STATES:
         recording = json.loads(path.read_text(encoding="utf-8"))
         scenario = scenarios[recording["scenario"]]
         assert scenario.source == recording["source"]
@@ -184,7 +184,7 @@ def test_every_verb_has_a_usage_that_is_taken() -> None:
         "SIZE": "64K", "CHUNK": "64K", "a": "3", "b": "5", "N": "1", "ORDER": "2", "MS": "10",
         "ID": "1", "FLAGS": "wl", "PAGE": "7", "on|off": "on", "r|rw|-": "rw", "w|r": "w",
         "madvise|never|always|inherit": "madvise", "always|never": "always",
-        "PATH": "/x/f", "VALUE": "1",
+        "async|sigbus|off": "async", "PATH": "/x/f", "VALUE": "1",
     }  # fmt: skip
     for verb in VERBS.values():
         assert verb.meaning
@@ -221,7 +221,7 @@ def actions(draw: st.DrawFn) -> Action:
 _UPPER = st.from_regex(r"[A-Z][A-Z0-9_]{0,5}", fullmatch=True)
 _WORD = st.from_regex(r"[a-z/][a-z0-9/=_.]{0,9}", fullmatch=True)
 _BY_LABEL: dict[str, st.SearchStrategy[object]] = {
-    **dict.fromkeys("PCRQF", _UPPER),
+    **dict.fromkeys("PCRQFO", _UPPER),
     **dict.fromkeys(("SIZE", "CHUNK"), st.integers(1, 1 << 36)),
     **dict.fromkeys(("PATH", "VALUE"), _WORD),
     **dict.fromkeys(("PAGE", "N", "MS"), st.integers(0, 1 << 31)),

@@ -121,6 +121,16 @@ def pte_wrprotect(pte: int) -> int:
     return (pte & ~PTE_WRITE) | PTE_RDONLY
 
 
+def pte_mkuffd_wp(pte: int) -> int:
+    """Write-protect for userfaultfd: the bit, and no write permission (arm64: 6.10)."""
+    return pte_wrprotect(pte | PTE_UFFD_WP)
+
+
+def pte_clear_uffd_wp(pte: int) -> int:
+    """Clear userfaultfd's bit; write permission does not come back by itself."""
+    return pte & ~PTE_UFFD_WP
+
+
 def pte_modify(pte: int, newprot: int) -> int:
     """Change the protection, keeping the rest (`pte_modify`)."""
     if pte_hw_dirty(pte):

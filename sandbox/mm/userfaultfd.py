@@ -1,0 +1,398 @@
+"""userfaultfd write-protection, UFFDIO_COPY and UFFDIO_MOVE (minimal; arm64 has it since 6.10).
+
+Source: mm/userfaultfd.c, mm/mprotect.c change_pte_range, mm/memory.c do_wp_page and
+pte_marker_handle_uffd_wp (6.12, 7.2).  Anonymous memory only.  A write to a protected page is
+either resolved by the kernel itself (UFFD_FEATURE_WP_ASYNC) or answered with SIGBUS
+(UFFD_FEATURE_SIGBUS): there is no monitor that could be woken.
+"""
+
+from __future__ import annotations
+
+from sandbox.arch.arm64.pgtable import (
+    PTE_MARKER,
+    PTE_SPECIAL,
+    PTE_UFFD_WP,
+    pfn_pte,
+    pte_clear_uffd_wp,
+    pte_dirty,
+    pte_mkdirty,
+    pte_mkuffd_wp,
+    pte_mkwrite,
+    pte_mkyoung,
+    pte_pfn,
+    pte_present,
+)
+from sandbox.memory import (
+    READ,
+    AnonVma,
+    Folio,
+    Gen,
+    Globals,
+    Mm,
+    Page,
+    Vma,
+    add,
+    bits,
+    load,
+    lock,
+    page_of_pfn,
+    store,
+    tlb_flush,
+    unlock,
+)
+from sandbox.mm.flags import (
+    EAGAIN,
+    EBUSY,
+    EEXIST,
+    EFAULT,
+    EINVAL,
+    ENOENT,
+    FAULT_FLAG_UNSHARE,
+    MM_ANONPAGES,
+    VM_LOCKED,
+    VM_READ,
+    VM_UFFD_WP,
+    VM_UFFD_WP_ASYNC,
+    VM_WRITE,
+    PG_anon_exclusive,
+    PG_locked,
+    PG_uptodate,
+)
+from sandbox.mm.memory import MemoryMixin
+from sandbox.mm.memory.fault import VmFault
+from sandbox.mm.mprotect import MM_CP_TRY_CHANGE_WRITABLE, MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE
+from sandbox.mm.pgalloc import pmd_is_leaf
+from sandbox.mm.vmscan import VmscanMixin
+from sandbox.syscalls import Result
+
+UFFD_WP_MARKER = PTE_MARKER | PTE_UFFD_WP
+"""Entry of an empty place that is write-protected (PTE_MARKER_UFFD_WP)."""
+
+
+class UserfaultfdMixin(VmscanMixin, MemoryMixin):
+    """Registering, protecting, filling and moving."""
+
+    has_uffd_wp = False
+    """arm64 selects HAVE_ARCH_USERFAULTFD_WP since 6.10."""
+    uffd_move_flushes_once = False
+    """7.x: UFFDIO_MOVE clears a run of entries and flushes the range at its end."""
+    uffd_move_locks_anon_vma = True
+    """Not in 7.x: rmap walkers lock the folio there, so its lock alone keeps them out."""
+
+    # -- ioctls ----------------------------------------------------------------------------
+
+    def sys_uffd_register(self, mm: Mm, start: int, end: int, asynchronous: bool) -> Gen[Result]:
+        """UFFDIO_REGISTER of [start, end) for write-protection; no entry is touched."""
+        set_ = VM_UFFD_WP | (VM_UFFD_WP_ASYNC if asynchronous else 0)
+        clear = 0 if asynchronous else VM_UFFD_WP_ASYNC
+        return Result((yield from self.madvise_update_vma(mm, start, end, set_, clear)))
+
+    def sys_uffd_unregister(self, mm: Mm, start: int, end: int) -> Gen[Result]:
+        """UFFDIO_UNREGISTER: what is protected is resolved first."""
+        yield from self.mwriteprotect_range(mm, start, end, False)
+        clear = VM_UFFD_WP | VM_UFFD_WP_ASYNC
+        return Result((yield from self.madvise_update_vma(mm, start, end, 0, clear)))
+
+    def sys_uffd_wp(self, mm: Mm, start: int, end: int, on: bool) -> Gen[Result]:
+        """UFFDIO_WRITEPROTECT; -ENOENT where no VMA is registered for it."""
+        return Result((yield from self.mwriteprotect_range(mm, start, end, on)))
+
+    def mwriteprotect_range(self, mm: Mm, start: int, end: int, enable_wp: bool) -> Gen[int]:
+        """Protect or resolve the VMAs of [start, end), which must all be registered."""
+        yield lock(mm.mmap_lock, READ)
+        err = -ENOENT
+        for vma in (yield from self.vmas_in(mm, start, end)):
+            err = 0 if (yield load(vma.vm_flags)) & VM_UFFD_WP else -ENOENT
+            if err:
+                break
+            lo, hi = max((yield load(vma.vm_start)), start), min((yield load(vma.vm_end)), end)
+            yield from self.uffd_wp_range(mm, vma, lo, hi, enable_wp)
+        yield unlock(mm.mmap_lock)
+        return err
+
+    def uffd_wp_range(self, mm: Mm, vma: Vma, start: int, end: int, enable_wp: bool) -> Gen[None]:
+        """change_protection() with the VMA's own protection.
+
+        A PMD leaf is split first; the kernel protects one that lies whole in the range as it is.
+        """
+        cp_flags = MM_CP_UFFD_WP if enable_wp else MM_CP_UFFD_WP_RESOLVE
+        if not enable_wp and (yield from self.vma_wants_manual_pte_write_upgrade(vma)):
+            cp_flags |= MM_CP_TRY_CHANGE_WRITABLE
+        markers = enable_wp and bool((yield load(vma.vm_flags)) & VM_UFFD_WP_ASYNC)
+        newprot = yield from self.vm_page_prot(vma)
+        addr = start
+        while addr < end:
+            next_ = min((addr | 511) + 1, end)
+            pmd = yield from self.pmd_offset(mm, addr)
+            if markers:
+                pmd = yield from self.pmd_alloc(mm, addr)
+                yield from self.pte_alloc(mm, pmd, addr)
+            pmdval = (yield load(pmd)) if pmd else 0
+            if pmdval and pmd_is_leaf(pmdval):
+                yield from self.split_huge_pmd(vma, pmd, addr)
+            if pmdval:
+                yield from self.change_pte_range(mm, vma, pmd, addr, next_, newprot, cp_flags)
+            addr = next_
+        yield tlb_flush(mm, start, end)
+
+    def change_nonpresent_pte(
+        self, mm: Mm, vma: Vma, addr: int, ptep: int, oldpte: int, cp_flags: int
+    ) -> Gen[None]:
+        """Protect or resolve an entry that is not present (`change_softleaf_pte`)."""
+        if not oldpte:
+            # WP_ASYNC implies WP_UNPOPULATED: also what is not there yet is tracked
+            if (yield load(vma.vm_flags)) & VM_UFFD_WP_ASYNC:
+                yield from self.set_pte_at(mm, addr, ptep, UFFD_WP_MARKER)
+        elif oldpte & PTE_MARKER:
+            if cp_flags & MM_CP_UFFD_WP_RESOLVE:
+                yield from self.pte_clear(mm, addr, ptep)
+        else:
+            newpte = oldpte
+            if cp_flags & MM_CP_UFFD_WP:
+                newpte |= PTE_UFFD_WP
+            elif cp_flags & MM_CP_UFFD_WP_RESOLVE:
+                newpte &= ~PTE_UFFD_WP
+            if newpte != oldpte:
+                yield from self.set_pte_at(mm, addr, ptep, newpte)
+
+    # -- faults ----------------------------------------------------------------------------
+
+    def do_wp_page(self, vmf: VmFault) -> Gen[int]:
+        """A write to a protected entry: resolve it here (async), or let the process have it."""
+        if not vmf.flags & FAULT_FLAG_UNSHARE and vmf.orig_pte & PTE_UFFD_WP:
+            vm_flags = yield load(vmf.vma.vm_flags)
+            if vm_flags & VM_UFFD_WP and not vm_flags & VM_UFFD_WP_ASYNC:
+                yield unlock(vmf.ptl)
+                return -EFAULT  # handle_userfault(): VM_FAULT_SIGBUS
+            if vm_flags & VM_UFFD_WP:
+                # only the bit goes: nothing that a TLB may hold changes
+                vmf.orig_pte = pte_clear_uffd_wp((yield from self.ptep_get(vmf.pte)))
+                yield from self.set_pte_at(vmf.mm, vmf.address, vmf.pte, vmf.orig_pte)
+        return (yield from super().do_wp_page(vmf))
+
+    def do_swap_page(self, vmf: VmFault) -> Gen[int]:
+        """A marker: fill the place, still protected (`pte_marker_handle_uffd_wp`)."""
+        if not vmf.orig_pte & PTE_MARKER:
+            return (yield from super().do_swap_page(vmf))
+        if (yield load(vmf.vma.vm_flags)) & VM_UFFD_WP:
+            return (yield from self.do_pte_missing(vmf))
+        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        if vmf.ptl:
+            if (yield from self.ptep_get(vmf.pte)) == vmf.orig_pte:
+                yield from self.pte_clear(vmf.mm, vmf.address, vmf.pte)
+            yield unlock(vmf.ptl)
+        return 0
+
+    def map_anon_folio(self, vmf: VmFault, folio: Folio, addr: int) -> Gen[None]:
+        """In the place of a marker the fresh page is protected; the write faults once more."""
+        if not vmf.orig_pte & PTE_MARKER:
+            yield from super().map_anon_folio(vmf, folio, addr)
+            return
+        entry = pte_mkyoung(pfn_pte(folio.pfn, (yield from self.vm_page_prot(vmf.vma))))
+        if (yield load(vmf.vma.vm_flags)) & VM_WRITE:
+            entry = pte_mkwrite(pte_mkdirty(entry))
+        yield add(vmf.mm.rss_stat(MM_ANONPAGES), 1)
+        yield from self.folio_add_new_anon_rmap(folio, vmf.vma, addr)
+        yield from self.folio_add_lru_vma(folio, vmf.vma)
+        yield from self.set_pte_at(vmf.mm, addr, vmf.pte, pte_mkuffd_wp(entry))
+
+    def do_anonymous_zero_page(self, vmf: VmFault) -> Gen[int]:
+        """A read in the place of a marker maps the zero page protected."""
+        if not vmf.orig_pte & PTE_MARKER:
+            return (yield from super().do_anonymous_zero_page(vmf))
+        zero = Page((yield load(Globals.zero_page)))
+        entry = pfn_pte(zero.pfn, (yield from self.vm_page_prot(vmf.vma))) | PTE_SPECIAL
+        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        if vmf.ptl:
+            if (yield from self.ptep_get(vmf.pte)) == vmf.orig_pte:
+                yield from self.set_pte_at(vmf.mm, vmf.address, vmf.pte, pte_mkuffd_wp(entry))
+            yield unlock(vmf.ptl)
+        return 0
+
+    def unmap_one_pte(
+        self, folio: Folio, page: Page, vma: Vma, mm: Mm, addr: int, ptep: int
+    ) -> Gen[bool]:
+        """Reclaim leaves protected entries: swap entries that carry the bit are not modelled."""
+        if (yield load(ptep)) & PTE_UFFD_WP:
+            return False
+        return (yield from super().unmap_one_pte(folio, page, vma, mm, addr, ptep))
+
+    # -- UFFDIO_COPY -------------------------------------------------------------------------
+
+    def sys_uffd_copy(self, mm: Mm, start: int, end: int, step: int, wp: bool) -> Gen[Result]:
+        """Fill empty places with new pages that hold *step*; -EEXIST at the first that is full."""
+        for addr in range(start, end):
+            vma = yield from self.uffd_lock_vma(mm, addr)
+            if vma is None:
+                return Result(-ENOENT)
+            err = -ENOENT
+            if (yield load(vma.vm_flags)) & VM_UFFD_WP:
+                err = yield from self.mfill_atomic_pte_copy(mm, vma, addr, step, wp)
+            yield unlock(vma.vm_lock)
+            if err:
+                return Result(err)
+        return Result()
+
+    def uffd_lock_vma(self, mm: Mm, addr: int) -> Gen[Vma | None]:
+        """The VMA of *addr*, locked for reading (`uffd_lock_vma`, 6.9)."""
+        yield lock(mm.mmap_lock, READ)
+        vma: Vma | None = yield from self.find_vma(mm, addr)
+        if vma is not None:
+            yield from self.anon_vma_prepare(vma)
+            yield lock(vma.vm_lock, READ)
+        yield unlock(mm.mmap_lock)
+        return vma
+
+    def mfill_atomic_pte_copy(self, mm: Mm, vma: Vma, addr: int, step: int, wp: bool) -> Gen[int]:
+        """A fresh page with the caller's bytes, then its entry; freed if the place is full."""
+        folio = yield from self.vma_alloc_folio(0)
+        yield store(folio.page(0).data, step)
+        yield bits(folio.flags, PG_uptodate)
+        pmd = yield from self.pmd_alloc(mm, addr)
+        yield from self.pte_alloc(mm, pmd, addr)
+        err: int = yield from self.mfill_atomic_install_pte(mm, vma, pmd, addr, folio, wp)
+        if err:
+            yield from self.folio_put(folio)
+        return err
+
+    def mfill_atomic_install_pte(
+        self, mm: Mm, vma: Vma, pmd: int, addr: int, folio: Folio, wp: bool
+    ) -> Gen[int]:
+        """rmap, LRU, rss, entry; the allocation's reference becomes the mapping's."""
+        entry = pte_mkdirty(pfn_pte(folio.pfn, (yield from self.vm_page_prot(vma))))
+        if (yield load(vma.vm_flags)) & VM_WRITE:
+            entry = pte_mkwrite(entry)
+        if wp:
+            entry = pte_mkuffd_wp(entry)
+        ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
+        if not ptl:
+            return -EEXIST
+        old = yield from self.ptep_get(ptep)
+        if old and not old & PTE_MARKER:
+            yield unlock(ptl)
+            return -EEXIST
+        yield from self.folio_add_new_anon_rmap(folio, vma, addr)
+        yield from self.folio_add_lru_vma(folio, vma)
+        yield add(mm.rss_stat(MM_ANONPAGES), 1)
+        yield from self.set_pte_at(mm, addr, ptep, entry)
+        yield unlock(ptl)
+        return 0
+
+    # -- UFFDIO_MOVE -------------------------------------------------------------------------
+
+    def sys_uffd_move(self, mm: Mm, start: int, end: int, dst: int) -> Gen[Result]:
+        """Move the pages of [start, end) to *dst* without copying (6.8); small, exclusive ones."""
+        yield lock(mm.mmap_lock, READ)
+        src_vma = yield from self.find_vma(mm, start)
+        dst_vma = yield from self.find_vma(mm, dst)
+        err, i = -ENOENT, 0
+        if src_vma is not None and dst_vma is not None:
+            err = yield from self.validate_move_areas(src_vma, dst_vma)
+            while not err and i < end - start:
+                err = yield from self.move_pages_pte(mm, src_vma, dst_vma, start + i, dst + i)
+                i += 1
+        if self.uffd_move_flushes_once and i:
+            yield tlb_flush(mm, start, start + i)
+        yield unlock(mm.mmap_lock)
+        return Result(err)
+
+    def validate_move_areas(self, src_vma: Vma, dst_vma: Vma) -> Gen[int]:
+        """Equal access, equally locked, writable, the target registered."""
+        src, dst = (yield load(src_vma.vm_flags)), (yield load(dst_vma.vm_flags))
+        same = not (src ^ dst) & (VM_READ | VM_WRITE | VM_LOCKED)
+        if not same or not src & VM_WRITE or not dst & VM_UFFD_WP:
+            return -EINVAL
+        yield from self.anon_vma_prepare(dst_vma)
+        return 0
+
+    def move_pages_pte(
+        self, mm: Mm, src_vma: Vma, dst_vma: Vma, src_addr: int, dst_addr: int
+    ) -> Gen[int]:
+        """One page: look, reference and lock the folio, then move it under both locks."""
+        src_pmd = yield from self.pmd_offset(mm, src_addr)
+        src_pmdval = (yield load(src_pmd)) if src_pmd else 0
+        if not src_pmdval:
+            return -ENOENT
+        if pmd_is_leaf(src_pmdval):
+            yield from self.split_huge_pmd(src_vma, src_pmd, src_addr)
+            src_pmdval = yield load(src_pmd)
+        dst_pmd = yield from self.pmd_alloc(mm, dst_addr)
+        yield from self.pte_alloc(mm, dst_pmd, dst_addr)
+        src_pte = self.pte_offset_map(src_pmdval, src_addr)
+        dst_pte = self.pte_offset_map((yield load(dst_pmd)), dst_addr)
+        pte = yield from self.ptep_get_lockless(src_pte)
+        if (yield from self.ptep_get_lockless(dst_pte)):
+            return -EEXIST
+        if not pte_present(pte):
+            return -ENOENT if not pte else -EFAULT
+        if (yield from self.vm_normal_page(pte)) is None:
+            return -EFAULT
+        folio = yield from self.page_folio(page_of_pfn(pte_pfn(pte)))
+        yield from self.folio_get(folio)
+        err = -EAGAIN
+        if not (yield bits(folio.flags, PG_locked)) & PG_locked:
+            words = (src_pte, dst_pte)
+            rwsem = AnonVma((yield load(folio.mapping))).rwsem
+            if self.uffd_move_locks_anon_vma:
+                yield lock(rwsem)
+            err = yield from self.move_present_pte(
+                mm, dst_vma, src_addr, dst_addr, words, pte, folio
+            )
+            if self.uffd_move_locks_anon_vma:
+                yield unlock(rwsem)
+            yield bits(folio.flags, 0, PG_locked)
+        yield from self.folio_put(folio)
+        return err
+
+    def move_present_pte(
+        self,
+        mm: Mm,
+        dst_vma: Vma,
+        src_addr: int,
+        dst_addr: int,
+        words: tuple[int, int],
+        pte: int,
+        folio: Folio,
+    ) -> Gen[int]:
+        """Clear the source, look for pins again, give the page its new place, set the target."""
+        src_pte, dst_pte = words
+        ptls = {self.pte_lockptr(src_pte, src_addr), self.pte_lockptr(dst_pte, dst_addr)}
+        for ptl in sorted(ptls):  # double_pt_lock(): by address
+            yield lock(ptl)
+        err = -EBUSY
+        if (yield from self.ptep_get(src_pte)) != pte or (yield from self.ptep_get(dst_pte)):
+            err = -EAGAIN
+        elif folio.large or (yield from self.folio_maybe_dma_pinned(folio)):
+            pass
+        elif (yield load(folio.flags)) & PG_anon_exclusive:
+            err = yield from self.move_locked_pte(mm, dst_vma, src_addr, dst_addr, words, folio)
+        for ptl in sorted(ptls, reverse=True):
+            yield unlock(ptl)
+        return err
+
+    def move_locked_pte(
+        self,
+        mm: Mm,
+        dst_vma: Vma,
+        src_addr: int,
+        dst_addr: int,
+        words: tuple[int, int],
+        folio: Folio,
+    ) -> Gen[int]:
+        """The part of move_present_pte() that changes something."""
+        src_pte, dst_pte = words
+        if self.uffd_move_flushes_once:
+            pte = yield from self.ptep_get_and_clear(mm, src_addr, src_pte)
+        else:
+            pte = yield from self.ptep_clear_flush(mm, src_addr, src_pte)
+        if (yield from self.folio_maybe_dma_pinned(folio)):  # pinned from under us
+            yield from self.set_pte_at(mm, src_addr, src_pte, pte)
+            return -EBUSY
+        yield from self.folio_move_anon_rmap(folio, dst_vma)
+        pgoff = yield load(self.anon_pgoff_word(dst_vma))
+        yield store(folio.index, dst_addr - (yield load(dst_vma.vm_start)) + pgoff)
+        entry = pfn_pte(folio.pfn, (yield from self.vm_page_prot(dst_vma)))
+        if pte_dirty(pte):
+            entry = pte_mkdirty(entry)
+        yield from self.set_pte_at(mm, dst_addr, dst_pte, pte_mkwrite(entry))
+        return 0

@@ -1,0 +1,144 @@
+"""Handlers of verbs about what the kernel offers beside plain mappings.
+
+KSM, userfaultfd, exec, clear_refs, and the page cache going back; see `sandbox.scenario.actions`
+for how a handler works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sandbox.memory import Gen, Globals, Mapping, Mm
+from sandbox.syscalls import Result
+
+if TYPE_CHECKING:
+    from sandbox.scenario.actions import Planner
+
+    Handler = Callable[[Planner], Callable[[], Gen[Result]]]
+
+
+def _clearrefs(p: Planner) -> Callable[[], Gen[Result]]:
+    mm, value = p.mm(), p.args["value"]
+    return lambda: p.kernel.clear_refs_write(mm, value)
+
+
+def _dropcache(p: Planner) -> Callable[[], Gen[Result]]:
+    return p.kernel.sys_drop_caches
+
+
+def _fsync(p: Planner) -> Callable[[], Gen[Result]]:
+    name = p.args["name"]
+    files = {n: (m, size) for n, m, size in p.session.machine.peek(Globals.files)}
+    if name not in files:
+        raise p.refuse(f"there is no file {name}", "one of: " + (", ".join(files) or "none yet"))
+    mapping, size = files[name]
+    return lambda: p.kernel.sys_fsync(Mapping(mapping), size)
+
+
+def _exec(p: Planner) -> Callable[[], Gen[Result]]:
+    mm, region = p.mm(), p.args["region"]
+    base = p.base(region)
+    return lambda: p.kernel.sys_execve(mm, region, base, p.step)
+
+
+def _anonymous(p: Planner, mm: Mm, start: int, end: int) -> None:
+    """Refuse ranges that are not all private anonymous memory."""
+    cells = p.session.ledger.cells
+    covered = 0
+    for vma in p.session.machine.peek(mm.mm_mt):
+        lo, hi = max(cells[vma], start), min(cells[vma + 1], end)
+        if lo < hi:
+            covered += hi - lo
+            if cells[vma + 5]:
+                raise p.refuse(
+                    f"'{p.action.verb}' is not modelled for files", "private anonymous memory"
+                )
+    if covered < end - start:
+        raise p.refuse("part of the range is not mapped", "a mapped range")
+
+
+def _other_span(p: Planner, mm: Mm, proc: str, region: str, first: int, pages: int) -> int:
+    """First virtual page of *pages* pages of another region, which must hold them."""
+    mine = {name: (base, size) for name, base, size in p.session.machine.peek(mm.regions)}
+    if region not in mine:
+        raise p.refuse(
+            f"{proc} has no region {region}", "one of: " + (", ".join(mine) or "none yet")
+        )
+    base, size = mine[region]
+    if first + pages > size:
+        raise p.refuse(
+            f"pages {first} {first + pages} reach outside {proc}'s region {region}",
+            f"a range within 0 {size}",
+        )
+    return int(base) + first
+
+
+def _ksm(p: Planner) -> Callable[[], Gen[Result]]:
+    mm, other = p.mm(), p.mm(p.args["with_proc"])
+    start, end = p.span(mm)
+    region, first = p.args["with_region"], p.args["with_page"]
+    at = _other_span(p, other, p.args["with_proc"], region, first, end - start)
+    if mm == other and at < end and start < at + end - start:
+        raise p.refuse("a page cannot be merged with itself", "two ranges that do not overlap")
+    return lambda: p.kernel.sys_ksm(mm, start, end, other, at)
+
+
+def _madvise_unmerge(p: Planner) -> Callable[[], Gen[Result]]:
+    mm = p.mm()
+    start, end = p.span(mm)
+    return lambda: p.kernel.sys_madvise(mm, start, end, "unmerge")
+
+
+def _uffd_range(p: Planner) -> tuple[Mm, int, int]:
+    """The range of a userfaultfd verb, on a kernel that has write-protection."""
+    mm = p.mm()
+    start, end = p.span(mm)
+    if not p.kernel.has_uffd_wp:
+        raise p.refuse(
+            f"kernel {p.kernel.id} has no userfaultfd write-protection on arm64", "6.12 or later"
+        )
+    _anonymous(p, mm, start, end)
+    return mm, start, end
+
+
+def _uffd(p: Planner) -> Callable[[], Gen[Result]]:
+    mm, start, end = _uffd_range(p)
+    mode = p.args["mode"]
+    if mode == "off":
+        return lambda: p.kernel.sys_uffd_unregister(mm, start, end)
+    return lambda: p.kernel.sys_uffd_register(mm, start, end, mode == "async")
+
+
+def _uffdwp(p: Planner) -> Callable[[], Gen[Result]]:
+    mm, start, end = _uffd_range(p)
+    return lambda: p.kernel.sys_uffd_wp(mm, start, end, p.args["mode"] == "on")
+
+
+def _uffdcopy(p: Planner) -> Callable[[], Gen[Result]]:
+    mm, start, end = _uffd_range(p)
+    return lambda: p.kernel.sys_uffd_copy(mm, start, end, p.step, bool(p.args.get("wp")))
+
+
+def _uffdmove(p: Planner) -> Callable[[], Gen[Result]]:
+    mm, start, end = _uffd_range(p)
+    region, first = p.args["to_region"], p.args["to_page"]
+    dst = _other_span(p, mm, p.args["proc"], region, first, end - start)
+    _anonymous(p, mm, dst, dst + end - start)
+    if dst < end and start < dst + end - start:
+        raise p.refuse("source and target overlap", "a target apart from the source")
+    return lambda: p.kernel.sys_uffd_move(mm, start, end, dst)
+
+
+SERVICE_HANDLERS: dict[str, Handler] = {
+    "clearrefs": _clearrefs,
+    "dropcache": _dropcache,
+    "fsync": _fsync,
+    "exec": _exec,
+    "ksm": _ksm,
+    "unmerge": _madvise_unmerge,
+    "uffd": _uffd,
+    "uffdwp": _uffdwp,
+    "uffdcopy": _uffdcopy,
+    "uffdmove": _uffdmove,
+}

@@ -1,0 +1,238 @@
+"""userfaultfd write-protection, UFFDIO_COPY and UFFDIO_MOVE (mm/userfaultfd.c)."""
+
+from __future__ import annotations
+
+import pytest
+
+from sandbox.arch.arm64.pgtable import PTE_MARKER, PTE_UFFD_WP, PTE_WRITE
+from sandbox.errors import UsageError
+from sandbox.memory import LOCK, OP_NAMES
+from sandbox.mm.flags import EEXIST, EFAULT, EINVAL, ENOENT
+from sandbox.session import Session
+from tests.engine.support import act, broken, explain, run, snapshot
+
+KERNELS = ("6.12", "6.15", "7.2", "7.2-nopm", "7.3")
+SMALL = "mmap A R 32K nohuge\nwrite A R 0 4"
+LARGE = "mthp 64K madvise\nmmap A R 64K\nwrite A R 0 16"
+
+
+def values(session: Session, proc: str = "A") -> dict[int, int]:
+    """Raw entries by page of their region."""
+    ledger = session.ledger
+    found = ledger.leaf_entries(ledger.processes()[proc])
+    return {ledger.region_of(addr)[1]: pte for addr, _, pte in found}
+
+
+def ret(session: Session) -> int:
+    result = session.result_of(len(session.steps))
+    assert result is not None
+    return result.ret
+
+
+def anon(session: Session) -> int:
+    return int(session.state()["procs"]["A"]["rss"]["anon"])
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("memory", [SMALL, LARGE])
+def test_protect_and_resolve(kernel: str, memory: str) -> None:
+    session = run(kernel, f"{memory}\nuffd A R 0 4 sigbus")
+    before = values(session)
+    act(session, "uffdwp A R 1 3 on")
+    now = values(session)
+    for page in (1, 2):
+        assert now[page] & (PTE_UFFD_WP | PTE_WRITE) == PTE_UFFD_WP
+    for page in (0, 3):
+        assert now[page] & (PTE_UFFD_WP | PTE_WRITE) == PTE_WRITE
+    assert 5 not in now or not now[5] & PTE_UFFD_WP
+    act(session, "uffdwp A R 1 3 off")
+    again = values(session)
+    assert {p: v & ~32 for p, v in again.items()} == {p: v & ~32 for p, v in before.items()}, (
+        "exclusive pages are writable again without a fault"
+    )
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_write_is_delivered_and_a_read_is_not(kernel: str) -> None:
+    session = run(kernel, f"{SMALL}\nuffd A R 0 8 sigbus\nuffdwp A R 0 8 on\nread A R 0 4")
+    assert ret(session) == 0
+    before = session.state()
+    act(session, "write A R 2 3")
+    assert ret(session) == -EFAULT
+    assert session.state()["procs"] == before["procs"]
+    act(session, "write A R 6 7")
+    assert ret(session) == 0, "without WP_UNPOPULATED an empty place is not tracked"
+    act(session, "uffdwp A R 0 8 off\nwrite A R 2 3")
+    assert ret(session) == 0
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("line", ["populate_write A R 0 4", "pin A R 0 4 1 wl", "get A R 2 3 1 w"])
+def test_the_kernel_itself_gets_efault(kernel: str, line: str) -> None:
+    session = run(kernel, f"{SMALL}\nuffd A R 0 8 sigbus\nuffdwp A R 0 4 on")
+    before = session.state()["procs"]["A"]["ptes"]
+    act(session, line)
+    assert ret(session) == -EFAULT
+    assert session.state()["procs"]["A"]["ptes"] == before
+    act(session, "mlock A R 0 4")
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_async_resolves_the_fault_in_the_kernel(kernel: str) -> None:
+    session = run(kernel, f"{SMALL}\nuffd A R 0 8 async\nuffdwp A R 0 8 on")
+    assert values(session)[6] == PTE_MARKER | PTE_UFFD_WP, "also what is not there yet is tracked"
+    assert anon(session) == 4, "a marker is no page"
+    assert session.state()["procs"]["A"]["ptes"][-1][:5] == ["R", 4, 4, "special", None]
+    act(session, "write A R 2 3\nwrite A R 6 7\nread A R 7 8")
+    now = values(session)
+    assert [page for page in range(8) if now[page] & PTE_UFFD_WP] == [0, 1, 3, 4, 5, 7]
+    for page in (2, 6):
+        assert now[page] & PTE_WRITE
+    assert anon(session) == 5
+    assert not broken(session), explain(session)
+    act(session, "dontneed A R 4 6")
+    assert not {4, 5} & values(session).keys(), "zap drops markers of anonymous memory"
+    act(session, "uffd A R 0 8 off")
+    assert not any(pte & PTE_UFFD_WP for pte in values(session).values())
+    act(session, "exit A")
+    assert session.state() == {"procs": {}, "folios": {}}
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_child_is_not_tracked_but_stays_read_only(kernel: str) -> None:
+    session = run(kernel, f"{SMALL}\nuffd A R 0 8 async\nuffdwp A R 0 8 on\nfork A B")
+    mine, child = values(session), values(session, "B")
+    assert all(mine[page] & PTE_UFFD_WP for page in range(8))
+    assert child.keys() == {0, 1, 2, 3}, "markers stay with the parent"
+    assert not any(pte & (PTE_UFFD_WP | PTE_WRITE) for pte in child.values())
+    act(session, "write B R 0 1\nwrite A R 0 1")
+    assert not values(session)[0] & PTE_UFFD_WP
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_mprotect_does_not_make_a_tracked_page_writable(kernel: str) -> None:
+    session = run(kernel, f"{LARGE}\nuffd A R 0 16 sigbus\nuffdwp A R 0 8 on\n"
+                  "mprotect A R 0 16 r\nmprotect A R 0 16 rw")  # fmt: skip
+    now = values(session)
+    assert all(now[page] & (PTE_UFFD_WP | PTE_WRITE) == PTE_UFFD_WP for page in range(8))
+    assert all(now[page] & (PTE_UFFD_WP | PTE_WRITE) == PTE_WRITE for page in range(8, 16))
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_split_keeps_the_bit_and_a_move_drops_it(kernel: str) -> None:
+    session = run(kernel, f"{LARGE}\nuffd A R 0 16 async\nuffdwp A R 0 8 on\nsplit A R 0 16")
+    now = values(session)
+    assert [page for page in range(16) if now[page] & PTE_UFFD_WP] == list(range(8))
+    act(session, "mremap A R 0 16 S 0")
+    assert not any(pte & PTE_UFFD_WP for pte in values(session).values())
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_copy_fills_empty_places_only(kernel: str) -> None:
+    session = run(kernel, "mmap A R 32K nohuge\nuffd A R 0 8 sigbus\nuffdcopy A R 0 2")
+    folio = session.state()["folios"]["F1"]
+    assert (folio["refcount"], folio["mapcount"], folio["exclusive"]) == (1, [[0, 1]], [[1, 1]])
+    assert folio["data"] == [[3, 1]]
+    assert values(session)[0] & PTE_WRITE
+    act(session, "uffdcopy A R 1 3")
+    assert ret(session) == -EEXIST
+    assert anon(session) == 2
+    act(session, "uffdcopy A R 4 5 wp")
+    assert values(session)[4] & (PTE_UFFD_WP | PTE_WRITE) == PTE_UFFD_WP
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_move_takes_the_page_itself(kernel: str) -> None:
+    session = run(kernel, f"{SMALL}\nmmap A S 32K nohuge\nuffd A S 0 8 sigbus")
+    act(session, "uffdmove A R 0 2 S 4")
+    assert ret(session) == 0
+    moved = session.state()["folios"]["F1"]
+    assert moved["index"] == ["S", 4]
+    assert (moved["refcount"], moved["mapcount"], moved["exclusive"]) == (1, [[0, 1]], [[1, 1]])
+    ptes = session.state()["procs"]["A"]["ptes"]
+    assert [(p[0], p[1], p[4]) for p in ptes if p[4] in ("F1", "F2")] == [
+        ("S", 4, "F1"), ("S", 5, "F2")]  # fmt: skip
+    assert anon(session) == 4
+    act(session, "read A S 4 6")
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("why", ["pin A R 0 1 1 wl", "fork A B"])
+def test_what_is_pinned_or_shared_is_not_moved(kernel: str, why: str) -> None:
+    session = run(kernel, f"{SMALL}\nmmap A S 32K nohuge\nuffd A S 0 8 sigbus\n{why}")
+    if why.startswith("pin"):
+        # many references on a small folio are taken for pins; one pin is enough
+        assert session.state()["folios"]["F1"]["refcount"] == 1025
+    before = session.state()["procs"]["A"]["ptes"]
+    act(session, "uffdmove A R 0 1 S 0")
+    assert ret(session) == -16
+    assert session.state()["procs"]["A"]["ptes"] == before
+    assert not broken(session), explain(session)
+
+
+def test_a_move_flushes_once_in_7_2() -> None:
+    counts = {}
+    for kernel in ("6.12", "7.2"):
+        session = run(kernel, f"{SMALL}\nmmap A S 32K nohuge\nuffd A S 0 8 sigbus")
+        start = session.position
+        act(session, "uffdmove A R 0 3 S 0")
+        events = session.machine.events[start:]
+        names = [OP_NAMES[event[0]] for event in events]
+        locks = [session.machine.memory.field_at(e[1]).name for e in events if e[0] == LOCK]
+        counts[kernel] = (names.count("tlb_flush"), locks.count("rwsem"))
+    # one lock is anon_vma_prepare()'s for the target
+    assert counts == {"6.12": (3, 4), "7.2": (1, 1)}
+
+
+def test_errors_of_the_kernel() -> None:
+    session = run("7.2", f"{SMALL}\nmmap A S 32K nohuge")
+    for line, error in (
+        ("uffdwp A R 0 1 on", ENOENT),
+        ("uffdcopy A R 5 6", ENOENT),
+        ("uffdmove A R 0 1 S 0", EINVAL),
+    ):
+        act(session, line)
+        assert ret(session) == -error, line
+
+
+def test_undo_takes_everything_back() -> None:
+    session = run("7.2", f"{LARGE}\nmmap A S 32K nohuge")
+    before, position = snapshot(session), session.position
+    act(session, "uffd A R 0 16 async\nuffdwp A R 0 16 on\nwrite A R 3 4\nuffd A S 0 8 async\n"
+        "uffdcopy A S 0 1\nuffdmove A R 3 4 S 1\nuffd A R 0 16 off")  # fmt: skip
+    session.goto(position)
+    after = snapshot(session)
+    for key in ("cells", "objects", "ledger"):
+        assert after[key] == before[key]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "lines", "message"),
+    [
+        ("6.9", "uffd A R 0 4 async", "no userfaultfd write-protection on arm64"),
+        ("7.2", "uffd A R 0 99 async", "reach outside"),
+        ("7.2", "uffdmove A R 0 2 R 1", "overlap"),
+        ("7.2", "uffdmove A R 0 2 Q 1", "no region Q"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(kernel: str, lines: str, message: str) -> None:
+    session = run(kernel, SMALL)
+    before = snapshot(session)
+    with pytest.raises(UsageError, match=message):
+        act(session, lines)
+    assert snapshot(session) == before
+
+
+def test_files_are_refused() -> None:
+    session = run("7.2", "memfd F 16K\nmmap A R 16K shared fd=F")
+    with pytest.raises(UsageError, match="not modelled for files"):
+        act(session, "uffd A R 0 4 async")
