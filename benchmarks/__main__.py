@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks.report import Section, load_average
-from benchmarks.workload import pages_of
+from benchmarks.workload import folio_sizes, pages_of
 from sandbox.kernels import DEFAULT_KERNEL
 
 __all__ = ["main"]
@@ -42,7 +42,7 @@ def measurements(args: argparse.Namespace) -> dict[str, Callable[[], Section]]:
         "screen": lambda: screen.step_latency(args.screen_size, args.presses),
         "engine": lambda: engine.throughput(args.kernel, args.folios, args.runs),
         "history": lambda: engine.history(args.kernel, args.folios, args.runs),
-        "sizes": lambda: sizes.by_folio_size(args.kernel, args.size),
+        "sizes": lambda: sizes.by_folio_size(args.kernel, args.size, args.folio_sizes),
     }
 
 
@@ -55,7 +55,8 @@ def parser_of() -> argparse.ArgumentParser:
     add("--kernel", default=DEFAULT_KERNEL, help="the engine's kernel (%(default)s)")
     add("--preset", default="3", help="what `run` and the application open (%(default)s)")
     add("--folios", type=int, default=64, help="64K folios for the engine (%(default)s)")
-    add("--size", type=size, default="64M", help="memory for `sizes`, up to 1G (%(default)s)")
+    add("--size", type=size, default="64M", help="memory for `sizes`, up to 4G (%(default)s)")
+    add("--folio-sizes", type=folios, default="4K,64K,2M", help="for `sizes` (%(default)s)")
     add("--screen-size", type=size, default="64M", help="for `screen`, up to 1G (%(default)s)")
     add("--presses", type=int, default=100, help="presses of each key (%(default)s)")
     add("--json", action="store_true", help="a JSON object for each table")
@@ -66,6 +67,14 @@ def size(text: str) -> int:
     """Read a size as base pages, for the parser."""
     try:
         return pages_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def folios(text: str) -> tuple[str, ...]:
+    """Read a list of folio sizes, for the parser."""
+    try:
+        return folio_sizes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

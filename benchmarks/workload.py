@@ -11,10 +11,36 @@ from sandbox.rules import RuleEngine
 from sandbox.scenario.language import parse_action
 from sandbox.session import Session
 
-__all__ = ["FOLIO_PAGES", "machine_like", "pages_of", "populate_lines", "populated", "run_tasks"]
+__all__ = [
+    "FOLIO_PAGES",
+    "folio_sizes",
+    "machine_like",
+    "pages_of",
+    "populate_lines",
+    "populated",
+    "run_tasks",
+]
 
-FOLIO_PAGES = {"4K": 1, "64K": 16, "1M": 256}
-"""Base pages of each folio size that is measured."""
+FOLIO_PAGES = {
+    "4K": 1, "16K": 4, "32K": 8, "64K": 16, "128K": 32, "256K": 64, "512K": 128, "1M": 256,
+    "2M": 512,
+}  # fmt: skip
+"""Base pages of each folio size that can be measured."""
+
+
+def folio_sizes(text: str) -> tuple[str, ...]:
+    """Return the folio sizes of a list such as ``4K,64K..1M,2M``.
+
+    Raises:
+        ValueError: one of them is no such size.
+    """
+    known, chosen = list(FOLIO_PAGES), []
+    for part in text.upper().split(","):
+        first, _, last = part.partition("..")
+        if first not in known or (last or first) not in known:
+            raise ValueError(f"not folio sizes: {text!r}; expected some of {', '.join(known)}")
+        chosen += known[known.index(first) : known.index(last or first) + 1]
+    return tuple(chosen)
 
 
 def pages_of(size: str) -> int:

@@ -3,47 +3,66 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.screen import Screen
 
-from mmtui.model.bench import Bench
-from mmtui.model.script import empty_source, open_source
-from mmtui.palette import CommandProvider
+from mmtui.model.script import Source, empty_source, open_source
 from mmtui.screens.library import LibraryScreen
-from mmtui.screens.main import MainScreen
+from mmtui.screens.opening import OpeningScreen
 from mmtui.themes import THEMES, token_colours
 from mmtui.views.lines import say
+from mmtui.widgets.bars import Bar
 from sandbox.errors import SandboxError
-from sandbox.scenario.presets import list_presets
+from sandbox.scenario.presets import list_cards
+
+if TYPE_CHECKING:
+    from mmtui.model.bench import Bench
+    from mmtui.screens.main import MainScreen
+    from mmtui.screens.working import WorkingScreen
 
 __all__ = ["MmtuiApp", "run_app"]
+
+
+def _commands() -> type[Provider]:
+    """Import the command palette when it is opened."""
+    from mmtui.palette import CommandProvider
+
+    return CommandProvider
 
 
 class MmtuiApp(App[None]):
     """mmtui on the screen.
 
-    `target` is a preset or a file, None for the library; `kernel` overrides the document's.
+    `target` is a document, or the name of a preset or a file, None for the library; `kernel`
+    overrides the document's.
+
+    The engine and the screen that shows it are not imported here, but when the first screen has
+    been painted: half of the time until something can be seen would go into that.
     """
 
     TITLE = "mmtui"
     # Of the screens: the first screen's own style sheet would not be read.
     CSS_PATH = ["screens/main.tcss", "screens/library.tcss"]  # noqa: RUF012  # textual declares it so
-    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {CommandProvider}
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "ask_to_quit", "Quit", show=False, priority=True, id="app.ask"),
         Binding("ctrl+q", "leave", "Quit", show=False, id="app.quit"),
     ]
 
-    def __init__(self, target: str | None = None, kernel: str | None = None) -> None:
+    def __init__(self, target: Source | str | None = None, kernel: str | None = None) -> None:
         # The filter that leaves the terminal's own colours alone can only be chosen now.
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
-        self._target, self._kernel = target, kernel
+        self._source = open_source(*_split(target)) if isinstance(target, str) else target
+        self._kernel = kernel
+        self.desk: MainScreen | None = None
+        """The main screen, if a document is open."""
         self._asked = False
         for theme in THEMES:
             self.register_theme(theme)
@@ -55,17 +74,38 @@ class MmtuiApp(App[None]):
         return token_colours(self.current_theme)
 
     def get_default_screen(self) -> Screen[None]:
-        """The document, or the library."""
-        if self._target is None:
-            return LibraryScreen(list_presets(), over=False)
-        return MainScreen(Bench(open_source(*_split(self._target)), self._kernel))
+        """The library, or what is shown until the document is open."""
+        if self._source is None:
+            return LibraryScreen(list_cards(), over=False)
+        return OpeningScreen(self._source.title)
+
+    def on_mount(self) -> None:
+        """Paint first, then get ready for what comes next."""
+        self.call_after_refresh(self._begin)
+
+    async def _begin(self) -> None:
+        """Open the document; in the library, import behind the screen what opening needs."""
+        opening = self.screen
+        if self._source is not None:
+            await self.push_screen(self._main_screen(self._bench(self._source, self._kernel)))
+        else:
+            self.run_worker(lambda: import_module("mmtui.screens.main"), thread=True)
+        if isinstance(opening, OpeningScreen):
+            for key in opening.typed:  # before those that wait in the queue
+                await self.on_event(key)
 
     # -- documents -----------------------------------------------------------------------
 
-    @property
-    def desk(self) -> MainScreen | None:
-        """The main screen, if a document is open."""
-        return next((s for s in reversed(self.screen_stack) if isinstance(s, MainScreen)), None)
+    def _bench(self, source: Source, kernel: str | None) -> Bench:
+        from mmtui.model.bench import Bench
+
+        return Bench(source, kernel)
+
+    def _main_screen(self, bench: Bench) -> MainScreen:
+        from mmtui.screens.main import MainScreen
+
+        self.desk = MainScreen(bench)
+        return self.desk
 
     def open_target(self, target: str) -> None:
         """Open a document in place of the one that is open; nothing is the library.
@@ -74,9 +114,9 @@ class MmtuiApp(App[None]):
             SandboxError: there is no such document; the open one stays.
         """
         if not target:
-            self.push_screen(LibraryScreen(list_presets(), over=self.desk is not None))
+            self.push_screen(LibraryScreen(list_cards(), over=self.desk is not None))
             return
-        bench = Bench(open_source(*_split(target)), None)
+        bench = self._bench(open_source(*_split(target)), None)
         desk = self.desk
         if desk is not None:
             desk.keep_log()
@@ -87,14 +127,14 @@ class MmtuiApp(App[None]):
         library = self.screen
         try:
             source = open_source(value) if value else empty_source()
-            bench = Bench(source, self._kernel)
+            bench = self._bench(source, self._kernel)
         except SandboxError as error:
             if isinstance(library, LibraryScreen):
                 library.say(say(f" {error}", "violation"))
             return
         desk = self.desk
         if desk is None:
-            self.push_screen(MainScreen(bench))
+            self.push_screen(self._main_screen(bench))
         else:
             desk.keep_log()
             self.pop_screen()
@@ -110,17 +150,29 @@ class MmtuiApp(App[None]):
         return self.theme
 
     def action_ask_to_quit(self) -> None:
-        """Quit at the second press in a row."""
+        """Quit at the second press in a row; while something takes long, stop that."""
+        if (working := self._working()) is not None:
+            working.action_stop()
+            return
         if self._asked:
             self.leave()
             return
         self._asked = True
         self.set_timer(3, self._forget)
         question = " press ctrl+c again to leave; what was done is saved"
-        if isinstance(self.screen, MainScreen | LibraryScreen):
-            self.screen.message.show(say(question, "strong"))
+        message = getattr(self.screen, "message", None)
+        if isinstance(message, Bar):
+            message.show(say(question, "strong"))
         else:
             self.notify(question.strip(), markup=False)
+
+    def _working(self) -> WorkingScreen | None:
+        """The screen over a move that takes long, if there is one."""
+        if self.desk is None:
+            return None
+        from mmtui.screens.working import WorkingScreen
+
+        return self.screen if isinstance(self.screen, WorkingScreen) else None
 
     def _forget(self) -> None:
         self._asked = False
@@ -131,27 +183,26 @@ class MmtuiApp(App[None]):
 
     def leave(self) -> None:
         """Save what was done and end."""
+        if (working := self._working()) is not None:
+            working.stop_and_wait()
         desk = self.desk
         message = desk.keep_log() if desk is not None else None
         self.exit(message=message)
 
 
-def _split(target: str) -> Iterator[str]:
+def _split(target: str) -> tuple[str, str | None]:
     """`FILE SCENARIO` as two words; a path that exists is one word."""
     name, _, scenario = target.rpartition(" ")
     if name and not Path(target).exists():
-        return iter((name.strip(), scenario))
-    return iter((target,))
+        return name.strip(), scenario
+    return target, None
 
 
-def run_app(target: str | None, kernel: str | None) -> int:
-    """Open the application on the library, or on a preset or file; returns the exit status.
+def run_app(source: Source | None, kernel: str | None) -> int:
+    """Open the application on the library, or on a document; returns the exit status.
 
-    Raises:
-        SandboxError: there is no such document or kernel.
+    The kernel and those of the document are known to exist.
     """
-    if target is not None:  # errors in it belong on the command line, not on a screen
-        Bench(open_source(*_split(target)), kernel)
-    app = MmtuiApp(target, kernel)
+    app = MmtuiApp(source, kernel)
     app.run()
     return app.return_code or 0

@@ -14,10 +14,10 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mmtui import __version__
+from mmtui import __version__, collector
 from mmtui.crash import CrashNet
 from mmtui.exit_codes import ExitCode
-from sandbox.errors import SandboxError
+from sandbox.errors import Cancelled, SandboxError
 
 __all__ = ["COMMANDS", "Command", "dispatch", "parser_of"]
 
@@ -85,6 +85,32 @@ def _conform(args: argparse.Namespace) -> ExitCode:
     return conform(args.paths, markdown=args.markdown)
 
 
+def _proc_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="FILE|PRESET", help=_TARGET_HELP)
+    parser.add_argument(
+        "what", metavar="WHAT", help="pagemap, kpagecount, kpageflags, smaps or status"
+    )
+    parser.add_argument("--kernel", metavar="KERNEL", help=_KERNEL_HELP)
+    parser.add_argument("--scenario", metavar="NAME", help="only the scenario of this name")
+    parser.add_argument("--process", metavar="PROCESS", help="of this process alone")
+    parser.add_argument(
+        "--step", metavar="N", type=int, help="after action N (default: after the last)"
+    )
+
+
+def _proc(args: argparse.Namespace) -> ExitCode:
+    from mmtui.headless.proc import proc
+
+    return proc(
+        args.target,
+        args.what,
+        args.kernel,
+        scenario=args.scenario,
+        process=args.process,
+        step=args.step,
+    )
+
+
 def _list_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
 
@@ -118,6 +144,7 @@ COMMANDS: dict[str, Command] = {
         Command("run", "run a scenario file or a preset", _run_options, _run),
         Command("check", "hold presets against their expectations", _check_options, _check),
         Command("conform", "hold the engine against recordings", _conform_options, _conform),
+        Command("proc", "show what /proc would show of a state", _proc_options, _proc),
         Command("kernels", "list the modelled kernels", _list_options, _kernels),
         Command("rules", "list the rules, or explain some", _rules_options, _rules),
         Command("presets", "list the library of presets", _list_options, _presets),
@@ -131,6 +158,7 @@ def dispatch(argv: list[str]) -> int:
 
     Errors that a person can mend are one line on stderr; there is never a traceback.
     """
+    collector.relax()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a title with an accent in an ASCII locale
             stream.reconfigure(errors="backslashreplace")
@@ -138,6 +166,9 @@ def dispatch(argv: list[str]) -> int:
         try:
             status = _command(argv)
             sys.stdout.flush()
+        except Cancelled as stopped:
+            sys.stderr.write(f"mmtui: {stopped}\n")
+            return int(ExitCode.INTERRUPTED)
         except SandboxError as error:
             sys.stderr.write(f"mmtui: {' '.join(str(error).split())}\n")
             return int(ExitCode.USAGE)

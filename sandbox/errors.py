@@ -7,9 +7,10 @@ one line.  A caller that needs to tell them apart catches the subclass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = [
+    "Cancelled",
     "DeadlockError",
     "ExpectationError",
     "KernelBug",
@@ -22,8 +23,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Where:
+class Where(NamedTuple):
     """A place in a text that a person wrote; line and column count from 1."""
 
     file: str
@@ -77,6 +77,10 @@ class UnknownKernelError(SandboxError):
 
 class KernelBug(SandboxError):
     """A modelled kernel function misbehaved: a BUG() or a broken promise to the machine."""
+
+
+class Cancelled(SandboxError):
+    """A long move was stopped on request, between two events; the machine stands where it was."""
 
 
 class DeadlockError(SandboxError):

@@ -6,9 +6,8 @@ the kernel start at -1 here (raw values; logical = raw + 1).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Struct(IntEnum):
@@ -27,8 +26,7 @@ class Struct(IntEnum):
     SWAP = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One kind of word: its number, the structure it belongs to, its kernel name."""
 
     number: int
@@ -39,8 +37,7 @@ class Field:
     per_index: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """Initial values and field numbers of one structure, in word order."""
 
     initial: list[Any]

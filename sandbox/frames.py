@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any
+from collections.abc import Iterable, Iterator
+from os.path import basename
+from typing import Any, NamedTuple
 
 from sandbox.memory import Word
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One level of a running function's call stack."""
 
     function: str
@@ -28,7 +26,7 @@ def error_place(error: BaseException) -> str:
     if trace is None:
         return "the function"
     code = trace.tb_frame.f_code
-    return f"{code.co_name} ({PurePath(code.co_filename).name}:{trace.tb_lineno})"
+    return f"{code.co_name} ({basename(code.co_filename)}:{trace.tb_lineno})"
 
 
 def innermost(gen: Word) -> tuple[str, int, str]:
@@ -46,3 +44,43 @@ def frames_of(gen: Word) -> Iterator[Frame]:
         names = {k: v for k, v in frame.f_locals.items() if k != "self"}
         yield Frame(gen.gi_code.co_name, gen.gi_code.co_filename, frame.f_lineno, names)
         gen = gen.gi_yieldfrom
+
+
+def trace(gen: Word, answers: Iterable[Any]) -> Iterator[tuple[str, int, str]]:
+    """(function, line, file) of each event that a fresh generator yields when it is answered."""
+    next(gen)
+    yield innermost(gen)
+    for answer in answers:
+        gen.send(answer)
+        yield innermost(gen)
+    gen.close()
+
+
+def called_after(gen: Word, answers: Iterable[Any]) -> int:
+    """After how many answers the function that a generator is in at their end was called.
+
+    The calls in progress are kept as generators, with the number of answers each began after: two
+    calls of one function one after the other are two generators.
+    """
+    next(gen)
+    calls = [(gen, 0)]
+    count = 0
+    _enter(calls, count)
+    for answer in answers:
+        gen.send(answer)
+        count += 1
+        top = calls[-1][0]
+        if top.gi_frame is None or top.gi_yieldfrom is not None:
+            while calls[-1][0].gi_frame is None:
+                calls.pop()
+            _enter(calls, count)
+    gen.close()
+    return calls[-1][1]
+
+
+def _enter(calls: list[tuple[Word, int]], count: int) -> None:
+    """Add the calls that the innermost one known has made."""
+    inner = calls[-1][0].gi_yieldfrom
+    while inner is not None and hasattr(inner, "gi_frame"):
+        calls.append((inner, count))
+        inner = inner.gi_yieldfrom

@@ -10,73 +10,41 @@ are pure functions of their answers).  Acting in the past keeps the old future a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
-from sandbox.errors import DeadlockError, KernelBug, SandboxError
+from sandbox.errors import KernelBug, SandboxError
 from sandbox.fields import Struct
-from sandbox.frames import Frame, error_place, frames_of, innermost
+from sandbox.frames import error_place
+from sandbox.functions import Functions
+from sandbox.journal import CHUNK, KEEP, History, pack
+from sandbox.locks import BLOCKING, deadlock, lock_owner
 from sandbox.memory import (
     ALLOC,
-    BITS,
     FIRST_MUTATING,
     LOAD,
-    LOCK,
-    LOCK_BIT,
     MAX_CPUS,
     NOTE,
-    READ,
+    TLB_FLUSH,
     Event,
     Gen,
     MemoryImage,
     Word,
 )
 from sandbox.operations import OPERATIONS
+from sandbox.tasks import Branch, Task
 
-BLOCKING = frozenset((LOCK, LOCK_BIT))
-"""Operations that may have to wait."""
+__all__ = ["Branch", "Machine", "Task", "Watcher"]
+
+SPECIAL = BLOCKING | {ALLOC}
+"""Operations that are not just a function of their word."""
+BURST = 4096
+"""Events between two looks at what is not looked at at every event: some 10 ms."""
 Watcher = Callable[[int, Any, Any], None]
 """Called as (address, old, new) after a word of a watched field changed."""
 
 
-@dataclass(slots=True)
-class Task:
-    """A kernel function running on a CPU: how to make it, and what it was answered."""
-
-    cpu: int
-    name: str
-    factory: Callable[[], Gen[Any]]
-    start: int
-    """Position in the history at which it was started."""
-    payload: object = None
-    """What the caller attached (the scenario layer's action)."""
-    answers: list[Any] = field(default_factory=list)
-    gen: Gen[Any] | None = None
-    """The live generator; None when stale (after going back) until it is rebuilt."""
-    pending: Event | None = None
-    end: int | None = None
-    """Position after its last event once it has returned."""
-    result: Any = None
-
-    @property
-    def running(self) -> bool:
-        """True until the function has returned."""
-        return self.pending is not None
-
-
-@dataclass(slots=True, eq=False)
-class Branch:
-    """A future that was left: what was done after *position* before history forked."""
-
-    position: int
-    cpus: bytearray
-    tasks: list[Task]
-    number: int
-    parent: Branch | None = None
-    """The future this one forked off from, if that was left as well; None: the present history."""
-
-
-class Machine:
+class Machine(Functions):
     """CPUs, memory and history of one modelled machine.
 
     `position` is the number of events performed.  All methods that move raise
@@ -90,9 +58,14 @@ class Machine:
             self.memory.allocate(Struct.CPU)
         self.running: list[Task | None] = [None] * cpus
         self.tasks: list[Task] = []
-        self.events: list[Event] = []
-        self.olds: list[Any] = []
+        self.events: History = []
+        self.olds: History = []
         self.cpus = bytearray()
+        self.plain_events = KEEP
+        """How many events stay as they are; what came before them is packed (`journal`)."""
+        self.interrupt: Callable[[], None] | None = None
+        """Called every so many events in a long move; what it raises ends the move there."""
+        self._left = BURST
         self.future_cpus = bytearray()
         self.future_tasks: list[Task] = []
         self.branches: list[Branch] = []
@@ -104,6 +77,8 @@ class Machine:
         self.idle_watchers: list[Callable[[], None]] = []
         """Called when the last running function has returned."""
         self.note_watchers: list[Callable[[Event, int], None]] = []
+        self.flush_watchers: list[Callable[[Event], None]] = []
+        """Called after a `tlb_flush` event."""
         self.undo_watchers: list[Callable[[int], None]] = []
         """Called with the new position after a step back."""
 
@@ -184,25 +159,10 @@ class Machine:
         task = self.running[cpu]
         if task is None or task.pending is None:
             return "idle"
-        owner = self._lock_owner(task.pending, cpu)
+        owner = lock_owner(self, task.pending, cpu)
         if owner is None:
             return None
         return f"waits for a lock held by CPU {owner}"
-
-    def _lock_owner(self, event: Event, cpu: int) -> int | None:
-        if event[0] == LOCK:
-            value = self.memory.cells[event[1]]
-            if value < 0:
-                return int(-value - 1)
-            others = value & ~(1 << cpu)
-            if value and (event[2] != READ or value & (1 << cpu)):
-                return int((others or value).bit_length() - 1)
-        elif event[0] == LOCK_BIT and self.memory.cells[event[1]] & event[2]:
-            for i in range(len(self.events) - 1, -1, -1):
-                if self.events[i][0] in (LOCK_BIT, BITS) and self.events[i][1] == event[1]:
-                    return self.cpus[i]
-            return cpu
-        return None
 
     def runnable(self) -> list[int]:
         """CPUs whose pending event could be performed now."""
@@ -216,7 +176,8 @@ class Machine:
         """Perform the pending event of *cpu* (a new decision: an old future becomes a branch)."""
         if self.future_cpus and self.future_cpus[-1] == cpu and not self._task_due():
             return self.redo()
-        if self.blocked(cpu) is None:  # what cannot be done must not cost the future
+        # What cannot be done must not cost the future.
+        if (self.future_cpus or self.future_tasks) and self.blocked(cpu) is None:
             self._leave_future()
         return self._step(cpu)
 
@@ -228,7 +189,10 @@ class Machine:
         if task is None or task.pending is None:
             raise SandboxError(f"CPU {cpu} is idle: nothing to step")
         event = task.pending
-        self._run(task, 1)
+        self._left -= 1
+        if self._left <= 0:
+            self._breathe()
+        self._burst(task, 1)
         return event
 
     def run(self, cpu: int = 0, limit: int | None = None) -> Task:
@@ -243,16 +207,44 @@ class Machine:
 
     def _run(self, task: Task, left: int) -> None:
         """Perform up to *left* events of a task (all of them if negative)."""
-        cpu, perform, answered = task.cpu, self._perform, task.answers.append
+        while left:
+            count = BURST if left < 0 else min(left, BURST)
+            self._burst(task, count)
+            left -= count if left > 0 else 0
+            if not task.running:
+                return
+            if left:
+                self._breathe()
+
+    def _burst(self, task: Task, count: int) -> None:
+        """Perform up to *count* events: change memory, journal the old value, tell the watchers.
+
+        Everything the loop needs is bound before it: it is what the model's speed is made of.
+        """
+        cpu, cells, kinds = task.cpu, self.memory.cells, self.memory.kinds
+        done, old_was, on_cpu = self.events.append, self.olds.append, self.cpus.append
+        answered, reactions = task.answers.append, self.reactions
         send = (task.gen if task.gen is not None else self.rebuild(task)).send
         event: Any = task.pending
         try:
-            while left:
-                left -= 1
-                if event[0] in BLOCKING and self._lock_owner(event, cpu) is not None:
-                    raise self._deadlock(cpu, event)
-                answer = perform(event, cpu)
+            for _ in repeat(None, count):
+                op, addr = event[0], event[1]
+                old = answer = cells[addr]
+                if op in SPECIAL:
+                    old, answer = self._special(event, old, cpu)
+                elif op >= FIRST_MUTATING:
+                    answer = OPERATIONS[op](cells, event, old, cpu)
+                elif op != LOAD:
+                    answer = None
+                done(event)
+                old_was(old)
+                on_cpu(cpu)
                 answered(answer)
+                if op >= FIRST_MUTATING:
+                    for react in reactions[kinds[addr]]:
+                        react(addr, old, cells[addr])
+                elif op != LOAD:
+                    self._tell(event, cpu)
                 event = send(answer)
         except StopIteration as stop:
             event = None
@@ -265,6 +257,42 @@ class Machine:
             raise KernelBug(f"{task.name}: {error_place(error)} raised {error!r}") from error
         finally:
             task.pending = event
+
+    def _special(self, event: Event, old: Word, cpu: int) -> tuple[Word, Word]:
+        """(What is journaled, the answer) of what may have to wait, or changes no one word."""
+        if event[0] == ALLOC:
+            return len(self.memory.cells), self.memory.allocate(event[2], event[3])
+        if lock_owner(self, event, cpu) is not None:
+            raise deadlock(self, cpu, event)
+        return old, OPERATIONS[event[0]](self.memory.cells, event, old, cpu)
+
+    def _tell(self, event: Event, cpu: int) -> None:
+        """Tell of an event that is about no word."""
+        if event[0] == NOTE:
+            for note in self.note_watchers:
+                note(event, cpu)
+        elif event[0] == TLB_FLUSH:
+            for flush in self.flush_watchers:
+                flush(event)
+
+    def _tick(self) -> None:
+        """Count a single step; every so many are a long move."""
+        self._left -= 1
+        if self._left <= 0:
+            self._breathe()
+
+    def _breathe(self) -> None:
+        """Between two events: pack what is far back, and let a person stop a long move."""
+        self._left = BURST
+        size = min(CHUNK, self.plain_events)
+        if len(self.events) >= self.plain_events + size:
+            self.events = pack(self.events, self.plain_events, size)
+            self.olds = pack(self.olds, self.plain_events, size)
+            for task in self.running:
+                if task is not None:
+                    task.answers = pack(task.answers, self.plain_events, size)
+        if self.interrupt is not None:
+            self.interrupt()
 
     def _take_back(self, task: Task, event: Event) -> None:
         """The function died on the answer to *event*: as if the event had not happened."""
@@ -281,56 +309,11 @@ class Machine:
         task.end = self.position
         task.pending = None
         self.running[task.cpu] = None
+        if len(self.events) > self.plain_events:  # its answers are wanted again by going back
+            task.answers = pack(task.answers, 0, min(CHUNK, self.plain_events))
         if not any(self.running):
             for watch in self.idle_watchers:
                 watch()
-
-    def _deadlock(self, cpu: int, event: Event) -> DeadlockError:
-        waiting = self.running[cpu]
-        if waiting is not None:
-            waiting.pending = event
-        chain, seen = [], set()
-        at: int | None = cpu
-        while at is not None and at not in seen:
-            seen.add(at)
-            task = self.running[at]
-            owner = self._lock_owner(task.pending, at) if task and task.pending else None
-            if task and task.pending and owner is not None:
-                name = self.memory.field_at(task.pending[1]).name
-                chain.append(f"CPU {at} ({task.name}) waits for {name} held by CPU {owner}")
-            at = owner
-        kind = "deadlock" if at in seen and at is not None else "blocked"
-        return DeadlockError(f"{kind}: " + "; ".join(chain))
-
-    # -- performing one event ---------------------------------------------------------
-
-    def _perform(self, event: Event, cpu: int) -> Word:
-        """Do *event*: change memory, journal the old value, tell the watchers; the answer."""
-        op, addr = event[0], event[1]
-        cells = self.memory.cells
-        old = answer = cells[addr]
-        if op >= FIRST_MUTATING:
-            if op == ALLOC:
-                old = len(cells)
-                answer = self.memory.allocate(event[2], event[3])
-            else:
-                answer = OPERATIONS[op](cells, event, old, cpu)
-        self.events.append(event)
-        self.olds.append(old)
-        self.cpus.append(cpu)
-        if op == LOAD:
-            return answer
-        if op < FIRST_MUTATING:
-            if op == NOTE:
-                for note in self.note_watchers:
-                    note(event, cpu)
-            return None
-        reactions = self.reactions[self.memory.kinds[addr]]
-        if reactions:
-            new = cells[addr]
-            for react in reactions:
-                react(addr, old, new)
-        return answer
 
     # -- going back and forward -------------------------------------------------------
 
@@ -338,8 +321,10 @@ class Machine:
         """Take back the last event; the future stays and can be redone."""
         if not self.events:
             raise SandboxError("at the start: nothing to go back to")
+        self._tick()
         self._unspawn_here()
-        event, old, cpu = self.events.pop(), self.olds.pop(), self.cpus.pop()
+        event: Event = self.events.pop()
+        old, cpu = self.olds.pop(), self.cpus.pop()
         task = self.running[cpu] or self._task_of(cpu)
         task.answers.pop()
         task.pending = event
@@ -401,45 +386,3 @@ class Machine:
             self.undo()
         while self.position < position:
             self.redo()
-
-    # -- looking at functions --------------------------------------------------------
-
-    def rebuild(self, task: Task) -> Gen[Any]:
-        """Make a stale function live again by giving it its answers once more."""
-        gen = task.factory()
-        pending = None
-        try:
-            pending = next(gen)
-            for answer in task.answers:
-                pending = gen.send(answer)
-        except StopIteration:
-            pending = None
-        if pending != task.pending:
-            raise KernelBug(f"{task.name}: the function is not a pure function of its answers")
-        task.gen = gen
-        return gen
-
-    def stack(self, task: Task) -> list[Frame]:
-        """The call stack of a running task, outermost first, with lines and locals."""
-        if not task.running:
-            return []
-        gen: Any = task.gen if task.gen is not None else self.rebuild(task)
-        return list(frames_of(gen))
-
-    def running_function(self, task: Task) -> Word:
-        """The generator of the kernel function a running task is in."""
-        gen: Any = task.gen if task.gen is not None else self.rebuild(task)
-        while hasattr(gen.gi_yieldfrom, "gi_frame"):
-            gen = gen.gi_yieldfrom
-        return gen
-
-    def trace_functions(self, task: Task) -> list[tuple[str, int, str]]:
-        """For each event of *task* in order: (function, line, file) that yielded it."""
-        gen = task.factory()
-        next(gen)
-        out = [innermost(gen)]
-        for answer in task.answers[:-1] if not task.running else task.answers:
-            gen.send(answer)
-            out.append(innermost(gen))
-        gen.close()
-        return out

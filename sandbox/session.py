@@ -8,8 +8,7 @@ be run to its end or stepped event by event.  After an action the LRU batches ar
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sandbox.errors import SandboxError, UsageError
 from sandbox.fields import Struct
@@ -27,8 +26,7 @@ from sandbox.scenario.language import Action, CpuBlock
 from sandbox.syscalls import Result
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One action as done: its number from 1 and the action (or block of CPUs)."""
 
     number: int
@@ -73,6 +71,12 @@ class Session:
         return out
 
     @property
+    def last_step(self) -> Step | None:
+        """The last action begun, None before the first."""
+        tasks = reversed(self.machine.tasks)
+        return next((t.payload for t in tasks if isinstance(t.payload, Step)), None)
+
+    @property
     def running(self) -> list[Task]:
         """Tasks that have not returned yet."""
         return [t for t in self.machine.running if t is not None]
@@ -108,7 +112,8 @@ class Session:
             raise UsageError(
                 "an action is still running", expected="it to be stepped to its end first"
             )
-        step = Step(len(self.steps) + 1, action)
+        last = self.last_step
+        step = Step(last.number + 1 if last else 1, action)
         actions = action.actions if isinstance(action, CpuBlock) else (action,)
         if isinstance(action, CpuBlock):
             check_block(self, action.actions)
@@ -119,6 +124,7 @@ class Session:
             if cpu >= len(self.cpus):
                 raise UsageError(f"there is no CPU {cpu}", item.where, f"0 to {len(self.cpus) - 1}")
             plans.append((item, cpu, plan(self, item, self.cpus[cpu], step.number, places)))
+        self.drain()  # going back may have ended between an action and its drain
         for item, cpu, factory in plans:
             self.machine.spawn(item.text, factory, cpu, step)
         return step
@@ -165,18 +171,24 @@ class Session:
     def step_event(self, cpu: int | None = None) -> Event:
         """One event: of *cpu*, or of the first CPU that can run; redoes when in the past."""
         machine = self.machine
-        if machine.can_redo() and (cpu is None or machine.future_cpus[-1] == cpu):
+        if machine.future_cpus and (cpu is None or machine.future_cpus[-1] == cpu):
             return machine.redo()
         if cpu is None:
-            runnable = machine.runnable()
-            if not runnable:
-                if self.running:
-                    return machine.step(self.running[0].cpu)
-                raise SandboxError("nothing is running: start an action")
-            cpu = runnable[0]
+            cpu = self._first_runnable()
         event = machine.step(cpu)
-        self.drain()
+        if machine.running[cpu] is None:
+            self.drain()
         return event
+
+    def _first_runnable(self) -> int:
+        """The first CPU that can go on; when all wait, the first of them, to say so."""
+        machine = self.machine
+        busy = [cpu for cpu, task in enumerate(machine.running) if task is not None]
+        if not busy:
+            raise SandboxError("nothing is running: start an action")
+        if len(busy) == 1:
+            return busy[0]
+        return next((cpu for cpu in busy if machine.blocked(cpu) is None), busy[0])
 
     def back_event(self) -> Event:
         """Take one event back."""
@@ -195,14 +207,16 @@ class Session:
             self.step_event()
 
     def back_function(self) -> None:
-        """Go back until the caller of the present kernel function (or the action's start)."""
-        depth = self.depth() or 1 << 30
-        self.back_event()
-        while self.running and self.depth() >= depth and self.position > self._task_start():
-            self.back_event()
+        """Go back to the event that led into the present kernel function; idle, an event back."""
+        self.machine.goto(self.function_start())
 
-    def _task_start(self) -> int:
-        return min((t.start for t in self.running), default=0)
+    def function_start(self) -> int:
+        """Where `back_function` goes: the position before the present function was called."""
+        if not self.position:
+            raise SandboxError("at the start: nothing to go back to")
+        running = self.running
+        start = self.machine.called_at(running[0]) if running else self.position
+        return min(start, self.position - 1)
 
     def action_bounds(self) -> list[int]:
         """Positions at which an action starts or everything done so far ends, ascending."""

@@ -8,7 +8,7 @@ what the MMU does: walk, check, and fault.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sandbox.arch.arm64.pgtable import (
     PTE_AF,
@@ -51,16 +51,14 @@ from sandbox.mm.pgalloc import pmd_is_leaf
 from sandbox.queues import append_item, change, remove_items
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """How an action ended: 0 or a negative errno, and what it printed."""
 
     ret: int = 0
     out: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MapRequest:
+class MapRequest(NamedTuple):
     """What mmap is asked for; `base`, `start` and `size` in pages."""
 
     region: str

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from string import ascii_uppercase
 
 from mmtui.commands.model import Command, Desk, Group
 from mmtui.model.bench import Bench
-from sandbox.errors import UsageError
+from sandbox.errors import ScenarioError, UsageError
 from sandbox.memory import Globals
-from sandbox.scenario.language import parse_action
+from sandbox.scenario.language import Action, CpuBlock, parse_action, parse_lines
+from sandbox.session import Step
 
-__all__ = ["COMMANDS", "perform"]
+__all__ = ["COMMANDS", "is_block", "last_action", "parse", "perform"]
 
 Line = Callable[[Bench], str]
 
@@ -20,8 +22,17 @@ def perform(desk: Desk, line: str) -> None:
     """Do a line of the scenario language, or begin it while actions are paused."""
     bench = desk.bench
     branches = len(bench.session.machine.branches)
-    action = parse_action(line)
-    step = bench.act(action, paused=desk.paused)
+    action = parse(line)
+    joins = isinstance(action, CpuBlock) and (len(action.actions) > 1 or not bench.idle)
+    paused = desk.paused or (isinstance(action, CpuBlock) and joins and not action.schedule)
+    desk.work(
+        lambda: bench.act(action, paused=paused), lambda step: _done(desk, step, joins, branches)
+    )
+
+
+def _done(desk: Desk, step: Step, joins: bool, branches: int) -> None:
+    """Show the bench after an action, with what it returned and the branch that it left."""
+    bench, action = desk.bench, step.action
     result = bench.session.result_of(step.number)
     message = ""
     if result is not None and (result.ret or result.out):
@@ -29,7 +40,40 @@ def perform(desk: Desk, line: str) -> None:
     if len(bench.session.machine.branches) > branches:
         number = bench.session.machine.branches[-1].number
         message = f"{action.text}: a new branch; the old future is :branch {number}"
+    if joins and not bench.idle:
+        message = "the CPUs wait: P chooses whose event s does, n runs that one, e runs all"
     desk.moved(message)
+
+
+def parse(line: str) -> Action | CpuBlock:
+    """Read a line of the language, or a block of CPUs: `cpu0 fork A B | cpu1 write A R 0 1`.
+
+    Raises:
+        ScenarioError: it is neither.
+    """
+    if not is_block(line):
+        return parse_action(line)
+    parts = [_CPU.sub(r"\1: ", part.strip()) for part in re.split("[|;]", line)]
+    if not all(parts):
+        raise UsageError("an action is missing", expected="cpu0 ACTION | cpu1 ACTION")
+    steps = parse_lines("\n".join(parts), "<command>")
+    if len(steps) != 1:
+        where = steps[1].where
+        raise ScenarioError("more than one step", where, "cpu0 ACTION | cpu1 ACTION")
+    return steps[0]
+
+
+def is_block(line: str) -> bool:
+    """Whether a line begins with a CPU."""
+    return re.match(r"cpu[0-9]", line) is not None
+
+
+def last_action(line: str) -> str:
+    """What is written of the last action of a block, for completion."""
+    return _CPU.sub("", re.split("[|;]", line)[-1].lstrip())
+
+
+_CPU = re.compile(r"^(cpu[0-9]+)[ :]\s*")
 
 
 def _by_key(line: Line) -> Callable[[Desk, str], None]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from mmtui.commands.acting import perform
+from mmtui.commands.acting import parse, perform
 from mmtui.commands.model import Command, Desk, Group
 from mmtui.views.tables import LEVELS
 from sandbox.errors import UsageError
@@ -57,9 +57,7 @@ def _level(desk: Desk, _text: str) -> None:
 
 
 def _begin(desk: Desk, text: str) -> None:
-    from sandbox.scenario.language import parse_action
-
-    desk.bench.act(parse_action(text), paused=True)
+    desk.bench.act(parse(text), paused=True)
     desk.moved()
 
 
@@ -186,7 +184,7 @@ APP = (
     ),
     Command(
         "begin", "begin an action", "Begin an action and wait at its first event.", Group.APP,
-        _begin, (), "ACTION",
+        _begin, (), "ACTION [| cpu1 ACTION]",
     ),
     Command(
         "pause", "pause actions", "Let actions wait at their first event, or run to their end.",
@@ -194,7 +192,7 @@ APP = (
     ),
     Command(
         "do", "do", "Do a line of the scenario language; the word may be left out.", Group.APP,
-        perform, (), "ACTION",
+        perform, (), "ACTION | cpu0 ACTION | cpu1 ACTION",
     ),
     Command(
         "theme", "theme", "Change the colours; without a name, take the next theme.", Group.APP,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from mmtui.model.bench import Bench
 
 __all__ = ["Command", "Desk", "Group", "always"]
+
+T = TypeVar("T")
 
 
 class Group(StrEnum):
@@ -31,6 +33,9 @@ class Desk(Protocol):
     @property
     def paused(self) -> bool:
         """Whether actions wait at their first event."""
+
+    def work(self, job: Callable[[], T], done: Callable[[T], None]) -> None:
+        """Do what may take long, then *done* with what it returned; it can be stopped."""
 
     def moved(self, message: str = "") -> None:
         """The bench was moved: show it, with a message or what the move brought."""

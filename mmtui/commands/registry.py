@@ -74,11 +74,13 @@ def execute(desk: Desk, line: str) -> None:
 
 
 def _looks_like_action(word: str) -> bool:
-    return word in VERBS or word == "traced" or (word.startswith("cpu") and word.endswith(":"))
+    return word in VERBS or word == "traced" or acting.is_block(word)
 
 
 def completions(line: str, bench: Bench, themes: list[str]) -> list[str]:
     """Words that may stand where the last word of a line is being written."""
+    if acting.is_block(line.lstrip()):
+        line = acting.last_action(line)
     first, space, rest = line.lstrip().partition(" ")
     areas = areas_of(bench.session)
     regions = list(dict.fromkeys(area.region for area in areas))

@@ -22,39 +22,67 @@ def _count(text: str) -> int:
 
 def _times(move: Callable[[Bench, int], None]) -> Callable[[Desk, str], None]:
     def run(desk: Desk, text: str) -> None:
-        move(desk.bench, _count(text))
-        desk.moved()
+        count = _count(text)
+        desk.work(lambda: move(desk.bench, count), lambda _: desk.moved())
 
     return run
 
 
 def _once(move: Callable[[Bench], None]) -> Callable[[Desk, str], None]:
     def run(desk: Desk, text: str) -> None:
-        for _ in range(_count(text)):
-            move(desk.bench)
-        desk.moved()
+        count = _count(text)
+
+        def job() -> None:
+            for _ in range(count):
+                move(desk.bench)
+
+        desk.work(job, lambda _: desk.moved())
 
     return run
 
 
 def _until_violation(desk: Desk, _text: str) -> None:
-    stop = desk.bench.run_until_violation()
-    desk.moved("" if stop.violation else stop.text)
+    desk.work(
+        desk.bench.run_until_violation,
+        lambda stop: desk.moved("" if stop.violation else stop.text),
+    )
 
 
 def _goto(desk: Desk, text: str) -> None:
     if not text.isascii() or not text.isdigit() or len(text) > 12:
         raise UsageError(f"not an event: {text[:20]!r}", expected=f"0 to {desk.bench.end}")
-    desk.bench.goto(int(text))
-    desk.moved()
+    desk.work(lambda: desk.bench.goto(int(text)), lambda _: desk.moved())
 
 
 def _branch(desk: Desk, text: str) -> None:
     if not text:
         desk.choose_branch()
         return
-    desk.bench.switch_branch(_count(text))
-    desk.moved(f"branch {text} is the future again")
+    number = _count(text)
+    desk.work(
+        lambda: desk.bench.switch_branch(number),
+        lambda _: desk.moved(f"branch {text} is the future again"),
+    )
+
+
+def _cpu(desk: Desk, text: str) -> None:
+    """Choose the CPU that takes the next events; without a number, the next one."""
+    bench = desk.bench
+    count = len(bench.session.cpus)
+    if not text:
+        bench.cpu = 0 if bench.cpu is None else bench.cpu + 1 if bench.cpu + 1 < count else None
+    elif text == "any":
+        bench.cpu = None
+    elif text.isascii() and text.isdigit() and int(text[:3]) < count:
+        bench.cpu = int(text)
+    else:
+        raise UsageError(f"there is no CPU {text[:20]!r}", expected=f"0 to {count - 1}, or any")
+    if bench.cpu is None:
+        desk.moved("the next event is of any CPU")
+    else:
+        busy = bench.session.machine.running[bench.cpu]
+        doing = f"CPU {bench.cpu}: {busy.name}" if busy else f"CPU {bench.cpu}, idle now"
+        desk.moved(f"the next event is of {doing}")
 
 
 def _forward(bench: Bench) -> str | None:
@@ -113,6 +141,10 @@ COMMANDS = (
     Command(
         "end", "to the end", "Run all that is left of the story.", Group.STEP,
         _once(Bench.run_to_end), ("e",), "", _forward, 45,
+    ),
+    Command(
+        "cpu", "which CPU", "Choose the CPU that takes the next events; then step or n.",
+        Group.STEP, _cpu, ("P",), "[N | any]",
     ),
     Command(
         "goto", "go to event", "Go to an event of this branch; a number alone does it as well.",

@@ -29,24 +29,26 @@ def list_kernels(*, as_json: bool) -> ExitCode:
 
 
 def _base(kernel: type[Kernel]) -> str | None:
-    """Name the modelled kernel that this one is derived from."""
+    """Name the kernel that this one is derived from, of those that the list has."""
+    from sandbox.kernels import KERNEL_IDS
+
     ids = (vars(parent).get("id") for parent in kernel.__mro__[1:])
-    return next((name for name in ids if name), None)
+    return next((name for name in ids if name in KERNEL_IDS), None)
 
 
 def list_presets(*, as_json: bool) -> ExitCode:
     """Write the library: number, name, kernels, title."""
-    from sandbox.scenario.presets import list_presets as library
+    from sandbox.scenario.presets import list_cards
 
     rows = [
         {
-            "number": preset.number,
-            "preset": preset.slug,
-            "title": preset.title,
-            "kernels": list(preset.kernels),
-            "summary": preset.summary,
+            "number": card.front.number,
+            "preset": card.slug,
+            "title": card.front.title,
+            "kernels": list(card.front.kernels),
+            "summary": card.front.summary,
         }
-        for preset in library()
+        for card in list_cards()
     ]
     return _write(rows, ("number", "preset", "title"), as_json)
 
@@ -54,16 +56,30 @@ def list_presets(*, as_json: bool) -> ExitCode:
 def list_rules(ids: Sequence[str], *, as_json: bool) -> ExitCode:
     """Write the rules, each with its statement; those named with all that is known of them.
 
+    After the rules come the statements that look like rules and are none,
+    `N-01` and on: their scope is "never".
+
     Raises:
         UsageError: there is no rule of that id.
     """
+    known = {row["rule"]: row for row in (*_rule_rows(), *_not_rule_rows())}
+    for name in ids:
+        if name not in known:
+            raise UsageError(f"no rule {name!r}", expected=f"one of {', '.join(known)}")
+    rows = [known[name] for name in ids or known]
+    if ids and not as_json:
+        for row in rows:
+            shown = (f"{key}: {value}" for key, value in row.items() if value)
+            sys.stdout.write("\n".join(shown) + "\n\n")
+        return ExitCode.OK
+    return _write(rows, ("rule", "statement"), as_json)
+
+
+def _rule_rows() -> Iterable[dict[str, str]]:
     from sandbox.rules import RULES
 
-    for name in ids:
-        if name not in RULES:
-            raise UsageError(f"no rule {name!r}", expected=f"one of {', '.join(RULES)}")
-    rows = [
-        {
+    for rule in RULES.values():
+        yield {
             "rule": rule.id,
             "statement": rule.statement,
             "formula": rule.formula,
@@ -71,13 +87,21 @@ def list_rules(ids: Sequence[str], *, as_json: bool) -> ExitCode:
             "source": rule.source,
             "explanation": rule.explanation,
         }
-        for rule in (RULES[name] for name in ids or RULES)
-    ]
-    if ids and not as_json:
-        for row in rows:
-            sys.stdout.write("\n".join(f"{key}: {value}" for key, value in row.items()) + "\n\n")
-        return ExitCode.OK
-    return _write(rows, ("rule", "statement"), as_json)
+
+
+def _not_rule_rows() -> Iterable[dict[str, str]]:
+    """Say of each false invariant that it is one."""
+    from sandbox.rules.not_rules import NOT_RULES
+
+    for item in NOT_RULES.values():
+        yield {
+            "rule": item.id,
+            "statement": f"Not a rule: {item.statement}",
+            "formula": "",
+            "scope": "never",
+            "source": "",
+            "explanation": item.reason,
+        }
 
 
 def _write(rows: Iterable[dict[str, Any]], columns: Sequence[str], as_json: bool) -> ExitCode:

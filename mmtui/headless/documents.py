@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.errors import PresetError, SandboxError, Where
 from sandbox.kernels import DEFAULT_KERNEL
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Document", "open_document", "open_preset"]
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """Something that can be run: the scenarios of a file, or a preset's story."""
 
     name: str
@@ -29,38 +27,39 @@ class Document:
     """Its scenarios on a kernel, given the kernel's id."""
 
 
-def open_document(target: str, commands: tuple[str, ...] = ()) -> Document:
-    """Open a scenario file, a preset document (`.md`), or a preset of the library.
+def open_document(target: str) -> Document:
+    """Open a scenario file, a preset document (`.md`), or a preset of the library, to run it.
 
-    `commands` are words that might have been meant by an unknown name.
+    The expectations of a preset are not looked at.
 
     Raises:
         SandboxError: there is no such thing, or it is malformed (with the place).
     """
-    path = Path(target)
-    if path.suffix != ".md" and path.is_file():
-        scenarios = parse_scenarios(_read(path), target)
+    if not target.endswith(".md") and os.path.isfile(target):
+        scenarios = parse_scenarios(_read(target), target)
         if not scenarios:
             raise SandboxError("no scenario in it", Where(target, 1, 1), "scenario NAME ... end")
         return Document(target, (DEFAULT_KERNEL,), lambda _kernel: scenarios)
-    preset = open_preset(target, commands)
+    preset = open_preset(target, strict=False)
     return Document(target, preset.kernels, lambda kernel: [preset.scenario(kernel)])
 
 
-def open_preset(target: str, commands: tuple[str, ...] = ()) -> Preset:
+def open_preset(target: str, commands: tuple[str, ...] = (), *, strict: bool = True) -> Preset:
     """Open a preset document by its path, or a preset of the library by name or number.
+
+    `commands` are words that might have been meant by an unknown name; unless it is to be
+    `strict`, expectations are read only when something asks for them.
 
     Raises:
         SandboxError: as `open_document`.
     """
-    # Imported here: a scenario file needs neither presets nor expectations.
+    # Imported here: a scenario file needs no presets.
     from sandbox.scenario.presets import find_preset, load_preset
 
-    path = Path(target)
-    if path.is_file() or path.suffix == ".md" or len(path.parts) > 1:
-        return load_preset(path)
+    if os.path.isfile(target) or target.endswith(".md") or os.path.dirname(target):
+        return load_preset(target, strict=strict)
     try:
-        return find_preset(target)
+        return find_preset(target, strict=strict)
     except PresetError as error:
         from difflib import get_close_matches
 
@@ -70,13 +69,13 @@ def open_preset(target: str, commands: tuple[str, ...] = ()) -> Preset:
         raise
 
 
-def _read(path: Path) -> str:
+def _read(path: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with open(path, "rb") as file:
+            data = file.read()
+        return data.decode("utf-8").replace("\r\n", "\n")
     except OSError as error:
         raise SandboxError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise SandboxError(
-            "not UTF-8 text", Where(str(path), line, 1), "a scenario file"
-        ) from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SandboxError("not UTF-8 text", Where(path, line, 1), "a scenario file") from error

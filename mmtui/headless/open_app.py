@@ -6,8 +6,9 @@ import os
 import sys
 
 from mmtui.exit_codes import ExitCode
-from mmtui.headless.documents import open_document
+from mmtui.model.script import open_source
 from sandbox.errors import UsageError
+from sandbox.kernels import KERNEL_IDS, kernel_by_name
 
 __all__ = ["open_app"]
 
@@ -21,17 +22,15 @@ def open_app(target: str | None, kernel: str | None, commands: tuple[str, ...]) 
     Raises:
         SandboxError: no such preset, file or kernel, or no terminal to draw on.
     """
-    if target is not None:
-        open_document(target, commands)
-    if kernel is not None:
-        from sandbox.kernels import kernel_by_name
-
-        kernel_by_name(kernel)
+    source = None if target is None else open_source(target, commands=commands)
+    on = kernel or (source.kernels[0] if source is not None else None)
+    if on is not None and on not in KERNEL_IDS:  # those of the list are there: start-up time counts
+        kernel_by_name(on)
     # A web server for terminal applications brings its own driver in place of a terminal.
     drawable = sys.stdin.isatty() and sys.stdout.isatty()
     if not drawable and "TEXTUAL_DRIVER" not in os.environ:
         raise UsageError("no terminal to draw on", expected="a terminal, or a command: `mmtui run`")
     from mmtui.app import run_app
 
-    run_app(target, kernel)
+    run_app(source, kernel)
     return ExitCode.OK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -10,12 +9,13 @@ from typing import Any
 
 from mmtui.exit_codes import ExitCode
 from mmtui.headless.documents import open_document
+from mmtui.headless.working import watched
 from sandbox.errors import UsageError
-from sandbox.scenario.language import Scenario
+from sandbox.scenario.language import Action, CpuBlock, Scenario
 from sandbox.scenario.runner import ScenarioRun
 from sandbox.scenario.text import step_lines, wrap
 
-__all__ = ["run"]
+__all__ = ["choose", "run"]
 
 
 def run(
@@ -33,14 +33,18 @@ def run(
     document = open_document(target)
     on = kernel or document.kernels[0]
     write = _write_json if as_json else _write_text
-    for chosen in _choose(document.name, document.scenarios(on), scenario):
+    for chosen in choose(document.name, document.scenarios(on), scenario):
         write(chosen, on, events)
         sys.stdout.flush()
     return ExitCode.OK
 
 
-def _choose(document: str, scenarios: list[Scenario], name: str | None) -> list[Scenario]:
-    """Pick the scenario of a name, or all of them."""
+def choose(document: str, scenarios: list[Scenario], name: str | None) -> list[Scenario]:
+    """Pick the scenario of a name, or all of them.
+
+    Raises:
+        UsageError: the document has none of that name.
+    """
     if name is None:
         return scenarios
     chosen = [scenario for scenario in scenarios if scenario.name == name]
@@ -50,14 +54,22 @@ def _choose(document: str, scenarios: list[Scenario], name: str | None) -> list[
     return chosen
 
 
+def _do(running: ScenarioRun, step: Action | CpuBlock) -> dict[str, Any]:
+    """Do a step, which Ctrl+C ends between two events."""
+    with watched(running.session):
+        return running.do(step)
+
+
 def _write_json(scenario: Scenario, kernel: str, events: bool) -> None:
+    import json  # here and below: text needs none, and start-up time counts
+
     running = ScenarioRun(kernel, name=scenario.name, about=scenario.about)
     result: dict[str, Any] = {
         "scenario": scenario.name,
         "about": scenario.about,
         "kernel": kernel,
         "source": scenario.source,
-        "steps": [running.do(step) for step in scenario.steps],
+        "steps": [_do(running, step) for step in scenario.steps],
     }
     if events:
         result["events"] = list(running.events())
@@ -72,7 +84,7 @@ def _write_text(scenario: Scenario, kernel: str, events: bool) -> None:
     _write_lines(wrap("== ", words, "   "))
     seen = 0
     for step in scenario.steps:
-        state = running.do(step)
+        state = _do(running, step)
         if events:
             for event in islice(running.events(), seen, None):
                 _write_lines(wrap("    . ", _event_words(event), "        "))
@@ -88,6 +100,8 @@ def _write_lines(lines: Iterator[str]) -> None:
 
 def _event_words(event: dict[str, Any]) -> Iterator[str]:
     """Spell an event as `name=value` words, lists without blanks so that each stays one word."""
+    import json
+
     for name, value in event.items():
         if value is not None:
             shown = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

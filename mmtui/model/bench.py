@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from mmtui.model.changes import NO_CHANGES, ChangeRecorder, Changes
+from mmtui.model.living import Living, Roll
 from mmtui.model.progress import Progress
 from mmtui.model.script import Script, Source
 from mmtui.model.selection import Selection, areas_of
@@ -46,6 +48,8 @@ class Bench:
         self.script: Script = source.script(self.kernel)
         self.progress = Progress(self.script)
         self.changes: Changes = NO_CHANGES
+        self._moves = 0
+        self._living = Living(self.session)
         self.checked: tuple[ExpectResult, ...] = ()
         """The expectations that the last move came by."""
         self.selection = Selection()
@@ -53,6 +57,8 @@ class Bench:
         """Zoom of the page tables: 0 regions, 1 entries, 2 decoded."""
         self.rule: int = 0
         """Which line of the rules is looked at."""
+        self.cpu: int | None = None
+        """The CPU chosen to take the next events; None: as history has it, else the first one."""
 
     # -- where we are ------------------------------------------------------------------
 
@@ -81,9 +87,32 @@ class Bench:
         """Index of the script's next action, None after the last one."""
         return self.progress.next_item(self.session)
 
+    @property
+    def turn(self) -> int | None:
+        """The CPU that the next event will be of, None when nothing runs."""
+        machine, running = self.session.machine, self.session.running
+        if not running:
+            return None
+        if self._chosen is not None:
+            return self._chosen
+        if machine.future_cpus and machine.running[machine.future_cpus[-1]] is not None:
+            return machine.future_cpus[-1]
+        return next(iter(machine.runnable()), running[0].cpu)
+
+    @property
+    def _chosen(self) -> int | None:
+        """The chosen CPU while it has something to do."""
+        if self.cpu is None or self.session.machine.running[self.cpu] is None:
+            return None
+        return self.cpu
+
     def procs(self) -> tuple[str, ...]:
         """Names of the living processes."""
         return tuple(self.session.ledger.processes())
+
+    def living(self) -> Roll:
+        """The folios that are alive."""
+        return self._living.roll(self._moves, self.changes)
 
     def fresh(self) -> list[Violation]:
         """The rules that the last step broke, known windows left out."""
@@ -96,12 +125,51 @@ class Bench:
     # -- acting ------------------------------------------------------------------------
 
     def act(self, action: Action | CpuBlock, *, paused: bool = False) -> Step:
-        """Do an action of one's own to its end, or begin it; an old future becomes a branch."""
+        """Do an action of one's own to its end, or begin it; an old future becomes a branch.
+
+        While an action is running, one on another CPU joins it, and waits at its first event.
+        """
         with self._move():
             if not self.idle:
+                if isinstance(action, CpuBlock):
+                    return self._join(action)
                 task = self.session.running[0]
-                raise UsageError(f"{task.name} is still running", expected="n to finish it first")
+                raise UsageError(
+                    f"{task.name} is still running",
+                    expected="n to finish it first, or cpu1 and an action beside it",
+                )
+            self.cpu = None
             return self.session.begin(action) if paused else self.session.do(action)
+
+    def _join(self, block: CpuBlock) -> Step:
+        """Begin the running action anew with another one beside it, and come back to this event."""
+        session, machine = self.session, self.session.machine
+        running, position = session.steps[-1], session.position
+        old, script = running.action, self.progress.item_of(running)
+        present = old.actions if isinstance(old, CpuBlock) else (replace(old, cpu=old.cpu or 0),)
+        start = min(task.start for task in machine.tasks if task.payload is running)
+        order = bytes(machine.cpus[start:])
+        if not order:  # going back over an event is what takes a function off its CPU
+            session.step_event()
+        session.goto(start)
+        try:
+            step = session.begin(CpuBlock((*present, *block.actions), (), block.where))
+        except SandboxError:
+            if order:
+                session.goto(position)
+            else:
+                step = session.begin(old)
+                self._begun(script, step)
+            raise
+        self._begun(script, step)
+        for cpu in order:
+            session.step_event(cpu)
+        return step
+
+    def _begun(self, script: int | None, step: Step) -> None:
+        """Note that an action was begun anew, if it is one of the script."""
+        if script is not None:
+            self.progress.begun(script, step)
 
     def _begin_next(self) -> bool:
         """Begin the script's next action; False when it was refused as the story says it is."""
@@ -127,10 +195,28 @@ class Bench:
             for _ in range(count):
                 self._one_event()
 
-    def _one_event(self) -> None:
+    def _one_event(self, *, wait: bool = True) -> None:
+        """One event; `wait` keeps to the chosen CPU also while that has to wait for a lock."""
         if self._ready():
-            self.session.step_event()
+            self._fork_off()
+            cpu = self._chosen
+            if cpu is not None and not wait and self.session.machine.blocked(cpu) is not None:
+                cpu = None
+            self.session.step_event(cpu)
             self._settle()
+
+    def _fork_off(self) -> None:
+        """At the start of a block that was left: begin it anew if another CPU is to be first."""
+        machine = self.session.machine
+        if self.cpu is None or not self.idle or not machine.can_redo():
+            return
+        due = [t for t in machine.future_tasks if t.start == machine.position]
+        step = due[-1].payload if due else None
+        if isinstance(step, Step) and machine.future_cpus[-1] != self.cpu:
+            if all(task.cpu != self.cpu for task in due):
+                return
+            script = self.progress.item_of(step)
+            self._begun(script, self.session.begin(step.action))
 
     def _ready(self) -> bool:
         """Have something to step, if need be the script's next action."""
@@ -140,15 +226,36 @@ class Bench:
         """Run until the present kernel function has returned."""
         with self._move():
             for _ in range(count):
-                if self._ready():
-                    self.session.step_function()
-                    self._settle()
+                if self.turn is None:
+                    self._one_event()
+                else:
+                    self._out_of_function(self.turn)
+
+    def _out_of_function(self, cpu: int) -> None:
+        """Step a CPU until the function that it is in has returned."""
+        machine = self.session.machine
+        task = machine.running[cpu]
+        assert task is not None
+        function = machine.running_function(task)
+        while machine.running[cpu] is task and function.gi_frame is not None:
+            self._one_event()
 
     def step_action(self, count: int = 1) -> None:
-        """Finish the running action, or do the next one."""
+        """Finish the running action (that of the chosen CPU), or do the next one."""
         with self._move():
             for _ in range(count):
-                self._one_action()
+                if self._chosen is None:
+                    self._one_action()
+                else:
+                    self._finish_cpu(self._chosen)
+
+    def _finish_cpu(self, cpu: int) -> None:
+        """Step one CPU until its function has returned, or must wait for a lock."""
+        machine = self.session.machine
+        task = machine.running[cpu]
+        self._one_event()
+        while machine.running[cpu] is task and machine.blocked(cpu) is None:
+            self._one_event()
 
     def _one_action(self) -> None:
         if self.can_redo:
@@ -191,7 +298,7 @@ class Bench:
             while not self.idle or self.can_redo or self.next_item is not None:
                 seen = len(violations)
                 recorder.restart()  # what matters at the end is the event that broke the rule
-                self._one_event()
+                self._one_event(wait=False)
                 for violation in violations[seen:]:
                     if violation.run == 1 and not violation.known_window:
                         return Stop(f"{violation.rule} broken", violation)
@@ -204,23 +311,13 @@ class Bench:
     # -- back --------------------------------------------------------------------------
 
     def back_event(self, count: int = 1) -> None:
-        """Take *count* events back."""
-        self._back_to(self.session.position - count)
+        """Take *count* events back, or all there are if they are fewer."""
+        position = self.session.position
+        self._back_to(max(position - count, 0) if position else -1)
 
     def back_function(self) -> None:
         """Go back until the caller of the present kernel function."""
-        session = self.session
-        with self._move() as recorder:
-            depth = session.depth() or 1 << 30
-            start = min((t.start for t in session.running), default=0)
-            self._undo(recorder)
-            while session.running and session.depth() >= depth and session.position > start:
-                self._undo(recorder)
-
-    def _undo(self, recorder: ChangeRecorder) -> None:
-        if self.session.position == 0 and self.idle:
-            raise SandboxError("at the start: nothing to go back to")
-        recorder.undo()
+        self._back_to(self.session.function_start())
 
     def back_action(self, count: int = 1) -> None:
         """Go back to the start of the running or of the last action."""
@@ -278,7 +375,7 @@ class Bench:
         other = Bench(self.source, kernel)
         other.selection, other.level = self.selection, self.level
         running = self.session.steps[-1] if self.session.running else None
-        plan = [step.action for step in self.session.steps if step is not running]
+        plan = [self.as_done(step) for step in self.session.steps if step is not running]
         if self.progress.only_script(self.session):
             other.follow(self.progress.place(self.session), begin=running is not None)
         else:
@@ -287,6 +384,19 @@ class Bench:
             if running is not None:
                 other.act(running.action, paused=True)
         return other
+
+    def as_done(self, step: Step) -> Action | CpuBlock:
+        """The action of a step; a block of CPUs with the order in which their events were done."""
+        action, machine = step.action, self.session.machine
+        if not isinstance(action, CpuBlock) or len(action.actions) < 2:
+            return action
+        tasks = [task for task in machine.tasks if task.payload is step]
+        start = min(task.start for task in tasks)
+        end = max(machine.position if task.end is None else task.end for task in tasks)
+        order = tuple(machine.cpus[start:end])
+        if all(task.end is not None for task in tasks):  # what is left runs to its end by itself
+            order = order[: len(order) - len(list(takewhile(order[-1].__eq__, reversed(order))))]
+        return replace(action, schedule=order)
 
     def follow(self, line: int, *, begin: bool) -> None:
         """Do the script's actions above a line of the document, and begin the one there."""
@@ -311,6 +421,7 @@ class Bench:
             yield recorder
         finally:
             self.changes = recorder.result()
+            self._moves += 1
             self.select_settled()
 
     def select(self, change: Callable[[Selection], Selection]) -> None:

@@ -22,6 +22,8 @@ class Changes:
     """Position after it; smaller than `start` after going back."""
     olds: Mapping[int, Any] = field(default_factory=dict)
     """Value before the move by address, of the words that changed."""
+    unmarked: bool = False
+    """The move was too long to say what it changed."""
 
     def __contains__(self, addr: int) -> bool:
         return addr in self.olds
@@ -32,6 +34,8 @@ class Changes:
 
 
 NO_CHANGES = Changes(0, 0)
+MARKED = 1 << 21
+"""A move of more events is not marked: nobody reads so many marks, and they take memory."""
 
 
 class ChangeRecorder:
@@ -50,6 +54,7 @@ class ChangeRecorder:
         """Forget what was collected: the move begins here."""
         self._start = self._low = self._machine.position
         self._olds.clear()
+        self._unmarked = False
 
     def undo(self) -> None:
         """Take back one event."""
@@ -57,14 +62,19 @@ class ChangeRecorder:
         self._settle()
         if machine.events:
             event = machine.events[-1]
-            if event[0] >= FIRST_MUTATING and event[0] != ALLOC:
+            if event[0] >= FIRST_MUTATING and event[0] != ALLOC and not self._unmarked:
                 self._olds.setdefault(event[1], machine.memory.cells[event[1]])
+                self._unmarked = len(self._olds) > MARKED
         machine.undo()
         self._low = machine.position
 
     def _settle(self) -> None:
         """Note the old values of what the journal gained since the last look."""
         machine = self._machine
+        if machine.position - self._low > MARKED:
+            self._unmarked = True
+            self._olds.clear()
+            self._low = machine.position
         for index in range(self._low, machine.position):
             event = machine.events[index]
             if event[0] >= FIRST_MUTATING and event[0] != ALLOC:
@@ -74,6 +84,8 @@ class ChangeRecorder:
     def result(self) -> Changes:
         """The words whose value differs from that at the beginning."""
         self._settle()
+        if self._unmarked:
+            return Changes(self._start, self._machine.position, unmarked=True)
         cells = self._machine.memory.cells
         size = len(cells)
         kept = {a: old for a, old in self._olds.items() if a < size and cells[a] != old}

@@ -49,7 +49,7 @@ def scenario_text(bench: Bench) -> str:
         f"# mmtui {bench.source.name} --kernel {bench.kernel}",
         f"scenario {name or 'session'}",
     ]
-    lines += [format_step(step.action) for step in bench.session.steps]
+    lines += [format_step(bench.as_done(step)) for step in bench.session.steps]
     return "\n".join([*lines, "end", ""])
 
 

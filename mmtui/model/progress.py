@@ -121,7 +121,9 @@ class Progress:
 
     def only_script(self, session: Session) -> bool:
         """Whether nothing but the script was done."""
-        return all(self.item_of(step) is not None for step in session.steps)
+        items = self._script.items
+        numbers = [(step, self.item_of(step)) for step in session.steps]
+        return all(n is not None and items[n].action == step.action for step, n in numbers)
 
     def place(self, session: Session) -> int:
         """Line of the document of the last action begun, 0 before the first."""
@@ -136,7 +138,7 @@ class Progress:
         if session.running or session.machine.can_redo():
             return ()
         step, error = self._completed(session)
-        if step is None:
+        if step is None or self._altered(session, step):
             return ()
         key = self._key(session, step)
         if key in self._results:
@@ -145,6 +147,15 @@ class Progress:
         results = tuple(evaluate_all(expected, step_state(session), run, error))
         self._results[key] = results
         return results
+
+    def _altered(self, session: Session, step: int) -> bool:
+        """Whether something was put beside an action of a story step: nothing is expected then."""
+        items = self._script.items
+        return any(
+            index is not None and items[index].step == step and items[index].action != done.action
+            for done in session.steps
+            for index in (self.item_of(done),)
+        )
 
     def _completed(self, session: Session) -> tuple[int | None, SandboxError | None]:
         """The story step whose last action was the last thing done, and what ended it early."""

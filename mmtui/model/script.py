@@ -82,8 +82,10 @@ def _steps_of(scenario: Scenario) -> tuple[StoryStep, ...]:
     return tuple(steps)
 
 
-def open_source(target: str, scenario: str | None = None) -> Source:
+def open_source(target: str, scenario: str | None = None, commands: tuple[str, ...] = ()) -> Source:
     """Open a preset of the library, a preset document, or a scenario file.
+
+    `commands` are words that might have been meant by an unknown name.
 
     Raises:
         SandboxError: no such thing, malformed, or no scenario of that name in the file.
@@ -91,7 +93,7 @@ def open_source(target: str, scenario: str | None = None) -> Source:
     path = Path(target)
     if path.suffix != ".md" and path.is_file():
         return _open_file(target, scenario)
-    preset = open_preset(target)
+    preset = open_preset(target, commands)
     number = "" if preset.number is None else f"{preset.number}. "
     return Source(preset.slug, f"{number}{preset.title}", preset.kernels, preset)
 

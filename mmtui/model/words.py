@@ -225,6 +225,8 @@ class Words:
             return "note " + " ".join(v if isinstance(v, str) else self.thing(v) for v in rest)
         if op == TLB_FLUSH:
             region, page = self._ledger.region_of(rest[1])
+            if region == "?":  # no region begins there: the flush of a whole mm
+                return f"tlb_flush {self.proc(rest[0])}"
             return f"tlb_flush {self.proc(rest[0])}.{region} {page} {page + rest[2] - rest[1]}"
         if op == ALLOC:
             order = f" order {rest[1]}" if rest[1] else ""

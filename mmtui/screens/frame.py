@@ -99,14 +99,19 @@ class Frame(Container):
             if len(shown) == 1:
                 group = PANES
             names = (name,) if everything else group
+            room = self.size.width - 4
+            short = not everything and 0 < room < sum(len(_title(n)) + 4 for n in names)
             title = "  ".join(
-                self._label(other, other == name and not everything) for other in names
+                self._label(other, other == name and not everything, short and other != name)
+                for other in names
             )
             if pane.border_title != title:
                 pane.border_title = title
 
-    def _label(self, name: str, active: bool) -> str:
-        text = _title(name) + (" !" if name in self._alarms else "")
+    def _label(self, name: str, active: bool, short: bool) -> str:
+        """The title in a row of titles; `short` leaves the number, which is its key."""
+        text = _title(name).partition(" ")[0] if short else _title(name)
+        text += ("!" if short else " !") if name in self._alarms else ""
         return f"[reverse] {text} [/]" if active else text
 
 

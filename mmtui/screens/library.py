@@ -14,7 +14,7 @@ from mmtui.views.lines import EMPTY, Line, join, say
 from mmtui.widgets.bars import Bar
 from mmtui.widgets.chooser import Choice, Chooser
 from mmtui.widgets.filter import Filter
-from sandbox.scenario.presets import Preset
+from sandbox.scenario.presets import Card
 
 if TYPE_CHECKING:
     from mmtui.app import MmtuiApp
@@ -31,21 +31,22 @@ _KEYS = (
 )
 
 
-def preset_choices(presets: list[Preset]) -> list[Choice]:
+def preset_choices(cards: list[Card]) -> list[Choice]:
     """A row for every preset, and one for an empty machine."""
-    width = max((len(preset.title) for preset in presets), default=0) + 2
+    width = max((len(card.front.title) for card in cards), default=0) + 2
     rows = []
-    for preset in presets:
-        number = "" if preset.number is None else str(preset.number)
+    for card in cards:
+        front = card.front
+        number = "" if front.number is None else str(front.number)
         columns = (
             (f"{number:>3} ", "dim"),
-            (f"{preset.title:<{width}}", "strong"),
-            (" ".join(preset.kernels), "dim"),
+            (f"{front.title:<{width}}", "strong"),
+            (" ".join(front.kernels), "dim"),
         )
-        authors = {mail.author for mail in preset.mails}
-        keywords = " ".join([preset.slug, *preset.tags, *authors])
-        about = f"{preset.summary} [{', '.join(preset.tags)}]"
-        rows.append(Choice(number or preset.slug, columns, about, keywords))
+        authors = {mail.author for mail in front.mails}
+        keywords = " ".join([card.slug, *front.tags, *authors])
+        about = f"{front.summary} [{', '.join(front.tags)}]"
+        rows.append(Choice(number or card.slug, columns, about, keywords))
     empty = (("  - ", "dim"), ("An empty machine", "strong"))
     about = "Map, write, fork, pin and unmap as you like, on any kernel."
     return [*rows, Choice("", empty, about, "play blank")]
@@ -65,11 +66,11 @@ class LibraryScreen(Screen[None]):
 
     app: MmtuiApp
 
-    def __init__(self, presets: list[Preset], *, over: bool) -> None:
+    def __init__(self, cards: list[Card], *, over: bool) -> None:
         super().__init__()
         self._over = over
         """Whether a document is open behind."""
-        self.chooser = Chooser("library", "", preset_choices(presets))
+        self.chooser = Chooser("library", "", preset_choices(cards))
         self._filter = Filter(
             self.chooser, "filter: words of title, summary, tags, authors, kernels"
         )

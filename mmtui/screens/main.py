@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual import on
+from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from mmtui import collector
 from mmtui.commands.looking import PANES
 from mmtui.commands.registry import COMMANDS, completions, execute, invoke
 from mmtui.keys import textual_key
@@ -20,11 +23,12 @@ from mmtui.model.bench import Bench
 from mmtui.model.files import save_bench, session_path, state_directory
 from mmtui.model.history import History
 from mmtui.screens.frame import Frame
+from mmtui.screens.working import Mover, WorkingScreen
 from mmtui.themes import THEMES
 from mmtui.views import status
 from mmtui.views.lines import Line, say
 from mmtui.views.marks import marks_of
-from mmtui.views.panes import document
+from mmtui.views.panes import clicked, document
 from mmtui.widgets.bars import Bar, key_line
 from mmtui.widgets.pane import Pane
 from mmtui.widgets.prompt import Prompt
@@ -35,17 +39,31 @@ if TYPE_CHECKING:
 
 __all__ = ["MainScreen"]
 
+T = TypeVar("T")
+
 
 def _bindings() -> list[BindingType]:
-    """The key bindings of all commands."""
+    """The key bindings of all commands.
+
+    They have priority, so that keys are taken in the order in which they were typed, however
+    fast: `:` has opened the prompt before the next key is looked at.
+    """
     return [
         Binding(
-            textual_key(key), f"give('{command.name}')", command.title, show=False,
+            textual_key(key), f"give('{command.name}')", command.title, show=False, priority=True,
             tooltip=command.help, id=command.name if not number else f"{command.name}.{number}",
         )
         for command in COMMANDS.values()
         for number, key in enumerate(command.keys)
     ]  # fmt: skip
+
+
+_AT_PROMPT = re.compile(r"^<command>:\d+:\d+: ")
+"""Where an error is in a line typed at `:`; there is only one line it can be in."""
+
+_COMMAND_OF_KEY = {
+    textual_key(k): command.name for command in COMMANDS.values() for k in command.keys
+}
 
 
 class MainScreen(Screen[None]):
@@ -64,6 +82,7 @@ class MainScreen(Screen[None]):
         self._bench = bench
         self._paused = False
         self._saved_at = -1
+        self.mover = Mover()
         self.frame = Frame()
         self.status = Bar("status")
         self.message = Bar("message")
@@ -94,6 +113,8 @@ class MainScreen(Screen[None]):
 
     def refresh_panes(self, *, follow: bool = True) -> None:
         """Show the present state in everything that is on the screen."""
+        if self.mover.busy:
+            return  # another thread is changing what would be shown
         marks = marks_of(self._bench)
         for pane in self.frame.shown():
             if pane.room[0] > 0:
@@ -117,11 +138,15 @@ class MainScreen(Screen[None]):
         event.stop()
         if event.pane.id:
             self.frame.go_to(event.pane.id)
+            if clicked(self._bench, event.pane.id, event.pane.doc, event.line, event.column):
+                self.refresh_panes(follow=False)
 
     # -- commands ----------------------------------------------------------------------
 
     def action_give(self, name: str) -> None:
-        """Give a command by its key."""
+        """Give a command by its key, unless the key belongs to a line being typed."""
+        if self._prompt.is_open:
+            raise SkipAction
         with self._guard():
             invoke(self, name)
 
@@ -132,7 +157,8 @@ class MainScreen(Screen[None]):
             yield
         except SandboxError as error:
             self.refresh_panes()
-            self._tell(say(" ".join(str(error).split()), "violation"))
+            text = _AT_PROMPT.sub("", " ".join(str(error).split()))
+            self._tell(say(text, "violation"))
 
     @property
     def bench(self) -> Bench:
@@ -144,10 +170,25 @@ class MainScreen(Screen[None]):
         """Whether actions wait at their first event."""
         return self._paused
 
+    def work(self, job: Callable[[], T], done: Callable[[T], None]) -> None:
+        """Do a move in a thread of its own; show how far it is when it takes long."""
+        move, future = self.mover.start(self._bench.session, job)
+        if future.done():
+            done(future.result())
+            return
+
+        def ended(_nothing: None) -> None:
+            with self._guard():
+                done(future.result())
+
+        self.app.push_screen(WorkingScreen(move, future), ended)
+
     def moved(self, message: str = "") -> None:
         """Show the bench after a move, with a message or what the move brought."""
         self.refresh_panes()
         self._tell(say(message) if message else status.news(self._bench))
+        changes = self._bench.changes
+        collector.keep_history(abs(changes.end - changes.start))
 
     def say(self, message: str) -> None:
         """Show a message."""
@@ -159,6 +200,7 @@ class MainScreen(Screen[None]):
     def put_aside(self, bench: Bench, message: str) -> None:
         """Go on with another bench."""
         self._bench = bench
+        collector.renew()
         self.moved(message)
 
     # -- looking -----------------------------------------------------------------------
@@ -256,12 +298,20 @@ class MainScreen(Screen[None]):
     def _prompt_gone(self) -> None:
         self.message.display = True
         self._bars()
-        self.frame.current.focus()
+        self.set_focus(self.frame.current)
 
     @on(Prompt.Closed)
     def _prompt_closed(self, event: Prompt.Closed) -> None:
         event.stop()
         self._prompt_gone()
+
+    @on(Prompt.Ahead)
+    def _typed_ahead(self, event: Prompt.Ahead) -> None:
+        event.stop()
+        if self._prompt.is_open:
+            self._prompt.type_key(event.key, event.character)
+        elif (name := _COMMAND_OF_KEY.get(event.key)) is not None:
+            self.action_give(name)
 
     @on(Prompt.Completed)
     def _prompt_completed(self, event: Prompt.Completed) -> None:

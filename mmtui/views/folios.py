@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 from mmtui.model.bench import Bench
+from mmtui.model.living import Roll
 from mmtui.views.lines import EMPTY, Line, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, worst
-from sandbox.memory import Folio, Globals
+from sandbox.memory import ADDR_MASK, Folio, Globals
 from sandbox.mm import flags as f
 from sandbox.scenario.observed import shown_runs
 from sandbox.scenario.state import FLAG_NAMES
@@ -61,8 +63,7 @@ class FolioView:
 
 def view(bench: Bench, marks: Marks, width: int) -> FoliosDoc:
     """Look at the folios that are alive."""
-    live = tuple(bench.session.ledger.live_folios())
-    return FoliosDoc(live, _selected_folio(bench), _Builder(bench, marks), width)
+    return FoliosDoc(bench.living(), _selected_folio(bench), _Builder(bench, marks), width)
 
 
 def _selected_folio(bench: Bench) -> Folio | None:
@@ -229,22 +230,31 @@ def _digit(value: int) -> str:
 class FoliosDoc:
     """One block per folio in the order of their names, drawn when it is looked at."""
 
-    folios: tuple[Folio, ...]
+    roll: Roll
     selected: Folio | None
     builder: _Builder
     width: int
 
     @cached_property
-    def _starts(self) -> list[int]:
-        """The line each block begins at, and the end: blocks of one order are of one height."""
+    def _base(self) -> list[int]:
+        """Where each block would begin without broken rules: those of one order are as high."""
         heights: dict[int, int] = {}
-        starts = [0]
-        for folio in self.folios:
-            if folio.order not in heights:
-                size = len(_block(self.builder.folio(folio, False), self.width))
-                heights[folio.order] = size - self.builder.sentences(folio) + 1
-            starts.append(starts[-1] + heights[folio.order] + self.builder.sentences(folio))
-        return starts
+        for order, folio in self.roll.examples.items():
+            size = len(_block(self.builder.folio(folio, False), self.width))
+            heights[order] = size - self.builder.sentences(folio) + 1
+        return self.roll.starts(heights)
+
+    @cached_property
+    def _longer(self) -> tuple[list[int], list[int]]:
+        """The places of folios with broken rules, and how many sentences stand above each."""
+        rules, places = self.builder.rules, self.roll.places if self.builder.rules else {}
+        found = sorted((places[name], len(rules[name][0])) for name in rules if name in places)
+        return [at for at, _ in found], [0, *accumulate(size for _, size in found)]
+
+    def _start(self, number: int) -> int:
+        """The line a block begins at; after the last one, the end."""
+        longer, above = self._longer
+        return self._base[number] + above[bisect_left(longer, number)]
 
     @cached_property
     def _blocks(self) -> dict[int, list[Line]]:
@@ -269,26 +279,51 @@ class FoliosDoc:
     @property
     def height(self) -> int:
         """Lines of all blocks, without the blank one at the end."""
-        return max(1, self._starts[-1] - 1)
+        return max(1, self._start(len(self.roll.folios)) - 1)
 
     @property
     def focus(self) -> int | None:
         """Where the selected folio begins."""
-        if self.selected is None or self.selected not in self.folios:
-            return None
-        return self._starts[self.folios.index(self.selected)]
+        place = None if self.selected is None else self.roll.index.get(self.selected & ADDR_MASK)
+        return None if place is None else self._start(place)
 
     def line(self, y: int) -> Line:
         """Line *y* of the document."""
-        if not self.folios:
+        folios = self.roll.folios
+        if not folios:
             return say(" no folio is mapped yet", "dim")
-        number = bisect_right(self._starts, y) - 1
+        number = bisect_right(range(len(folios)), y, key=self._start) - 1
         if number not in self._blocks:
-            folio = self.folios[number]
+            folio = folios[number]
             seen = self.builder.folio(folio, folio == self.selected)
             self._blocks[number] = [clip(line, self.width) for line in _block(seen, self.width)]
-        block, row = self._blocks[number], y - self._starts[number]
+        block, row = self._blocks[number], y - self._start(number)
         return block[row] if row < len(block) else EMPTY
+
+    def at(self, y: int, column: int) -> tuple[Folio, int] | None:
+        """Which folio's block a line is in, and the page if the column is one of its glyphs."""
+        folios = self.roll.folios
+        number = bisect_right(range(len(folios)), y, key=self._start) - 1
+        if number < 0:
+            return None
+        folio, page = folios[number], 0
+        rows = _rows_of_pages(self.builder.folio(folio, False), self.width)
+        across = column - _LABEL - 3
+        if across >= 0 and (first := rows.get(y - self._start(number))) is not None:
+            page = first + across // 17 * 16 + min(across % 17, 15)
+        return folio, min(page, folio.nr_pages - 1)
+
+
+def _rows_of_pages(folio: FolioView, width: int) -> dict[int, int]:
+    """The first page of each line of a block that has one glyph a page."""
+    at, found = 2 + len(folio.counters), {}
+    for row in folio.pages:
+        lines = len(_page_lines(row, width))
+        each = 16 * max(1, max(width - _LABEL - 4, 16) // 17)
+        if len(row.glyphs) <= each * lines:
+            found.update({at + i: i * each for i in range(lines)})
+        at += lines
+    return found
 
 
 def _block(folio: FolioView, width: int) -> list[Line]:

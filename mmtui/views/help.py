@@ -71,12 +71,12 @@ def _commands(group: Group, bench: Bench | None) -> Iterator[_Entry]:
 
 def _command(command: Command, bench: Bench | None) -> _Entry:
     keys = " ".join(command.keys)
-    lead = join(((f"{keys:<13} ", "key"), (command.syntax, "")))
+    lead = join(((f"{keys:<15} ", "key"), (command.syntax, "")))
     reason = command.check(bench) if bench is not None else None
     return _Entry(lead, command.help, command.keys, reason)
 
 
-_LEAD = 36
+_LEAD = 38
 
 
 def _entry_lines(entry: _Entry, width: int) -> Iterator[Line]:

@@ -43,6 +43,8 @@ class LogDoc:
     """Empty lines at the end."""
     changed: range
     """The events of the last step."""
+    turn: int | None
+    """The CPU of the next event."""
 
     @cached_property
     def starts(self) -> list[int]:
@@ -106,10 +108,11 @@ class LogDoc:
         return join(((f" {name}", "strong"), (failed, "violation")))
 
     def _next(self) -> Line:
-        pending = [task for task in self.machine.running if task is not None and task.pending]
-        if not pending:
+        task = None if self.turn is None else self.machine.running[self.turn]
+        if task is None or not task.pending:
             return say(f">{self.position:>5}", "current")
-        text = self.words.event(pending[0].pending or ())
+        cpu = f"cpu{task.cpu} " if self.several else ""
+        text = cpu + self.words.event(task.pending)
         return clip(join(((f">{self.position:>5} ", "current"), (text, "current"))), self.width)
 
     def _event(self, index: int) -> Line:
@@ -168,6 +171,7 @@ def view(bench: Bench, width: int, height: int = 0) -> LogDoc:
     return LogDoc(
         session.machine, Words(session), tuple(session.machine.tasks), tuple(broken), _FUNCTIONS,
         width, session.position, bar, height // 2, range(start, max(start, end)),
+        bench.turn,
     )  # fmt: skip
 
 

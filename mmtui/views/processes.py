@@ -112,6 +112,15 @@ def _depth(name: str, parents: dict[str, str]) -> int:
     return depth
 
 
+def row_at(seen: ProcessesView, y: int) -> tuple[str, str | None] | None:
+    """The process of a line, and the region if the line is a mapping."""
+    for row in seen.processes:
+        if y <= len(row.vmas):
+            return row.name, row.vmas[y - 1].region if y else None
+        y -= len(row.vmas) + 1
+    return None
+
+
 def render(seen: ProcessesView, width: int) -> Lines:
     """Draw the processes as a tree with their mappings below them."""
     lines: list[Line] = []

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from mmtui.views.lines import EMPTY, Line, clip, join, pure_text, say
+from mmtui.views.lines import EMPTY, Line, clip, join, pure_text, say, wrap_words
 
 __all__ = ["prose_lines"]
 
@@ -18,6 +18,31 @@ _INLINE = re.compile(r"(\*\*|`|(?<![\w*])\*(?=\w)|(?<=\w)\*(?![\w*]))")
 def prose_lines(text: str, width: int) -> tuple[Line, ...]:
     """Wrap Markdown to a width; what is not understood is shown as it is."""
     lines: list[Line] = []
+    for table, rows in _pieces(text):
+        if table:
+            lines.extend(_table(rows, width))
+        else:
+            _prose(lines, rows, width)
+    return tuple(lines)
+
+
+def _pieces(text: str) -> Iterator[tuple[bool, list[str]]]:
+    """Runs of lines, and whether they are a table."""
+    run: list[str] = []
+    verbatim = was = False
+    for raw in text.split("\n"):
+        verbatim ^= raw.startswith("```")
+        table = raw.startswith("|") and not verbatim
+        if run and table is not was:
+            yield was, run
+            run = []
+        run.append(raw)
+        was = table
+    yield was, run
+
+
+def _prose(lines: list[Line], rows: list[str], width: int) -> None:
+    """Add what is no table."""
     paragraph: list[str] = []
     verbatim = False
 
@@ -26,12 +51,12 @@ def prose_lines(text: str, width: int) -> tuple[Line, ...]:
             lines.extend(_paragraph(" ".join(paragraph), width))
             paragraph.clear()
 
-    for raw in text.split("\n"):
+    for raw in rows:
         line = raw.rstrip()
         if line.startswith("```"):
             flush()
             verbatim = not verbatim
-        elif verbatim or line.startswith("|"):
+        elif verbatim:
             flush()
             lines.append(clip(say(" " + line), width))
         elif not line:
@@ -47,7 +72,27 @@ def prose_lines(text: str, width: int) -> tuple[Line, ...]:
         else:
             paragraph.append(line.strip() if paragraph else line)
     flush()
-    return tuple(lines)
+
+
+def _table(rows: list[str], width: int) -> Iterator[Line]:
+    """A table in columns; what does not fit is wrapped within its column."""
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    count = max(len(row) for row in cells)
+    texts = [row + [""] * (count - len(row)) for row in cells if any(c.strip("-: ") for c in row)]
+    if not texts:
+        return
+    sizes = [max(4, *(len(row[i]) for row in texts)) for i in range(count)]
+    while sum(sizes) + 2 * count > width and max(sizes) > 4:
+        sizes[sizes.index(max(sizes))] -= 1
+    for number, row in enumerate(texts):
+        wrapped = [list(wrap_words(cell, size)) for cell, size in zip(row, sizes, strict=True)]
+        for y in range(max(1, *map(len, wrapped))):
+            parts = (
+                f"{column[y] if y < len(column) else '':<{size}}"
+                for column, size in zip(wrapped, sizes, strict=True)
+            )
+            line = " " + "  ".join(parts).rstrip()
+            yield clip(say(line, "" if number else "strong"), width)
 
 
 def _begins_item(line: str, paragraph: list[str]) -> bool:
@@ -94,7 +139,7 @@ def _fill(words: Iterator[Line], width: int, first: str, rest: str) -> Iterator[
     for word in words:
         size = sum(len(text) for text, _ in word)
         if not fresh and used + 1 + size > width:
-            yield join(line)
+            yield clip(join(line), width)
             line, used, fresh = [(rest, "")], len(rest), True
         if not fresh:
             line.append((" ", ""))

@@ -57,13 +57,8 @@ def view(bench: Bench, marks: Marks) -> SourceView:
 
 def _turn(bench: Bench) -> Task | None:
     """The task that the next step will move."""
-    machine, running = bench.session.machine, bench.session.running
-    if not running:
-        return None
-    if machine.future_cpus and machine.running[machine.future_cpus[-1]] is not None:
-        return machine.running[machine.future_cpus[-1]]
-    runnable = machine.runnable()
-    return machine.running[runnable[0]] if runnable else running[0]
+    turn = bench.turn
+    return None if turn is None else bench.session.machine.running[turn]
 
 
 def _cpu(bench: Bench, marks: Marks, words: Words, task: Task, shown: Task | None) -> CpuView:

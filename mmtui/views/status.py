@@ -23,6 +23,8 @@ class StatusView:
     end: int
     action: str
     branches: int
+    cpu: int | None
+    """The CPU chosen to take the next events."""
     broken: str
     """The worst rule that is broken now, with its numbers."""
     window: bool
@@ -44,7 +46,7 @@ def view(bench: Bench) -> StatusView:
     worst = broken[0] if broken else None
     return StatusView(
         bench.source.title, bench.kernel, session.position, bench.end, action,
-        len(session.machine.branches), "" if worst is None else sentence(worst),
+        len(session.machine.branches), bench.cpu, "" if worst is None else sentence(worst),
         worst is not None and worst.known_window is not None,
     )  # fmt: skip
 
@@ -58,6 +60,8 @@ def render(seen: StatusView, width: int) -> Line:
     """Draw the status; the title gives way first when there is little room, then the rule."""
     end = [("kernel ", "dim"), (seen.kernel, "strong"), ("  event ", "dim")]
     end.append((f"{seen.position}/{seen.end}", "strong"))
+    if seen.cpu is not None:
+        end += [("  cpu ", "dim"), (f"{seen.cpu}", "strong")]
     if seen.branches:
         end += [("  branches ", "dim"), (f"{seen.branches}", "strong")]
     right = join(end, ((" ", ""),))
@@ -65,7 +69,7 @@ def render(seen: StatusView, width: int) -> Line:
     alarm: Line = ()
     if seen.broken:
         glyph, token = ("~", "window") if seen.window else ("!", "alarm")
-        alarm = clip(((f" {glyph} {seen.broken} ", token),), max(width - length(right) - 3, 0))
+        alarm = clip(((f" {glyph} {seen.broken} ", token),), max(width - length(right) - 4, 0))
     room = max(width - length(right) - length(alarm) - 4, 0)
     left = ljust(clip(left, room) if room > 3 else (), room)
     return clip(join(left, (("  ", ""),), alarm, (("  ", ""),), right), width)
@@ -101,6 +105,9 @@ def _changed(bench: Bench) -> Line:
     words = Words(bench.session)
     cells = bench.session.machine.memory.cells
     olds = {a: old for a, old in bench.changes.olds.items() if a != Globals.step}
+    if bench.changes.unmarked:
+        events = abs(bench.changes.end - bench.changes.start)
+        return say(f"{events:,} events, too many to mark what they changed")
     if not olds:
         return _event(bench, words)
     parts: list[tuple[str, str]] = [("* ", "changed")]

@@ -20,7 +20,7 @@ from sandbox.arch.arm64.pgtable import PTE_CONT
 from sandbox.memory import Folio
 from sandbox.mm.flags import PG_anon_exclusive
 
-__all__ = ["LEVELS", "Tables", "entry_under_cursor", "moved", "view"]
+__all__ = ["LEVELS", "Tables", "entry_under_cursor", "moved", "page_of", "view"]
 
 LEVELS = ("regions", "entries", "decoded")
 """The zoom levels."""
@@ -122,6 +122,25 @@ class Tables:
         if self.level == 1:
             return clip(self._grid(section.area, first, count, part), self.width)
         return clip(self._decoded(section.area, first), self.width)
+
+    def at(self, y: int, column: int) -> Selection | None:
+        """What a click on a line means: the page there, the region's first, or nothing."""
+        index = bisect_right([section.first for section in self.sections], y) - 1
+        if index < 0:
+            return None
+        section = self.sections[index]
+        area, offset = section.area, max(y - section.first - 1, 0)
+        if y == section.first:
+            return self.selection.at(area, 0)
+        row = offset // self.lines_per_row
+        if row >= section.rows:
+            return None
+        across = max(column - _GUTTER, 0)
+        if self.level == 1:
+            block, cell = divmod(across, 18)
+            across = block * 16 + max(0, min(cell - 1, 15))
+        page = row * self.per_row + min(across * (16, 1, 0)[self.level], self.per_row - 1)
+        return self.selection.at(area, page)
 
     def _headline(self, area: Area) -> Line:
         parts = [
@@ -361,6 +380,18 @@ def entry_under_cursor(bench: Bench) -> int | None:
     cells = bench.session.machine.memory.cells
     entry = read_entries(cells, area, bench.selection.page, 1)[0]
     return entry.value if entry.page is not None else None
+
+
+def page_of(bench: Bench, folio: Folio, index: int) -> Selection | None:
+    """Where a page of a folio is mapped, in the selected process if it is mapped there."""
+    cells, chosen = bench.session.machine.memory.cells, bench.selection
+    word = int(folio.page(index))
+    areas = areas_of(bench.session)
+    for area in sorted(areas, key=lambda area: area.proc != chosen.proc):
+        for page, entry in enumerate(read_entries(cells, area, 0, area.pages)):
+            if entry.page == word:
+                return chosen.at(area, page)
+    return None
 
 
 def moved(bench: Bench, across: int, down: int, width: int) -> Selection:

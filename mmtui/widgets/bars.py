@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from textual.strip import Strip
 
-from mmtui.commands.model import Command
-from mmtui.model.bench import Bench
 from mmtui.views.lines import EMPTY, Line, clip, join
 from mmtui.widgets.pane import Painted
+
+if TYPE_CHECKING:
+    from mmtui.commands.model import Command
+    from mmtui.model.bench import Bench
 
 __all__ = ["Bar", "key_line", "key_name"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
@@ -28,11 +29,35 @@ class _Field(Input):
         Binding("escape", "prompt('close')", "Close", show=False, id="prompt.close"),
     ]
 
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt this is the field of."""
+        assert isinstance(self.parent, Prompt)
+        return self.parent
+
     def action_prompt(self, what: str) -> None:
         """Hand a key to the prompt."""
-        prompt = self.parent
-        if isinstance(prompt, Prompt):
-            prompt.key(what)
+        self.prompt.key(what)
+
+    async def action_submit(self) -> None:
+        """Hand the line over."""
+        self.prompt.submit(self.value)
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Take keys in the order in which they were typed, however fast.
+
+        Keys that are bound would else go round by the application, and letters typed after
+        them come first.  What comes after Enter or Escape is meant for the screen.
+        """
+        if not self.prompt.is_open:
+            event.stop()
+            event.prevent_default()
+            self.prompt.post_message(Prompt.Ahead(event.key, event.character))
+        elif not event.is_printable:
+            for binding in self._bindings.key_to_bindings.get(event.key, ()):
+                event.stop()
+                event.prevent_default()
+                await self.app.run_action(binding.action, self)
 
 
 class Prompt(Horizontal):
@@ -64,6 +89,13 @@ class Prompt(Horizontal):
         words: list[str]
 
     @dataclass
+    class Ahead(Message):
+        """A key was pressed before the screen could take the keys back."""
+
+        key: str
+        character: str | None
+
+    @dataclass
     class Closed(Message):
         """The prompt was left without a line."""
 
@@ -91,7 +123,11 @@ class Prompt(Horizontal):
         field.value = ""
         self._history.rewind()
         self.add_class("-open")
-        field.focus()
+        self.screen.set_focus(field)  # now: what is typed ahead belongs to the line
+
+    def type_key(self, key: str, character: str | None) -> None:
+        """Take a key as if it was pressed now."""
+        self.query_one(_Field).post_message(events.Key(key, character))
 
     def close(self) -> None:
         """Hide the prompt."""
@@ -133,10 +169,9 @@ class Prompt(Horizontal):
         if self.is_open:
             self.post_message(self.Completed(self._complete(event.value)))
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Hand the line over."""
-        event.stop()
+    def submit(self, text: str) -> None:
+        """Hand a line over."""
         self.close()
         if self._lead == ":":
-            self._history.add(event.value)
-        self.post_message(self.Submitted(self._lead, event.value))
+            self._history.add(text)
+        self.post_message(self.Submitted(self._lead, text))

@@ -121,10 +121,11 @@ def test_back_function_goes_to_the_caller() -> None:
     begin(session, "fork A B")
     while not session.stack() or session.stack()[-1].function != "dup_anon_page":
         session.step_event()
-    depth, position = session.depth(), session.position
-    session.back_function()
-    assert session.position < position
-    assert session.depth() < depth
+    there, position = frozen(session.stack()), session.position
+    session.back_function()  # this is its first event, so the call is one event away
+    assert session.position == position - 1
+    session.step_event()
+    assert frozen(session.stack()) == there
 
 
 def test_back_function_stops_at_the_start_of_the_action() -> None:

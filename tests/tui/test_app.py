@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from mmtui.app import MmtuiApp
 from mmtui.commands.looking import PANES
+from mmtui.keys import textual_key
 from mmtui.model.files import state_directory
 from mmtui.screens.choose import ChooseScreen
 from mmtui.screens.help import HelpScreen
@@ -64,6 +66,7 @@ async def test_from_the_library_to_a_broken_rule() -> None:
 async def test_forth_and_back_by_every_step() -> None:
     app = MmtuiApp("3", "7.2")
     async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
         bench = desk(app).bench
         await pilot.press("s", "s", "s")
         assert bench.session.position == 3
@@ -221,6 +224,7 @@ async def test_quitting_saves_what_was_done() -> None:
 async def test_ctrl_c_asks_once() -> None:
     app = MmtuiApp("1", "7.2")
     async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
         await pilot.press("ctrl+c")
         assert "again to leave" in message(app)
         assert app.is_running
@@ -281,3 +285,46 @@ async def test_one_step_is_one_frame_and_few_lines() -> None:
         still = [name for name, _ in drawn if name in ("tables", "story", "processes")]
         assert len(still) <= 12
         assert drawn
+
+
+async def test_keys_typed_ahead_are_taken_in_order() -> None:
+    """Nothing typed after `:` is taken for a key, nothing typed after Enter for text."""
+    app = MmtuiApp("2", "7.2")
+    async with app.run_test(size=(100, 30)) as pilot:
+        for key in ["e", ":", *"1x", "backspace", *"2", "enter", "s", ":", *"fork", "enter"]:
+            character = key if len(key) == 1 else None
+            app.post_message(events.Key(textual_key(key), character))
+        for _ in range(20):
+            await pilot.pause()
+        assert desk(app).bench.session.position == 13
+        assert "fork lacks its proc" in message(app)
+
+
+async def test_a_click_selects_what_is_clicked() -> None:
+    app = MmtuiApp("2", "7.2")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("e")
+        screen = desk(app)
+        bench = screen.bench
+        label = 9  # what is left of the first glyph of a row
+        await pilot.click("#tables", offset=(label + 5, 2))
+        assert bench.selection.text == "A R 5 6"
+        await pilot.click("#processes", offset=(5, 4))
+        assert bench.selection.text == "B R 5 6" or bench.selection.proc == "B"
+        rows = shown(screen.frame.panes["folios"]).splitlines()
+        at = next(y for y, row in enumerate(rows) if "AnonExclusive" in row)
+        column = rows[at].index("X")
+        await pilot.click("#folios", offset=(column + 3, at + 1))
+        assert bench.selection.proc == "A"
+        assert bench.selection.page == 3
+        await pilot.click("#story", offset=(3, 3))
+        assert bench.selection.page == 3
+
+
+async def test_a_tiny_screen_names_its_pane() -> None:
+    app = MmtuiApp("2", "7.2")
+    async with app.run_test(size=(40, 10)) as pilot:
+        await pilot.press("6")
+        await pilot.pause()
+        assert "6 rules" in str(desk(app).frame.panes["rules"].border_title)
+        assert "story" not in str(desk(app).frame.panes["rules"].border_title)

@@ -13,12 +13,13 @@ from textual.keys import Keys
 from mmtui.commands.registry import ALIASES, COMMANDS, completions, execute, invoke
 from mmtui.keys import textual_key
 from mmtui.model.bench import Bench
+from mmtui.model.files import scenario_text
 from mmtui.views.help import help_doc
 from mmtui.views.lines import length
 from mmtui.widgets.bars import key_line
 from sandbox.errors import SandboxError
 from sandbox.scenario.verbs import VERBS
-from tests.tui.support import SIXTEEN, machine, text
+from tests.tui.support import SIXTEEN, machine, preset, text
 
 
 class FakeDesk(MagicMock):
@@ -29,6 +30,7 @@ def desk(bench: Bench) -> FakeDesk:
     fake = FakeDesk()
     fake.bench = bench
     fake.paused = False
+    fake.work.side_effect = lambda job, done: done(job())
     return fake
 
 
@@ -152,7 +154,7 @@ def test_completion_knows_commands_verbs_and_names() -> None:
     bench = machine("7.2", *SIXTEEN)
     assert "kernel" in completions("ker", bench, [])
     assert completions("fork ", bench, []) == ["A"]
-    assert completions("kernel ryan", bench, []) == ["ryan-v2", "ryan-v3"]
+    assert completions("kernel david", bench, []) == ["david-batch"]
     assert "R" in completions("pin A ", bench, [])
 
 
@@ -175,3 +177,100 @@ def test_help_is_found_by_word_and_by_key() -> None:
     assert "until a rule breaks" in found.splitlines()[1]
     assert "Not now: no process yet" in text(help_doc(bench, "fork", 100))
     assert "nothing found" in text(help_doc(bench, "qqqq", 100))
+
+
+def test_two_cpus_are_stepped_by_choice() -> None:
+    bench = machine("7.2", *SIXTEEN)
+    fake = desk(bench)
+    execute(fake, "cpu0 fork A B | cpu1 write A R 0 1")
+    start = bench.session.position
+    assert [task.cpu for task in bench.session.running] == [0, 1]
+    execute(fake, "step 2")
+    invoke(fake, "cpu")  # CPU 0
+    invoke(fake, "cpu")  # CPU 1
+    execute(fake, "step 3")
+    assert list(bench.session.machine.cpus[start:]) == [0, 0, 1, 1, 1]
+    invoke(fake, "next")  # all of CPU 1
+    assert [task.cpu for task in bench.session.running] == [0]
+    invoke(fake, "end")
+    saved = scenario_text(bench)
+    assert "cpu0: fork A B\ncpu1: write A R 0 1\nschedule 0 0 1x" in saved
+    again = machine("7.2", *SIXTEEN)
+    again.act(bench.as_done(bench.session.steps[-1]))
+    assert again.session.state() == bench.session.state()
+    assert again.session.machine.cpus == bench.session.machine.cpus
+
+
+def test_going_back_and_choosing_the_other_cpu_is_a_branch() -> None:
+    bench = machine("7.2", *SIXTEEN)
+    fake = desk(bench)
+    execute(fake, "cpu0 fork A B | cpu1 write A R 0 1")
+    start = bench.session.position
+    execute(fake, "step 3")
+    execute(fake, "back 3")
+    execute(fake, "cpu 1")
+    invoke(fake, "step")
+    assert list(bench.session.machine.cpus[start:]) == [1]
+    assert len(bench.session.machine.branches) == 1
+
+
+@pytest.mark.parametrize("events", [0, 1, 40])
+def test_another_cpu_joins_what_is_running(events: int) -> None:
+    bench = machine("7.2", *SIXTEEN)
+    fake = desk(bench)
+    execute(fake, "begin fork A B")
+    start = bench.session.position
+    if events:
+        execute(fake, f"step {events}")
+    execute(fake, "cpu1 write A R 0 1")
+    assert bench.session.position == start + events
+    assert [task.cpu for task in bench.session.running] == [0, 1]
+    for line in ("cpu1 write A R 1 2", "cpu0: read A R 0 1", "write A R 0 1", "cpu9 exit A"):
+        with pytest.raises(SandboxError):
+            execute(fake, line)
+        assert bench.session.position == start + events
+        assert [task.cpu for task in bench.session.running] == [0, 1]
+    invoke(fake, "end")
+    assert bench.procs() == ("A", "B")
+
+
+@pytest.mark.parametrize(
+    "line", ["cpu0", "cpu0:", "cpu0 |", "cpu0 fork A B |", "cpu0 fork A B | write A R 0 1", "cpu 7",
+             "cpu x", "cpu0 fork A B | cpu0 fork A C", "cpu0 x; y; z", "cpux"]
+)  # fmt: skip
+def test_half_written_blocks_are_refused(line: str) -> None:
+    bench = machine("7.2", *SIXTEEN)
+    position = bench.session.position
+    with pytest.raises(SandboxError):
+        execute(desk(bench), line)
+    assert bench.session.position == position
+    assert bench.idle
+
+
+def test_going_back_further_than_there_is_goes_to_the_start() -> None:
+    bench = machine("7.2", *SIXTEEN)
+    execute(desk(bench), "back 100000")
+    assert bench.session.position == 0
+    with pytest.raises(SandboxError, match="at the start"):
+        bench.back_event()
+
+
+def test_blocks_are_completed_action_by_action() -> None:
+    bench = machine("7.2", *SIXTEEN)
+    assert "write" in completions("cpu0 fork A B | cpu1 wri", bench, [])
+    assert completions("cpu1: munmap ", bench, []) == ["A"]
+
+
+def test_nothing_is_expected_of_a_story_step_with_an_action_put_beside_it() -> None:
+    bench = preset("1", "6.9")
+    fake = desk(bench)
+    while (
+        bench.next_item is not None
+        and "fork" not in bench.script.items[bench.next_item].action.text
+    ):
+        bench.step_action()
+    bench.step_event(30)
+    execute(fake, "cpu1 read A R 0 1")
+    bench.run_to_end()
+    assert not bench.checked
+    assert bench.replay_on("7.2").procs() == ("A", "B")

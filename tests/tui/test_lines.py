@@ -57,3 +57,13 @@ def test_a_number_at_the_start_of_a_line_is_not_always_a_list() -> None:
         plain(line) for line in prose_lines("for pages 1 to\n4. At the end\n\n1. one\n2. two", 40)
     ]
     assert lines == [" for pages 1 to 4. At the end", "", " 1. one", " 2. two"]
+
+
+@pytest.mark.parametrize("width", [30, 50, 100])
+def test_a_table_is_wrapped_within_its_columns(width: int) -> None:
+    text = "| rule | what it says |\n|---|---|\n| I-05 | " + "mappings " * 8 + "|\n\nMore."
+    lines = [plain(line) for line in prose_lines(text, width)]
+    assert all(len(line) <= width for line in lines)
+    assert " ".join(lines).count("mappings") == 8
+    assert lines[-1] == " More."
+    assert prose_lines("```\n| a |\n```", 20)[0] == ((" | a |", ""),)

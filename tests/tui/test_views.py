@@ -197,3 +197,12 @@ def test_a_long_move_is_summed_up() -> None:
     said = plain(status.news(bench))
     assert "expectations hold" in said
     assert "times a rule broke: I-05" in said
+
+
+def test_the_status_never_cuts_the_position() -> None:
+    bench = preset("3", "ryan-v2")
+    bench.run_until_violation()
+    for width in (80, 100, 120):
+        line = plain(status.render(status.view(bench), width))
+        assert line.rstrip().endswith(f"event {bench.session.position}/{bench.end}")
+        assert len(line) <= width

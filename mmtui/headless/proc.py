@@ -1,0 +1,47 @@
+"""`mmtui proc`: what a file of /proc would show of a scenario's state."""
+
+from __future__ import annotations
+
+import sys
+
+from mmtui.exit_codes import ExitCode
+from mmtui.headless.documents import open_document
+from mmtui.headless.run import choose
+from sandbox.errors import UsageError
+from sandbox.fs.proc import WHATS, proc_text
+from sandbox.scenario.runner import ScenarioRun
+from sandbox.scenario.text import wrap
+
+__all__ = ["WHATS", "proc"]
+
+
+def proc(
+    target: str,
+    what: str,
+    kernel: str | None,
+    *,
+    scenario: str | None = None,
+    process: str | None = None,
+    step: int | None = None,
+) -> ExitCode:
+    """Run what is named, to its end or to the end of action `step`, and write one file of /proc.
+
+    Raises:
+        SandboxError: no such document, scenario, kernel, process or step, or a refused action.
+    """
+    document = open_document(target)
+    on = kernel or document.kernels[0]
+    for chosen in choose(document.name, document.scenarios(on), scenario):
+        last = len(chosen.steps) if step is None else step
+        if not 0 <= last <= len(chosen.steps):
+            raise UsageError(
+                f"no step {step} in {chosen.name}", expected=f"0 to {len(chosen.steps)}"
+            )
+        running = ScenarioRun(on, name=chosen.name, about=chosen.about)
+        for action in chosen.steps[:last]:
+            running.do(action)
+        words = [chosen.name, "on", on, "after", "step", str(last)]
+        lines = [*wrap("== ", words, "   "), *proc_text(running.session, what, process)]
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+    return ExitCode.OK

@@ -1,0 +1,70 @@
+"""Progress on stderr while a scenario runs, and Ctrl+C between two events instead of anywhere."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from sandbox.long_move import LongMove
+from sandbox.session import Session
+
+__all__ = ["watched"]
+
+_FIRST, _EVERY = 0.5, 0.1
+"""Seconds until there is something worth saying, and between two lines of it."""
+
+
+@contextmanager
+def watched(session: Session) -> Iterator[None]:
+    """Let what is done inside be followed, and stopped by Ctrl+C.
+
+    Raises:
+        Cancelled: Ctrl+C was pressed; the machine stands between two events.
+    """
+    meter = _meter() if sys.stderr.isatty() else None
+    move = LongMove(session, meter)
+    with move, _ctrl_c(move):
+        try:
+            yield
+        finally:
+            if meter is not None:
+                sys.stderr.write("\r\x1b[K")
+                sys.stderr.flush()
+
+
+def _meter() -> Callable[[str], None]:
+    """Make what writes a line over the one before it, not too often."""
+    due = time.monotonic() + _FIRST
+
+    def show(text: str) -> None:
+        nonlocal due
+        now = time.monotonic()
+        if now >= due:
+            due = now + _EVERY
+            sys.stderr.write(f"\r{text[:100]}\x1b[K")
+            sys.stderr.flush()
+
+    return show
+
+
+@contextmanager
+def _ctrl_c(move: LongMove) -> Iterator[None]:
+    """Turn the first Ctrl+C into a request; the second one interrupts as ever."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def asked(_number: int, _frame: FrameType | None) -> None:
+        move.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, asked)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,97 @@
+"""What is shown while a move takes long: how far it is, and how to stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, ClassVar, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from mmtui.views.lines import say
+from mmtui.widgets.bars import Bar
+from sandbox.errors import UsageError
+from sandbox.long_move import LongMove
+from sandbox.session import Session
+
+__all__ = ["Mover", "WorkingScreen"]
+
+T = TypeVar("T")
+
+
+class Mover:
+    """Does moves in a thread of their own, one at a time, so that the screen stays responsive."""
+
+    def __init__(self) -> None:
+        self._worker = ThreadPoolExecutor(1, "move")
+        self._future: Future[Any] | None = None
+        self.patience = 0.2
+        """Seconds that a move may take before its progress is shown."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a move is under way: what it changes must not be looked at."""
+        return self._future is not None and not self._future.done()
+
+    def start(self, session: Session, job: Callable[[], T]) -> tuple[LongMove, Future[T]]:
+        """Start a move and wait a little: most are over then.
+
+        Raises:
+            UsageError: another one is under way.
+        """
+        if self.busy:
+            raise UsageError("the last move is still under way")
+        move = LongMove(session)
+
+        def watched() -> T:
+            try:
+                with move:
+                    return job()
+            finally:  # going back leaves functions to be rebuilt: here, not when they are drawn
+                for task in session.running:
+                    session.stack(task.cpu)
+
+        self._future = future = self._worker.submit(watched)
+        wait([future], self.patience)
+        return move, future
+
+
+class WorkingScreen(Screen[None]):
+    """Over the panes, which must not be drawn while another thread changes what they show."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "stop", "Stop", show=False)]
+
+    def __init__(self, move: LongMove, future: Future[Any]) -> None:
+        super().__init__()
+        self._move, self._future = move, future
+        self.progress = Bar("progress")
+        self._keys = Bar("working-keys")
+
+    def compose(self) -> ComposeResult:
+        """The line of progress, and the key."""
+        yield self.progress
+        yield self._keys
+
+    def on_mount(self) -> None:
+        """Look again ten times a second."""
+        self._keys.show(((" esc", "key"), (" stop where it is", "")))
+        self.set_interval(0.1, self._look)
+        self._look()
+
+    def _look(self) -> None:
+        if self._future.done():
+            if self.is_current:
+                self.dismiss()
+            return
+        self.progress.show(say(f" {self._move.text or 'working'}", "strong"))
+
+    def action_stop(self) -> None:
+        """Ask it to stop; the screen goes when it has."""
+        self._move.stop()
+
+    def stop_and_wait(self) -> None:
+        """Stop it now: the application ends."""
+        self._move.stop()
+        self._future.exception()

@@ -1,0 +1,1 @@
+"""What the kernel's file systems would show of a machine's state: /proc."""
