@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -177,6 +178,12 @@ def dispatch(argv: list[str]) -> int:
             return int(ExitCode.BROKEN_PIPE)
         except KeyboardInterrupt:
             return int(ExitCode.INTERRUPTED)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EIO):
+                raise
+            _forget_stdout()
+            sys.stderr.write(f"mmtui: cannot write the output: {error.strerror}\n")
+            return int(ExitCode.USAGE)
         return int(status)
 
 

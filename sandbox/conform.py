@@ -146,6 +146,8 @@ def conform_paths(
             continue
         reason = _why_skipped(kernel, is_known)
         if reason:
+            for file in files:
+                _load(file)  # a file that is no recording is refused, whatever its folder
             report.skipped.append(f"{kernel}: {len(files)} recordings left out, {reason}")
             continue
         if progress is not None:

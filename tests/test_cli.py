@@ -233,7 +233,12 @@ def test_conform_with_nothing_to_compare_fails(
     mmtui: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     (tmp_path / "9.9").mkdir()
-    (tmp_path / "9.9" / "x.json").write_text("{}")
+    file = tmp_path / "9.9" / "x.json"
+    file.write_text("{}")
+    status, _out, err = mmtui("conform", str(tmp_path))
+    assert status == ExitCode.USAGE
+    assert "not a recording" in err
+    file.write_text('{"scenario": "x", "source": [], "steps": []}')
     status, out, err = mmtui("conform", str(tmp_path))
     assert status == ExitCode.FAILED
     assert "skipped 9.9" in out

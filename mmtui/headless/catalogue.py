@@ -63,10 +63,12 @@ def list_rules(ids: Sequence[str], *, as_json: bool) -> ExitCode:
         UsageError: there is no rule of that id.
     """
     known = {row["rule"]: row for row in (*_rule_rows(), *_not_rule_rows())}
-    for name in ids:
-        if name not in known:
-            raise UsageError(f"no rule {name!r}", expected=f"one of {', '.join(known)}")
-    rows = [known[name] for name in ids or known]
+    wanted = [name.upper() for name in ids]
+    for name, rule in zip(ids, wanted, strict=True):
+        if rule not in known:
+            expected = f"one of {next(iter(known))} to {list(known)[-1]} (`mmtui rules`)"
+            raise UsageError(f"no rule {name!r}", expected=expected)
+    rows = [known[rule] for rule in wanted or known]
     if ids and not as_json:
         for row in rows:
             shown = (f"{key}: {value}" for key, value in row.items() if value)

@@ -81,7 +81,8 @@ def _split(lines: Sequence[str], filename: str) -> int:
     """Return the index of the line that closes the front matter."""
     if not lines or lines[0].rstrip() != _MARK:
         where = Where(filename, 1, 1)
-        raise PresetError("the document has no front matter", where, f"a first line {_MARK}")
+        expected = f"a first line {_MARK} (a scenario file is for `mmtui run`)"
+        raise PresetError("the document has no front matter", where, expected)
     for index, line in enumerate(lines[1:], 1):
         if line.rstrip() == _MARK:
             return index

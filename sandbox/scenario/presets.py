@@ -380,5 +380,6 @@ def find_preset(name: str, *, strict: bool = True) -> Preset:
         if name in wanted or (slug and name.isdecimal() and name.lstrip("0") == number.lstrip("0")):
             return load_preset(path, strict=strict)
     slugs = [_slug(_stem(path)) for path in library]
-    message = f"there is no preset {name[:60]!r}{near(name, slugs)}"
-    raise PresetError(message, expected=f"a number or one of {', '.join(slugs)}")
+    message = f"there is no preset and no file {name[:60]!r}{near(name, slugs)}"
+    expected = f"a number up to {len(slugs)}, a name of the library (`mmtui presets`), or a file"
+    raise PresetError(message, expected=expected)
