@@ -98,6 +98,18 @@ def _select(desk: Desk, text: str) -> None:
     desk.moved()
 
 
+def _cat(desk: Desk, text: str) -> None:
+    """`cat smaps A` or `cat /proc/A/smaps`: of a process, or of all."""
+    from sandbox.fs.proc import WHATS, proc_text
+
+    words = text.split()
+    if text.startswith("/proc/"):
+        words = text.removeprefix("/proc/").split("/")[::-1]
+    if not 1 <= len(words) <= 2:
+        raise UsageError("not a file of /proc", expected=", ".join(WHATS) + ", then a process")
+    desk.proc(proc_text(desk.bench.session, *words))
+
+
 LOOK = (
     Command("left", "left", "Move the cursor left.", Group.LOOK, _cursor(-1, 0), ("h", "left")),
     Command("right", "right", "Move the cursor right.", Group.LOOK, _cursor(1, 0), ("l", "right")),
@@ -165,6 +177,10 @@ LOOK = (
     Command(
         "select", "select", "Select a process, a region, or pages of it.", Group.LOOK, _select, (),
         "P [R [a b]]",
+    ),
+    Command(
+        "cat", "cat /proc", "Show a file of /proc: pagemap, kpagecount, kpageflags, smaps, status.",
+        Group.LOOK, _cat, (), "FILE [P]",
     ),
     Command(
         "search", "search", "Go to the next line of the pane with a text in it.", Group.LOOK,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -90,6 +90,9 @@ class Desk(Protocol):
 
     def help(self) -> None:
         """Show the help."""
+
+    def proc(self, lines: Sequence[str]) -> None:
+        """Show the lines of a file of /proc."""
 
     def leave(self) -> None:
         """End the application, with the log saved."""

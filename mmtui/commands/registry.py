@@ -96,6 +96,10 @@ def completions(line: str, bench: Bench, themes: list[str]) -> list[str]:
         "open": list(bench.source.others),
         "select": [*bench.procs(), *regions],
     }
+    if name == "cat":
+        from sandbox.fs.proc import WHATS  # only this needs it, and start-up time counts
+
+        choices[name] = [*(bench.procs() if " " in rest else WHATS)]
     if name in choices:
         return [choice for choice in choices[name] if choice.startswith(partial)]
     if name in ("do", "begin"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,16 +54,17 @@ def _meter() -> Callable[[str], None]:
 @contextmanager
 def _ctrl_c(move: LongMove) -> Iterator[None]:
     """Turn the first Ctrl+C into a request; the second one interrupts as ever."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def asked(_number: int, _frame: FrameType | None) -> None:
         move.stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, asked)
+    try:
+        before = signal.signal(signal.SIGINT, asked)
+    except ValueError:  # not in the main thread, which alone is told of Ctrl+C
+        before = None
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if before is not None:
+            signal.signal(signal.SIGINT, before)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
 
 from mmtui.model.changes import NO_CHANGES, ChangeRecorder, Changes
@@ -146,7 +146,7 @@ class Bench:
         session, machine = self.session, self.session.machine
         running, position = session.steps[-1], session.position
         old, script = running.action, self.progress.item_of(running)
-        present = old.actions if isinstance(old, CpuBlock) else (replace(old, cpu=old.cpu or 0),)
+        present = old.actions if isinstance(old, CpuBlock) else (old._replace(cpu=old.cpu or 0),)
         start = min(task.start for task in machine.tasks if task.payload is running)
         order = bytes(machine.cpus[start:])
         if not order:  # going back over an event is what takes a function off its CPU
@@ -396,7 +396,7 @@ class Bench:
         order = tuple(machine.cpus[start:end])
         if all(task.end is not None for task in tasks):  # what is left runs to its end by itself
             order = order[: len(order) - len(list(takewhile(order[-1].__eq__, reversed(order))))]
-        return replace(action, schedule=order)
+        return action._replace(schedule=order)
 
     def follow(self, line: int, *, begin: bool) -> None:
         """Do the script's actions above a line of the document, and begin the one there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -382,6 +382,12 @@ class MainScreen(Screen[None]):
         from mmtui.screens.help import HelpScreen
 
         self.app.push_screen(HelpScreen(self._bench))
+
+    def proc(self, lines: Sequence[str]) -> None:
+        """Show the lines of a file of /proc."""
+        from mmtui.screens.proc import ProcScreen
+
+        self.app.push_screen(ProcScreen(lines))
 
     def leave(self) -> None:
         """Save the log and end."""

@@ -17,6 +17,7 @@ from mmtui.screens.choose import ChooseScreen
 from mmtui.screens.help import HelpScreen
 from mmtui.screens.library import LibraryScreen
 from mmtui.screens.main import MainScreen
+from mmtui.screens.proc import ProcScreen
 from mmtui.views.lines import plain
 from mmtui.widgets.bars import Bar
 from mmtui.widgets.pane import Pane
@@ -168,6 +169,23 @@ async def test_the_number_of_panes_follows_the_size() -> None:
             await pilot.resize_terminal(width, height)
             await pilot.pause()
             assert len(list(desk(app).frame.shown())) == count
+
+
+async def test_proc_is_shown_and_searched() -> None:
+    app = MmtuiApp("3", "ryan-v2")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        await pilot.press("e", "colon", *"cat", "space", *"smaps", "space", "A", "enter")
+        await pilot.pause()
+        assert isinstance(app.screen, ProcScreen)
+        assert "/proc/A/smaps" in shown(app.screen.pane)
+        await pilot.press(*"rss")
+        await pilot.pause()
+        assert {line.split()[0] for line in shown(app.screen.pane).split("\n") if line.strip()} == {
+            "Rss:"
+        }
+        await pilot.press("escape", "escape")
+        assert isinstance(app.screen, MainScreen)
 
 
 async def test_resizing_under_the_help_is_harmless() -> None:

@@ -17,7 +17,7 @@ from mmtui.model.files import scenario_text
 from mmtui.views.help import help_doc
 from mmtui.views.lines import length
 from mmtui.widgets.bars import key_line
-from sandbox.errors import SandboxError
+from sandbox.errors import SandboxError, UsageError
 from sandbox.scenario.verbs import VERBS
 from tests.tui.support import SIXTEEN, machine, preset, text
 
@@ -274,3 +274,23 @@ def test_nothing_is_expected_of_a_story_step_with_an_action_put_beside_it() -> N
     bench.run_to_end()
     assert not bench.checked
     assert bench.replay_on("7.2").procs() == ("A", "B")
+
+
+def test_proc_shows_the_files_of_the_state() -> None:
+    bench = machine("7.2", "mmap A R 16K nohuge", "touch A R 0 4 w", "fork A B")
+    fake = desk(bench)
+    execute(fake, "cat smaps B")
+    (lines,) = fake.proc.call_args.args
+    execute(fake, "cat /proc/B/smaps")
+    assert fake.proc.call_args.args == (lines,)
+    assert lines[0] == "/proc/B/smaps"
+    assert any(line.startswith("Rss:") for line in lines)
+    assert completions("cat sm", bench, []) == ["smaps"]
+    assert completions("cat smaps ", bench, []) == ["A", "B"]
+
+
+@pytest.mark.parametrize("line", ["cat", "cat maps", "cat smaps Z", "cat smaps A B"])
+def test_proc_refuses_what_there_is_not(line: str) -> None:
+    bench = machine("7.2", "mmap A R 16K nohuge", "touch A R 0 4 w")
+    with pytest.raises(UsageError):
+        execute(desk(bench), line)
