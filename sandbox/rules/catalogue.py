@@ -7,8 +7,8 @@ references, T leaf entries that map the folio.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Scope(StrEnum):
@@ -24,8 +24,7 @@ class Scope(StrEnum):
     """When nothing is in flight and the LRU batches are drained."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One invariant."""
 
     id: str
@@ -107,13 +106,49 @@ _CATALOGUE = (
          "lockless_pages_from_mm() (mm/gup.c)", "Otherwise the page may have become shared after it was looked at."),
     Rule("I-27", "MMF_HAS_PINNED is set before the first pin.", "pin recorded => flag set", _E,
          "internal_get_user_pages_fast() (mm/gup.c)", "fork skips the pin test for an mm that never pinned anything."),
+    Rule("I-28", "A migration entry stands for a page of a locked folio.", "migration entry => PG_locked", _P,
+         "pfn_swap_entry_folio() BUG_ON (include/linux/swapops.h)",
+         "It counts in no mapcount and holds no reference: only the folio lock keeps the page where it is. "
+         "A fault that meets the entry waits for that lock."),
+    Rule("I-29", "An exclusive migration entry is the only entry for its page.", "write, read-exclusive => 1 entry, mc = 0", _P,
+         "copy_nonpresent_pte() (mm/memory.c)",
+         "When it is turned back the page becomes exclusive; fork must downgrade it on both sides first."),
+    Rule("I-30", "A KSM page is small, never exclusive and never writable.", "KSM => !X, !write, N = 1", _P,
+         "__folio_add_anon_rmap() VM_WARN_ON, folio_test_ksm() callers (mm/rmap.c, mm/memory.c)",
+         "Its contents stand for many pages, of one mm or several: every write must copy."),
+    Rule("I-31", "An exclusive swap entry is the only entry for its slot.", "exclusive => count = 1, one entry", _P,
+         "check_swap_exclusive() VM_WARN (mm/memory.c, 7.x)",
+         "The fault that reads it in maps the page writable without looking; fork must clear the bit in the parent."),
+    Rule("I-32", "A swap slot counts the entries that name it.", "swap_map = #{swap entries}", _Q,
+         "swap_duplicate(), swap_free() (mm/swapfile.c)",
+         "Too low, and the slot is given to somebody else; too high, and it is never free again."),
+    Rule("I-33", "The swap cache and its folios agree, and what is swapped out is not exclusive.",
+         "PG_swapcache <=> N slots, N references; entry for a cached slot => !X", _E,
+         "do_swap_page() BUG_ON (mm/memory.c); add_to_swap_cache() (mm/swap_state.c)",
+         "References come before the folio can be found in a slot; the slots go before the flag. The exclusive "
+         "bit moves into the swap entry."),
+    Rule("I-34", "Only who froze a folio touches it until it is unfrozen.", "R frozen at 0 => one CPU; unfreeze from 0 only", _E,
+         "page_ref_unfreeze() VM_BUG_ON (include/linux/page_ref.h)",
+         "A frozen folio is being split, moved or freed: whoever changes it meanwhile may be changing another."),
+    Rule("I-35", "A folio is frozen only when nobody else refers to it.", "at freeze: M = 0, R = C + 1", _A,
+         "folio_ref_freeze() callers: split, migration, reclaim",
+         "A reference in excess is no mistake, the freezer backs out; freezing in spite of it pulls the folio away "
+         "from under its holder."),
     Rule("I-36", "rss counts what the page tables hold.", "rss = present entries by type", _Q, "check_mm() (kernel/fork.c)",
          "Anything else shows as a bad rss-counter state when the mm dies."),
+    Rule("I-37", "An entry write-protected by userfaultfd is not writable.", "uffd_wp => !write", _P,
+         "page_table_check_pte_flags() (mm/page_table_check.c)", "The monitor would miss the write it asked to hear of."),
     Rule("I-38", "Valid entries of a contiguous block agree.", "same CONT, attributes, frame sequence", _E,
          "Arm ARM, contiguous hint; contpte_ptep_get_lockless() (arch/arm64/mm/contpte.c)",
          "The TLB may have loaded the block from any of its entries; disagreement is misprogramming."),
     Rule("I-39", "A contiguous block lies in one folio, aligned.", "CONT => frame and address aligned, one folio", _E,
          "contpte_set_ptes() (arch/arm64/mm/contpte.c)", "Otherwise the block would translate to memory of others."),
+    Rule("I-41", "No folio is freed while a TLB may still translate to it.", "freed => every cleared entry flushed", _E,
+         "mmu_gather (mm/mmu_gather.c, include/asm-generic/tlb.h)",
+         "References of unmapped pages are parked until the flush. The worst case is assumed: every valid entry was cached."),
+    Rule("I-42", "A dirty file page stays mapped until its translation is flushed.", "dirty entry cleared => mc counted until the flush", _E,
+         "tlb_flush_rmaps() (mm/mmu_gather.c, 6.2)",
+         "Another CPU may still write through its TLB; a page that looks unmapped may be cleaned, and the write is lost."),
     Rule("I-43", "A folio not marked shared belongs to one mm.", "!SH, L > 0 => one mm", _P,
          "__folio_large_mapcount_sanity_checks() (include/linux/rmap.h, 6.15)",
          "The slots may err towards shared, never towards exclusive."),
@@ -121,12 +156,35 @@ _CATALOGUE = (
          "An overcount would make a shared folio look exclusive."),
     Rule("I-45", "An unmapped folio is not marked shared.", "L = 0 => !SH", _P, "include/linux/rmap.h (6.15)",
          "The next mapping must start clean."),
+    Rule("I-46", "A large folio that is reused maps each page once.", "reuse => L <= N, E = 0", _A,
+         "__wp_can_reuse_large_anon_folio() VM_WARN_ON (mm/memory.c, 6.15)",
+         "Nobody else maps it, and an anonymous page is mapped once per mm."),
     Rule("I-47", "A large folio is reused only when nobody else has any part in it.", "R = L = T(mm), P = 0", _A,
          "__wp_can_reuse_large_anon_folio() (mm/memory.c, 6.15)", "Comparing without the lock can be fooled either way."),
     Rule("I-48", "Only large anonymous folios wait for a deferred split.", "queued => order >= 2, anon", _E,
          "deferred_split_folio() (mm/huge_memory.c)", "Smaller folios have no room for the list node."),
+    Rule("I-49", "A lazyfree page is discarded only when clean and held by its mappings alone.", "discard => R = 1 + M, clean; lazyfree => !swapcache", _A,
+         "try_to_unmap_one() (mm/rmap.c)",
+         "The contents are thrown away: whoever else holds a reference would read zeroes later, or write into the void. "
+         "The counters are read without a lock on other mms, so a fork or an unmap elsewhere can fool the test."),
+    Rule("I-50", "NR_ANON_MAPPED is the number of mapped anonymous pages.", "NR_ANON_MAPPED = #{anon pages with mc + E > 0}", _Q,
+         "__folio_mod_stat() (mm/rmap.c)",
+         "Known to drift upstream: a PMD mapping that goes while another mm unmaps the same pages one by one loses "
+         "some in a clamp at 0. It is a statistic, and reported as a known window."),
     Rule("I-51", "An anonymous page is mapped at most once per mm.", "T(page, mm) <= 1", _P,
          "__wp_can_reuse_large_anon_folio() comment (mm/memory.c)", "Reuse relies on it."),
+    Rule("I-52", "A reader never takes a mapped folio for an unmapped one.", "T > 0 => folio_mapped()", _E,
+         "folio_mapped() (include/linux/mm.h)",
+         "When one kind of mapping is turned into another the new one is counted before the old one goes: the words "
+         "that are read without a lock never all say no."),
+    Rule("I-53", "Nobody but its one mapping can get at an exclusive page.", "X, mapped => T(page) = 1, no swap or migration entry", _P,
+         "PG_anon_exclusive (include/linux/page-flags.h)",
+         "As for I-19, but by the page tables, not by the counters, and with the entries that are not present: a "
+         "swap entry elsewhere is a way to the same page."),
+    Rule("I-54", "Entries and their mapcounts change under the page-table lock.", "change => ptl held by the CPU", _E,
+         "Documentation/mm/process_addrs.rst",
+         "Not needed: for a table that is not linked yet, for the counts of a frozen folio, and for the MMU's own "
+         "updates of the access and dirty state."),
 )  # fmt: skip
 
 RULES: dict[str, Rule] = {rule.id: rule for rule in _CATALOGUE}

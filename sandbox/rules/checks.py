@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.arch.arm64.pgtable import (
-    PFN_SHIFT,
-    PTE_AF,
-    PTE_CONT,
-    PTE_DIRTY,
-    PTE_RDONLY,
-    PTE_VALID,
-    PTE_WRITE,
-)
 from sandbox.fields import DEFERRED_LIST, Struct, field
-from sandbox.ledger import PTE_KIND
+from sandbox.ledger import PMD_KIND, PTE_KIND
 from sandbox.memory import (
     ADD,
     ADDR_MASK,
-    CAS,
     PAGE_WORDS,
-    Event,
+    STORE,
+    USER_STORE,
     Folio,
     Globals,
     Page,
@@ -32,31 +23,47 @@ from sandbox.mm.flags import (
     PG_buddy,
     PG_locked,
     PG_private,
+    PG_swapbacked,
     PG_swapcache,
 )
+from sandbox.rules.blocks import BlockChecks
+from sandbox.rules.entries import EntryChecks
+from sandbox.rules.freeze import FreezeChecks
 from sandbox.rules.pins import PinChecks
 from sandbox.rules.quiet import QuietChecks
 from sandbox.rules.section import SectionChecks
+from sandbox.rules.statistics import StatisticsChecks
 
 if TYPE_CHECKING:
     from sandbox.rules.engine import RuleEngine
+
+
+HEAD_FLAGS = PG_buddy | PG_swapbacked | PG_swapcache
+"""Flags whose change some rule looks at."""
 
 
 def _kind(name: str) -> int:
     return field(Struct.PAGE, name)
 
 
-class Checks(SectionChecks, QuietChecks, PinChecks):
+class Checks(
+    SectionChecks, QuietChecks, PinChecks, EntryChecks, BlockChecks, FreezeChecks, StatisticsChecks
+):
     """Event-scope checks, hung on the kinds of words they read."""
 
     def __init__(self, engine: RuleEngine) -> None:
         self.engine, self.ledger, self.machine = engine, engine.ledger, engine.machine
-        self.kernel = engine.kernel
+        self.kernel, self.log, self.now = engine.kernel, engine.log, engine.now
+        self.page_mapcount = self.kernel.has_page_mapcount
         self.cells = self.machine.memory.cells
         self.kinds = self.machine.memory.kinds
         self.zero = self.cells[Globals.zero_page]
         self.held_ptls = [0] * 8
         self.pinned: dict[int, int] = {}
+        self.start_entries()
+        self.start_freeze()
+        self.start_statistics()
+        self.machine.flush_watchers.append(self.tlb.flush)
         on = self.machine.check
         on(_kind("_refcount"), self.refcount)
         on(_kind("_mapcount"), self.mapcount)
@@ -66,7 +73,11 @@ class Checks(SectionChecks, QuietChecks, PinChecks):
         on(_kind("flags"), self.flags)
         on(_kind("data"), self.data)
         on(DEFERRED_LIST, self.deferred)
-        on(PTE_KIND, self.contiguous)
+        on(PTE_KIND, self.entry_changed)
+        on(PMD_KIND, self.pmd_changed)
+        on(field(Struct.SWAP, "swap_cache"), self.cache_slot)
+        if not self.kernel.has_large_mapcount:
+            on(_kind("_nr_pages_mapped"), self.pages_mapped)
         on(field(Struct.CPU, "mmu_gather.pages"), self.gather)
         self.machine.watch(field(Struct.GLOBALS, "holds"), self.holds_moved)
         on(field(Struct.GLOBALS, "holds"), self.holds_changed)
@@ -87,22 +98,23 @@ class Checks(SectionChecks, QuietChecks, PinChecks):
     # -- references and mappings -------------------------------------------------------
 
     def refcount(self, addr: int, old: int, new: int) -> None:
-        """I-01, I-02, I-05, I-06, I-09, I-10 after a reference count changed."""
+        """I-01, I-02, I-05, I-06, I-09, I-10, I-34, I-35 after a reference count changed."""
         page = addr - 1
-        folio = Folio(self.cells[page + 6])
+        folio = self.cells[page + 6]
         head = folio & ADDR_MASK
         if new < 0 or (old == 0 and self.machine.events[-1][0] == ADD):
             self.report(False, "I-01", folio, f"refcount {old} -> {new}", addr)
         if head != page:
-            self.report(
-                new == 0, "I-02", folio, f"tail {folio.index_of(page)} has refcount {new}", addr
-            )
+            tail = Folio(folio).index_of(page)
+            self.report(new == 0, "I-02", folio, f"tail {tail} has refcount {new}", addr)
             return
+        if old == 0 or new == 0 or self.machine.events[-1][0] == STORE:
+            self.frozen_or_thawed(addr, old, new, folio)
         if head == self.zero:  # FOLL_GET does take references: looked at when quiet
             return
         self.balance(folio, new)
         pins = self.pinned.get(head, 0)
-        if pins and not folio.large:
+        if pins and not folio & 15:
             need = GUP_PIN_COUNTING_BIAS * pins
             self.report(
                 new >= need,
@@ -113,15 +125,24 @@ class Checks(SectionChecks, QuietChecks, PinChecks):
                 deficit=need - new,
             )
 
-    def balance(self, folio: Folio, ref: int) -> None:
+    def balance(self, packed: int, ref: int) -> None:
         """I-05 and I-06, and I-09 for pinned large folios."""
-        head = folio & ADDR_MASK
-        mapped = self.mapped(folio)
+        cells, head = self.cells, packed & ADDR_MASK
+        if not packed & 15:
+            mapped = cells[head + 2] + 1
+        elif self.page_mapcount:
+            mapped = cells[head + 9] + 1 + self.ledger.mapcounts[head]
+        else:
+            mapped = cells[head + 8] + 1
+        simple = cells[head] & (PG_anon | PG_swapcache) == PG_anon and not cells[head + 11]
+        if simple and mapped <= ref and not self.now:
+            return  # nothing cached, pinned or broken: most events end here
+        folio = Folio(packed)
         words = (folio._refcount, folio._mapcount, folio._entire_mapcount)
         text = f"mapcount {mapped} > refcount {ref}"
         self.report(mapped <= ref, "I-05", folio, text, *words, deficit=mapped - ref)
         cached = self.cache_refs(folio)
-        frozen = ref == 0 and self.machine.events[-1][0] == CAS
+        frozen = ref == 0 and self.machine.events[-1][0] != ADD
         if cached and not frozen:
             need = mapped + cached
             self.report(
@@ -132,7 +153,7 @@ class Checks(SectionChecks, QuietChecks, PinChecks):
                 *words,
                 deficit=need - ref,
             )
-        pins = self.cells[head + 11]
+        pins = cells[head + 11]
         if folio.large and pins:
             room = ref - mapped - cached
             self.report(
@@ -162,16 +183,21 @@ class Checks(SectionChecks, QuietChecks, PinChecks):
         return folio.nr_pages + bool(flags & PG_private)
 
     def mapcount(self, addr: int, old: int, new: int) -> None:
-        """I-04, I-05, I-13, I-17, I-25 after a page's mapcount changed."""
+        """I-04, I-05, I-13, I-17, I-25, I-42, I-52 after a page's mapcount changed."""
         page = addr - 2
-        folio = Folio(self.cells[page + 6])
+        folio = self.cells[page + 6]
         head = folio & ADDR_MASK
+        if not self.held_ptls[self.machine.cpus[-1]] or self.frozen:
+            self.counted(folio, addr)
+        if new < old and (self.tlb.dirty or (new == -1 and not folio & 15)):
+            self.uncounted(Folio(folio), page, addr)
         if new < -1:
-            self.report(False, "I-04", folio, f"page {folio.index_of(page)}: _mapcount {new}", addr)
+            tail = Folio(folio).index_of(page)
+            self.report(False, "I-04", folio, f"page {tail}: _mapcount {new}", addr)
         if page == self.zero:
             self.report(False, "I-17", folio, "the zero page is counted", addr)
         self.balance(folio, self.cells[head + 1])
-        if folio.large and self.kernel.has_large_mapcount:
+        if folio & 15 and self.kernel.has_large_mapcount:
             self.total(folio)
         if old >= 0 and new > old:
             self.duplicated(folio)
@@ -179,6 +205,7 @@ class Checks(SectionChecks, QuietChecks, PinChecks):
     def entire(self, addr: int, old: int, new: int) -> None:
         """I-04, I-05, I-13, I-15 after an entire mapcount changed."""
         folio = Folio(self.cells[addr - 9 + 6])
+        self.counted(folio, addr)
         if new < -1:
             self.report(False, "I-04", folio, f"_entire_mapcount {new}", addr)
         self.report(
@@ -193,8 +220,12 @@ class Checks(SectionChecks, QuietChecks, PinChecks):
             self.total(folio)
 
     def large(self, addr: int, old: int, new: int) -> None:
-        """I-04, I-13, I-25 after the large mapcount changed."""
+        """I-04, I-13, I-25, I-42, I-52 after the large mapcount changed."""
         folio = Folio(self.cells[addr - 8 + 6])
+        if not self.held_ptls[self.machine.cpus[-1]] or self.frozen:
+            self.counted(folio, addr)
+        if new < old and (self.tlb.dirty or new == -1):
+            self.uncounted(folio, addr - 8, addr)
         if new < -1:
             self.report(False, "I-04", folio, f"_large_mapcount {new}", addr)
         if not self.kernel.has_large_mapcount:
@@ -205,10 +236,28 @@ class Checks(SectionChecks, QuietChecks, PinChecks):
             if old >= 0 and new > old:
                 self.duplicated(folio)
 
-    def total(self, folio: Folio) -> None:
+    def counted(self, folio: int, addr: int) -> None:
+        """I-34 and I-54: who may change a mapcount."""
+        if not self.held_ptls[self.machine.cpus[-1]]:
+            self.unlocked_count(Folio(folio), addr)
+        if self.frozen:
+            self.touched_while_frozen(Folio(folio), folio & ADDR_MASK, addr)
+
+    def pages_mapped(self, addr: int, old: int, new: int) -> None:
+        """I-52 up to 6.9, where two words say whether anything maps the folio."""
+        folio = Folio(self.cells[addr - 10 + 6])
+        if new == 0 and self.cells[folio._entire_mapcount] < 0:
+            self.missed(folio, addr)
+
+    def total(self, packed: int) -> None:
         """L <= M after every event (page mapcounts only)."""
-        if self.kernel.has_page_mapcount:
-            large, mapped = self.cells[folio._large_mapcount] + 1, self.ledger.total_mapcount(folio)
+        if not self.page_mapcount:
+            return
+        cells, head = self.cells, packed & ADDR_MASK
+        large = cells[head + 8] + 1
+        mapped = cells[head + 9] + 1 + self.ledger.mapcounts[head]
+        if large > mapped or self.now:
+            folio = Folio(packed)
             self.report(
                 large <= mapped,
                 "I-13",
@@ -219,12 +268,16 @@ class Checks(SectionChecks, QuietChecks, PinChecks):
                 deficit=large - mapped,
             )
 
-    def duplicated(self, folio: Folio) -> None:
+    def duplicated(self, packed: int) -> None:
         """I-25: a second mapping of an anon folio that is not locked can only come from fork."""
-        flags = self.cells[folio.flags]
-        if not flags & PG_anon or flags & PG_locked or (folio & ADDR_MASK) in self.engine.windows:
+        head = packed & ADDR_MASK
+        flags = self.cells[head]
+        if not flags & PG_anon or flags & PG_locked or head in self.engine.windows:
             return
         odd = any(self.cells[mm + 2] & 1 for _, mm in self.cells[Globals.processes])
+        if odd and not self.now:
+            return
+        folio = Folio(packed)
         self.report(
             odd,
             "I-25",
@@ -245,15 +298,19 @@ class Checks(SectionChecks, QuietChecks, PinChecks):
     # -- freeing, flags, data ------------------------------------------------------------
 
     def flags(self, addr: int, old: int, new: int) -> None:
-        """I-03 when a folio is freed; I-22 when a page stops being exclusive."""
+        """I-03 and I-41 when a folio is freed; I-22 when a page stops being exclusive."""
         page = Page(addr)
+        if (old ^ new) & HEAD_FLAGS or self.frozen or self.migrations:
+            self.flags_moved(Folio(self.cells[page.compound_head]), addr, old, new)
         if (old ^ new) & PG_buddy and new & PG_buddy:
             self.freed(Folio(self.cells[page.compound_head]))
         elif old & PG_anon_exclusive and not new & PG_anon_exclusive and page in self.pinned:
             self.pin_exclusive(page)
 
     def freed(self, folio: Folio) -> None:
-        """I-03."""
+        """I-03 and I-41."""
+        if self.tlb.pages:
+            self.still_translated(folio)
         cells, head = self.cells, folio & ADDR_MASK
         bad = [f"mapcount {self.mapped(folio)}"] if self.mapped(folio) else []
         if folio.large:
@@ -270,7 +327,7 @@ class Checks(SectionChecks, QuietChecks, PinChecks):
     def data(self, addr: int, old: int, new: int) -> None:
         """I-21: a process's write to anon memory that others map or hold."""
         event = self.machine.events[-1]
-        if len(event) < 4:
+        if len(event) < 4 or (event[0] == USER_STORE and self.cells[event[4]] != event[5]):
             return
         page, mm = Page(addr - 5), event[3]
         folio = Folio(self.cells[page.compound_head])
@@ -307,41 +364,6 @@ class Checks(SectionChecks, QuietChecks, PinChecks):
             addr,
         )
 
-    # -- contiguous blocks -----------------------------------------------------------------
-
-    def contiguous(self, addr: int, old: int, new: int) -> None:
-        """I-38 against the neighbours in the block, I-39 for the entry itself."""
-        if not new & PTE_VALID:
-            return
-        n = getattr(self.kernel, "CONT_PTES", 16)
-        index = addr & (n - 1)
-        if new & PTE_CONT:
-            page = Page(new >> PFN_SHIFT << 4)
-            folio = Folio(self.cells[page.compound_head])
-            ok = (new >> PFN_SHIFT) % n == index and folio.nr_pages >= n
-            self.report(
-                ok,
-                "I-39",
-                folio,
-                f"PTE_CONT on a misaligned entry of an order-{folio.order} folio",
-                addr,
-            )
-        for other in ([addr - 1] if index else []) + ([addr + 1] if index < n - 1 else []):
-            value = self.cells[other]
-            if value & PTE_VALID and (value | new) & PTE_CONT:
-                self.agree(addr, new, other, value)
-
-    def agree(self, addr: int, new: int, other: int, value: int) -> None:
-        """Two valid neighbours of a block of which one is CONT."""
-        ignore = PTE_AF | PTE_DIRTY | PTE_RDONLY | PTE_WRITE
-        mask = ((1 << PFN_SHIFT) - 1) & ~ignore
-        step = (new >> PFN_SHIFT) - (value >> PFN_SHIFT)
-        folio = self.ledger.folio(new >> PFN_SHIFT << 4)
-        ok = not (new ^ value) & mask and step == addr - other
-        self.report(
-            ok, "I-38", folio, "neighbouring entries of a contiguous block disagree", addr, other
-        )
-
     # -- locks -----------------------------------------------------------------------------
 
     def ptl_moved(self, addr: int, old: int, new: int) -> None:
@@ -356,20 +378,3 @@ class Checks(SectionChecks, QuietChecks, PinChecks):
         cpu = -old - 1
         if new == 0 and old < 0 and self.held_ptls[cpu] == 0:
             self.section(cpu)
-
-    def note(self, event: Event, cpu: int) -> None:
-        """I-47 when a large folio is accepted for reuse."""
-        if event[2] != "reuse":
-            return
-        folio = Folio(event[3])
-        mm = self.cells[event[4] + 7]
-        ref, large = self.cells[folio._refcount], self.cells[folio._large_mapcount] + 1
-        mine = self.ledger.owners[folio & ADDR_MASK][mm]
-        ok = ref == large == mine and self.cells[folio._pincount] == 0
-        self.report(
-            ok,
-            "I-47",
-            folio,
-            f"reused with refcount {ref}, mapcount {large}, {mine} of them ours",
-            folio._refcount,
-        )

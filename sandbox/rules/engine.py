@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.frames import innermost
 from sandbox.ledger import Ledger
 from sandbox.machine import Machine
 from sandbox.memory import Event
 from sandbox.rules.catalogue import RULES
+from sandbox.rules.log import UndoLog
 
 if TYPE_CHECKING:
     from sandbox.kernels.base import Kernel
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(NamedTuple):
     """One state in which a rule did not hold."""
 
     rule: str
@@ -46,6 +45,8 @@ class Violation:
 
 
 Key = tuple[str, int]
+BALANCE = frozenset(("I-05", "I-06", "I-09"))
+"""The rules that upstream's own windows are about."""
 
 
 class RuleEngine:
@@ -61,6 +62,8 @@ class RuleEngine:
         self._changes: list[tuple[int, Key, Violation | None]] = []
         self.windows: dict[int, str] = {}
         self._window_changes: list[tuple[int, int, str | None]] = []
+        self.log = UndoLog(machine)
+        """Changes of the tables that checks keep."""
         self.checks = Checks(self)
         machine.undo_watchers.append(self._undone)
         machine.note_watchers.append(self._note)
@@ -88,9 +91,18 @@ class RuleEngine:
             self._set((rule, key), None)
 
     def fails(
-        self, rule: str, key: int, subject: str, text: str, words: tuple[int, ...], deficit: int = 1
+        self,
+        rule: str,
+        key: int,
+        subject: str,
+        text: str,
+        words: tuple[int, ...],
+        deficit: int = 1,
+        window: str | None = None,
     ) -> None:
-        """The rule does not hold for this subject now."""
+        """The rule does not hold for this subject now; *window* names what upstream knows of it."""
+        if rule in self.kernel.rules_off:
+            return
         machine = self.machine
         before = self.now.get((rule, key))
         index = len(machine.events) - 1
@@ -104,7 +116,7 @@ class RuleEngine:
             words,
             max(deficit, 1),
             before.run + 1 if before else 1,
-            self.windows.get(key),
+            window or (self.windows.get(key) if rule in BALANCE else None),
         )
         self.violations.append(violation)
         self._set((rule, key), violation)
@@ -150,6 +162,9 @@ class RuleEngine:
             self.windows[subject] = name
 
     def _undone(self, position: int) -> None:
+        entries = self.log.entries
+        if entries and entries[-1][0] >= position:
+            self.log.undone(position)
         while self.violations and self.violations[-1].event >= position:
             self.violations.pop()
         while self._changes and self._changes[-1][0] >= position:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class QuietChecks:
-    """I-07, I-08, I-17 and I-36."""
+    """I-07, I-08, I-17 and I-36; calls those for I-32 and I-50."""
 
     engine: RuleEngine
     machine: Machine
@@ -25,15 +25,20 @@ class QuietChecks:
     report: Callable[..., None]
     mapped: Callable[[Folio], int]
     cache_refs: Callable[[Folio], int]
+    swap_at_rest: Callable[[], None]
+    statistics: Callable[[set[int]], None]
     checked: int = 0
 
     def quiet(self) -> None:
         """Check the folios and mms that were touched since the machine was last quiet."""
         known = self.known_references()
-        for head in self.recent(known):
+        recent = self.recent(known)
+        for head in recent:
             folio = Folio(self.cells[head + 6])
             self.references(folio, known.get(head, 0))
         self.zero_page()
+        self.swap_at_rest()
+        self.statistics(recent)
         for name, mm in self.cells[Globals.processes]:
             self.rss(name, Mm(mm))
 

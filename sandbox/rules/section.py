@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox.arch.arm64.pgtable import PFN_SHIFT, PTE_VALID
+from sandbox.arch.arm64.pgtable import (
+    PFN_SHIFT,
+    PTE_MIGRATION,
+    PTE_SWP,
+    PTE_UFFD_WP,
+    PTE_VALID,
+)
 from sandbox.fields import DEFERRED_LIST, FIELDS, Struct, field
 from sandbox.ledger import PMD_KIND, PTE_KIND, maps_page
 from sandbox.memory import ADDR_MASK, FIRST_MUTATING, Folio, Page
@@ -20,6 +26,7 @@ from sandbox.mm.flags import (
     PG_anon,
     PG_anon_exclusive,
     PG_buddy,
+    PG_ksm,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
 PAGE_KINDS = frozenset(f.number for f in FIELDS if f.struct is Struct.PAGE)
 PTL_KINDS = frozenset((field(Struct.PTE_TABLE, "ptl"), field(Struct.PMD_TABLE, "pmd_ptl")))
 ENTRY_KINDS = frozenset((PTE_KIND, PMD_KIND))
+NOT_PRESENT_OR_UFFD = PTE_SWP | PTE_MIGRATION | PTE_UFFD_WP
 OFFSETS = {f.number: f.offset for f in FIELDS if f.struct is Struct.PAGE}
 
 
@@ -45,6 +53,10 @@ class SectionChecks:
     kinds: bytearray
     pinned: dict[int, int]
     report: Callable[..., None]
+    absent_at_rest: Callable[[int, int], None]
+    named_elsewhere: Callable[[int], bool]
+    migrations: dict[int, int]
+    swapped: dict[int, int]
 
     def section(self, cpu: int) -> None:
         """Find what the CPU touched under its locks and check it."""
@@ -84,7 +96,7 @@ class SectionChecks:
     # -- folios ------------------------------------------------------------------------
 
     def folio_at_rest(self, folio: Folio) -> None:
-        """I-11 … I-14, I-18 … I-20, I-24, I-43 … I-45, I-51."""
+        """I-11 … I-14, I-18 … I-20, I-24, I-30, I-43 … I-45, I-51, I-53."""
         head = folio & ADDR_MASK
         if head in self.foreign():
             return
@@ -163,7 +175,7 @@ class SectionChecks:
         )
 
     def pages(self, folio: Folio) -> None:
-        """I-11, I-18 … I-20, I-24, I-51: first page that is wrong, if any."""
+        """I-11, I-18 … I-20, I-24, I-30, I-53: last page that is wrong, if any."""
         cells, ledger, head = self.cells, self.ledger, folio & ADDR_MASK
         anon = cells[head] & PG_anon
         entire = cells[head + 9] + 1 if folio.large else 0
@@ -181,21 +193,46 @@ class SectionChecks:
                 )
             if not anon:
                 continue
-            exclusive = cells[page] & PG_anon_exclusive
-            if ledger.writable.get(page, 0):
-                if not exclusive:
-                    wrong["I-18"] = (f"page {i} is writable but not exclusive", page)
-                if ptes > 1:
-                    wrong["I-20"] = (f"page {i} is writable and mapped {ptes} times", page)
-            if exclusive and mc + entire > 1:
-                wrong["I-19"] = (f"page {i} is exclusive and mapped {mc + entire} times", page)
+            exclusive, writable = cells[page] & PG_anon_exclusive, ledger.writable.get(page, 0)
+            if exclusive or writable:
+                mine = (ptes, pmd_leaves, mc + entire)
+                self.one_owner(folio, i, bool(exclusive), bool(writable), mine, wrong)
             if page in self.pinned and ptes > 1:
                 wrong["I-24"] = (f"pinned page {i} is mapped {ptes} times", page)
-        for rule in ("I-11", "I-18", "I-19", "I-20", "I-24"):
+        for rule in ("I-11", "I-18", "I-19", "I-20", "I-24", "I-30", "I-53"):
             text, word = wrong.get(rule, ("", head))
             self.report(rule not in wrong, rule, folio, text, word)
-        if anon:
+        if anon and not cells[head] & PG_ksm:
             self.mapped_once_per_mm(folio)
+
+    def one_owner(
+        self,
+        folio: Folio,
+        i: int,
+        exclusive: bool,
+        writable: bool,
+        mappings: tuple[int, int, int],
+        wrong: dict[str, tuple[str, int]],
+    ) -> None:
+        """I-18 … I-20, I-30, I-53 for a page that is exclusive or writable somewhere.
+
+        *mappings*: entries for the page, PMD leaves for all of the folio, what the words count.
+        """
+        (ptes, leaves, counted), page = mappings, folio.page(i)
+        if self.cells[folio.flags] & PG_ksm:
+            wrong["I-30"] = (f"KSM page {i} is exclusive or writable", page)
+        if writable and not exclusive:
+            wrong["I-18"] = (f"page {i} is writable but not exclusive", page)
+        if writable and ptes > 1:
+            wrong["I-20"] = (f"page {i} is writable and mapped {ptes} times", page)
+        if exclusive and counted > 1:
+            wrong["I-19"] = (f"page {i} is exclusive and mapped {counted} times", page)
+        if exclusive and ptes and self.reached(page, ptes + leaves):
+            wrong["I-53"] = (f"page {i} is exclusive and within others' reach", page)
+
+    def reached(self, page: int, leaves: int) -> bool:
+        """Can anybody but the one mapping get at a page?"""
+        return leaves > 1 or (bool(self.migrations or self.swapped) and self.named_elsewhere(page))
 
     def pmd_leaves(self, folio: Folio) -> int:
         """PMD leaves that map the folio (they count for every page)."""
@@ -254,8 +291,10 @@ class SectionChecks:
     # -- entries -----------------------------------------------------------------------
 
     def entry_at_rest(self, word: int, first: int) -> None:
-        """I-23: an entry that mapped a pinned page maps another one now."""
+        """I-23: an entry that mapped a pinned page maps another one now; what is not present."""
         now = self.cells[word]
+        if now & NOT_PRESENT_OR_UFFD:
+            self.absent_at_rest(word, now)
         if not self.pinned or not first & PTE_VALID or not now & PTE_VALID:
             return
         page, other = Page(first >> PFN_SHIFT << 4), Page(now >> PFN_SHIFT << 4)

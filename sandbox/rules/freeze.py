@@ -1,0 +1,183 @@
+"""Rules about folios that change hands: frozen, in the swap cache, discarded, reused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.memory import ADDR_MASK, CAS, STORE, Event, Folio, Globals, Word
+from sandbox.mm.flags import PG_anon, PG_buddy, PG_dirty, PG_locked, PG_swapbacked, PG_swapcache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox.kernels.base import Kernel
+    from sandbox.ledger import Ledger
+    from sandbox.machine import Machine
+    from sandbox.rules.engine import RuleEngine
+    from sandbox.rules.log import UndoLog
+
+THAWED = -1
+
+
+class FreezeChecks:
+    """I-33 … I-35, I-46, I-47, I-49."""
+
+    engine: RuleEngine
+    machine: Machine
+    kernel: type[Kernel]
+    cells: list[Word]
+    log: UndoLog
+    ledger: Ledger
+    report: Callable[..., None]
+    mapped: Callable[[Folio], int]
+    cache_refs: Callable[[Folio], int]
+    unlocked_folio: Callable[[Folio], None]
+    migrations: dict[int, int]
+    swapped: dict[int, int]
+
+    def start_freeze(self) -> None:
+        """Make the table of frozen folios."""
+        self._undo_freeze = self.log.undoer(self._restore)
+        self.frozen: dict[int, int] = {}
+        """CPU that brought the folio's references to 0 by compare-and-exchange, by its head."""
+
+    # -- freezing ------------------------------------------------------------------------
+
+    def frozen_or_thawed(self, addr: int, old: int, new: int, folio: Folio) -> None:
+        """I-34 and I-35: a reference count went to 0 by CAS, or was stored."""
+        op, head = self.machine.events[-1][0], addr - 1
+        if op == CAS and new == 0:
+            self.freeze(folio, old)
+            self._set(head, self.machine.cpus[-1])
+        elif op == STORE:
+            owner = self.frozen.get(head, self.machine.cpus[-1])
+            ok = old == 0 and owner == self.machine.cpus[-1]
+            text = f"unfrozen from {old} by CPU {self.machine.cpus[-1]}, frozen by CPU {owner}"
+            self.report(ok, "I-34", folio, text, addr)
+            self._set(head, THAWED)
+
+    def freeze(self, folio: Folio, refs: int) -> None:
+        """I-35: nothing but the freezer's own reference and the cache's."""
+        mapped, cached = self.mapped(folio), self.cache_refs(folio)
+        text = f"frozen at {refs} references with {mapped} mappings, {cached} of the cache"
+        ok = mapped == 0 and refs == cached + 1
+        self.report(ok, "I-35", folio, text, folio._refcount, deficit=abs(refs - cached - 1))
+
+    def touched_while_frozen(self, folio: Folio, head: int, addr: int) -> None:
+        """I-34: a word of a frozen folio changes."""
+        cpu = self.machine.cpus[-1]
+        owner = self.frozen.get(head, cpu)
+        text = f"CPU {cpu} changes a folio that CPU {owner} has frozen"
+        self.report(owner == cpu, "I-34", folio, text, addr)
+
+    def _set(self, head: int, cpu: int) -> None:
+        """*cpu* has frozen the folio; `THAWED`: nobody."""
+        before = self.frozen.get(head, THAWED)
+        if before != cpu:
+            self.log.add(self._undo_freeze, head, before)
+            self._restore(head, cpu)
+
+    def _restore(self, head: int, cpu: int) -> None:
+        if cpu == THAWED:
+            self.frozen.pop(head, None)
+        else:
+            self.frozen[head] = cpu
+
+    # -- flags -----------------------------------------------------------------------------
+
+    def flags_moved(self, folio: Folio, head: int, old: int, new: int) -> None:
+        """I-28, I-33, I-34 and I-49: flags of a head page changed."""
+        if self.frozen and not new & PG_buddy:
+            self.touched_while_frozen(folio, head, head)
+        if new & PG_buddy:
+            self._set(head, THAWED)
+            return
+        changed = old ^ new
+        if changed & old & PG_locked and self.migrations:
+            self.unlocked_folio(folio)
+        if changed & PG_swapcache:
+            self.cache_flag(folio, bool(new & PG_swapcache))
+        if changed & (PG_swapcache | PG_swapbacked) and new & PG_anon:
+            ok = new & (PG_swapcache | PG_swapbacked) != PG_swapcache
+            self.report(ok, "I-49", folio, "a lazyfree folio is in the swap cache", head)
+
+    def cache_flag(self, folio: Folio, on: bool) -> None:
+        """I-33: references before the flag, no slots after it."""
+        if on:
+            refs, need = self.cells[folio._refcount], self.mapped(folio) + folio.nr_pages
+            text = f"in the swap cache with {refs} references, {need} are needed"
+            self.report(refs >= need, "I-33", folio, text, folio.flags, folio._refcount)
+            return
+        device = self.cells[Globals.swap_device]
+        slots = [] if not device else self.cells[device + 1024 : device + 2048]
+        text = f"out of the swap cache, slot {slots.index(folio) if folio in slots else 0} holds it"
+        self.report(folio not in slots, "I-33", folio, text, folio.flags)
+
+    def cache_slot(self, addr: int, old: Word, new: Word) -> None:
+        """I-33: a slot of the swap cache is filled."""
+        if not new:
+            return
+        folio = Folio(new)
+        slot = addr - self.cells[Globals.swap_device] - 1024
+        first = self.cells[folio.private] - 1
+        ok = self.cells[folio.flags] & PG_swapcache and first <= slot < first + folio.nr_pages
+        text = f"slot {slot} caches a folio that is not marked so, or for slots from {first}"
+        self.report(bool(ok), "I-33", folio, text, addr, folio.flags, folio.private)
+
+    # -- decisions ---------------------------------------------------------------------------
+
+    def note(self, event: Event, cpu: int) -> None:
+        """I-46 and I-47 when a large folio is accepted for reuse, I-49 when a page is discarded."""
+        if event[2] == "discard":
+            self.discarded(event)
+        if event[2] != "reuse":
+            return
+        folio = Folio(event[3])
+        self.reused_once(folio)
+        mm = self.cells[event[4] + 7]
+        ref, large = self.cells[folio._refcount], self.cells[folio._large_mapcount] + 1
+        mine = self.ledger.owners[folio & ADDR_MASK][mm]
+        ok = ref == large == mine and self.cells[folio._pincount] == 0
+        self.report(
+            ok,
+            "I-47",
+            folio,
+            f"reused with refcount {ref}, mapcount {large}, {mine} of them ours",
+            folio._refcount,
+        )
+
+    def discarded(self, event: Event) -> None:
+        """I-49 when reclaim decides that the contents of a lazyfree page may go."""
+        folio = Folio(event[3])
+        refs, mapped = self.cells[folio._refcount], self.mapped(folio)
+        dirty = bool(self.cells[folio.flags] & PG_dirty)
+        text = f"discarded with {refs} references, {mapped} mappings" + ", dirty" * dirty
+        self.report(refs == 1 + mapped and not dirty, "I-49", folio, text, folio._refcount)
+
+    def reused_once(self, folio: Folio) -> None:
+        """I-46 when a large folio is accepted for reuse."""
+        large = self.cells[folio._large_mapcount] + 1
+        entire = self.cells[folio._entire_mapcount] + 1
+        text = f"reused with {large} mappings of {folio.nr_pages} pages, {entire} of the whole"
+        ok = large <= folio.nr_pages and not entire
+        self.report(ok, "I-46", folio, text, folio._large_mapcount, folio._entire_mapcount)
+
+    # -- at rest -------------------------------------------------------------------------------
+
+    def swap_at_rest(self) -> None:
+        """I-32: what a slot counts is the number of entries that name it."""
+        device = self.cells[Globals.swap_device]
+        if not device:
+            return
+        counts = self.cells[device : device + 1024]
+        wrong = {slot for slot, count in enumerate(counts) if count != self.swapped.get(slot, 0)}
+        for slot in wrong | {key for rule, key in self.engine.now if rule == "I-32"}:
+            text = f"counts {counts[slot]}, {self.swapped.get(slot, 0)} entries name it"
+            self.report_slot(slot not in wrong, "I-32", slot, text, device + slot)
+
+    def report_slot(self, ok: bool, rule: str, slot: int, text: str, *words: int) -> None:
+        """Tell the engine about a swap slot."""
+        if ok:
+            self.engine.holds(rule, slot)
+        elif rule not in self.kernel.rules_off:
+            self.engine.fails(rule, slot, f"swap slot {slot}", text, words)
