@@ -2,15 +2,13 @@
 
 A journal of millions of events is mostly repetition.  Pickled and deflated in chunks, an event
 takes some 3 bytes with its old value and its answer, instead of some 200, and nothing is lost:
-going back unpacks a chunk when it gets there.  A history that is not long never gets here.
+going back unpacks a chunk when it gets there.  A history that is not long never gets here,
+and does not import what packs it either.
 """
 
 from __future__ import annotations
 
-import pickle
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["CHUNK", "KEEP", "Column", "History", "Span", "pack"]
@@ -87,6 +85,9 @@ class Column:
         if self._unpacked[0] != number:
             chunk = self._chunks[number]
             if isinstance(chunk, bytes):  # written by `_deflated` in this process, nowhere else
+                import pickle
+                import zlib
+
                 chunk = pickle.loads(zlib.decompress(chunk))
             self._unpacked = (number, chunk)
         return self._unpacked[1]
@@ -102,13 +103,15 @@ class Column:
             yield from self._tail[start - self._base : stop - self._base]
 
 
-@dataclass(frozen=True, slots=True)
 class Span:
     """A part of a column, unpacked as it is read: a slice of millions is never in memory."""
 
-    column: Column
-    start: int
-    stop: int
+    __slots__ = ("column", "start", "stop")
+
+    def __init__(self, column: Column, start: int, stop: int) -> None:
+        self.column = column
+        self.start = start
+        self.stop = stop
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -132,6 +135,9 @@ def pack(items: History, keep: int, size: int) -> History:
 
 def _deflated(items: list[Any]) -> bytes | list[Any]:
     """Pack a chunk; what a kernel of one's own put in that cannot be pickled stays as it is."""
+    import pickle
+    import zlib
+
     try:
         return zlib.compress(pickle.dumps(items, pickle.HIGHEST_PROTOCOL), 1)
     except (pickle.PicklingError, TypeError, AttributeError):

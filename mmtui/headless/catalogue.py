@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from mmtui.exit_codes import ExitCode
@@ -45,12 +46,19 @@ def list_presets(*, as_json: bool) -> ExitCode:
             "number": card.front.number,
             "preset": card.slug,
             "title": card.front.title,
+            "part": card.front.part,
             "kernels": list(card.front.kernels),
             "summary": card.front.summary,
         }
         for card in list_cards()
     ]
-    return _write(rows, ("number", "preset", "title"), as_json)
+    columns = ("number", "preset", "title")
+    if as_json:
+        return _write(rows, columns, as_json)
+    for index, (part, found) in enumerate(groupby(rows, lambda row: row["part"])):
+        sys.stdout.write(("\n" if index else "") + f"{part}\n")
+        _write(found, columns, as_json)
+    return ExitCode.OK
 
 
 def list_rules(ids: Sequence[str], *, as_json: bool) -> ExitCode:

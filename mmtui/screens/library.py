@@ -45,7 +45,8 @@ def preset_choices(cards: list[Card]) -> list[Choice]:
         )
         authors = {mail.author for mail in front.mails}
         keywords = " ".join([card.slug, *front.tags, *authors])
-        about = f"{front.summary} [{', '.join(front.tags)}]"
+        part = f"{front.part}: " if front.part else ""
+        about = f"{part}{front.summary} [{', '.join(front.tags)}]"
         rows.append(Choice(number or card.slug, columns, about, keywords))
     empty = (("  - ", "dim"), ("An empty machine", "strong"))
     about = "Map, write, fork, pin and unmap as you like, on any kernel."

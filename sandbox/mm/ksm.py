@@ -8,8 +8,6 @@ after prctl(PR_SET_MEMORY_MERGE).  Reclaim and migration leave KSM pages alone
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
     pfn_pte,
@@ -51,12 +49,14 @@ from sandbox.mm.pgalloc import pmd_is_leaf
 from sandbox.syscalls import Result
 
 
-@dataclass(frozen=True, slots=True)
 class RmapItem:
     """One place whose page may be merged (struct ksm_rmap_item): an mm and a virtual page."""
 
-    mm: Mm
-    address: int
+    __slots__ = ("address", "mm")
+
+    def __init__(self, mm: Mm, address: int) -> None:
+        self.mm = mm
+        self.address = address
 
 
 class KsmMixin(KernelPart):

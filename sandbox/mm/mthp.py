@@ -5,8 +5,6 @@ Source: mm/memory.c alloc_anon_folio (6.8), mm/internal.h folio_pte_batch (6.9).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sandbox.arch.arm64.pgtable import (
     HPAGE_PMD_ORDER,
     PTE_CONT,
@@ -28,14 +26,16 @@ MTHP_ORDERS = sum(1 << order for order in range(2, HPAGE_PMD_ORDER + 1))
 """Orders an anonymous folio may have: 2 … PMD."""
 
 
-@dataclass(frozen=True, slots=True)
 class Batch:
     """What a batch scan found: entries, and bits set in any of them."""
 
-    nr: int
-    any_writable: bool = False
-    any_young: bool = False
-    any_dirty: bool = False
+    __slots__ = ("any_dirty", "any_writable", "any_young", "nr")
+
+    def __init__(self, nr: int, any_writable: bool, any_young: bool, any_dirty: bool) -> None:
+        self.nr = nr
+        self.any_writable = any_writable
+        self.any_young = any_young
+        self.any_dirty = any_dirty
 
 
 class MthpMixin(KernelPart):

@@ -13,7 +13,7 @@ from sandbox.scenario.lines import near
 __all__ = ["FrontMatter", "Mail", "read_front_matter"]
 
 _MARK = "+++"
-_KEYS = ("title", "number", "kernels", "tags", "summary", "mails")
+_KEYS = ("title", "number", "part", "kernels", "tags", "summary", "mails")
 _MAIL_KEYS = ("author", "date", "id", "subject")
 _TOML_PLACE = re.compile(r" \(at line ([0-9]+), column ([0-9]+)\)$")
 
@@ -36,6 +36,8 @@ class FrontMatter(NamedTuple):
     mails: tuple[Mail, ...]
     tags: tuple[str, ...]
     summary: str
+    part: str = ""
+    """Which part of the course it belongs to; empty for a document of one's own."""
 
 
 class _Reader(NamedTuple):
@@ -146,5 +148,6 @@ def read_front_matter(lines: Sequence[str], filename: str) -> tuple[FrontMatter,
         mails=tuple(_read_mail(reader, mail) for mail in mails),
         tags=reader.texts("tags"),
         summary=reader.text("summary"),
+        part=reader.text("part") if "part" in reader.table else "",
     )
     return front, close + 2

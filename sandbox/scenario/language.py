@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from sandbox.errors import ScenarioError, Where
 from sandbox.scenario.lines import Line, Word, near, quote, read_line, read_lines
@@ -45,8 +44,7 @@ _CPU_PREFIX = re.compile(r"cpu([0-9]{1,4}):")
 _SCHEDULE_ITEM = re.compile(r"([0-9]{1,4})(?:x([0-9]{1,9}))?")
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """One action: a verb with its arguments by parameter name.
 
     Sizes are in pages of 4K, ranges half-open in pages of the region.  Two actions
@@ -54,12 +52,24 @@ class Action:
     """
 
     verb: str
-    args: Mapping[str, Any] = field(hash=False)
-    text: str = field(compare=False)
+    args: Mapping[str, Any]
+    text: str
     """The line as written, with single spaces, without `traced` and `cpuN:`."""
     traced: bool = False
     cpu: int | None = None
-    where: Where = field(compare=False, default=Where("<command>", 1, 1))
+    where: Where = Where("<command>", 1, 1)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Action):
+            return NotImplemented
+        mine = (self.verb, self.args, self.traced, self.cpu)
+        return mine == (other.verb, other.args, other.traced, other.cpu)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((self.verb, self.traced, self.cpu))
 
     @property
     def source(self) -> str:
@@ -68,16 +78,27 @@ class Action:
         return f"{cpu}{'traced ' if self.traced else ''}{self.text}"
 
 
-@dataclass(frozen=True, slots=True)
-class CpuBlock:
+class CpuBlock(NamedTuple):
     """Actions on several CPUs at a time, and which CPU takes each next event.
 
-    What the schedule leaves out runs to its end in the order of the lines.
+    What the schedule leaves out runs to its end in the order of the lines.  Two blocks
+    are equal wherever they were written.
     """
 
     actions: tuple[Action, ...]
     schedule: tuple[int, ...]
-    where: Where = field(compare=False)
+    where: Where
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CpuBlock):
+            return NotImplemented
+        return (self.actions, self.schedule) == (other.actions, other.schedule)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((self.actions, self.schedule))
 
     @property
     def source(self) -> str:
@@ -91,14 +112,25 @@ class CpuBlock:
         return "; ".join(action.source for action in self.actions)
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """A named list of steps."""
+class Scenario(NamedTuple):
+    """A named list of steps, equal to another one wherever it was written."""
 
     name: str
     about: str
     steps: tuple[Action | CpuBlock, ...]
-    where: Where = field(compare=False)
+    where: Where
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Scenario):
+            return NotImplemented
+        mine = (self.name, self.about, self.steps)
+        return mine == (other.name, other.about, other.steps)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.about, self.steps))
 
     @property
     def source(self) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sandbox.arch.arm64.pgtable import (
     PAGE_NONE,
     PAGE_READONLY,
@@ -48,19 +46,19 @@ from sandbox.mm.flags import (
 )
 
 
-@dataclass(slots=True)
 class VmFault:
     """What a fault knows (struct vm_fault, include/linux/mm.h); `address` in pages."""
 
-    mm: Mm
-    vma: Vma
-    address: int
-    flags: int
-    pmd: int = 0
-    pte: int = 0
-    ptl: int = 0
-    orig_pte: int = 0
-    page: Page | None = None
+    __slots__ = ("address", "flags", "mm", "orig_pte", "page", "pmd", "pte", "ptl", "vma")
+
+    def __init__(self, mm: Mm, vma: Vma, address: int, flags: int, pmd: int) -> None:
+        self.mm = mm
+        self.vma = vma
+        self.address = address
+        self.flags = flags
+        self.pmd = pmd
+        self.pte = self.ptl = self.orig_pte = 0
+        self.page: Page | None = None
 
 
 class FaultMixin(KernelPart):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
@@ -53,16 +52,18 @@ from sandbox.mm.flags import (
 )
 
 
-@dataclass(slots=True)
 class CopyContext:
     """One copy_pte_range() in flight: both sides, the rss vector, the preallocated folio."""
 
-    dst_mm: Mm
-    src_mm: Mm
-    dst_vma: Vma
-    src_vma: Vma
-    rss: dict[int, int] = field(default_factory=dict)
-    prealloc: Folio | None = None
+    __slots__ = ("dst_mm", "dst_vma", "prealloc", "rss", "src_mm", "src_vma")
+
+    def __init__(self, dst_mm: Mm, src_mm: Mm, dst_vma: Vma, src_vma: Vma) -> None:
+        self.dst_mm = dst_mm
+        self.src_mm = src_mm
+        self.dst_vma = dst_vma
+        self.src_vma = src_vma
+        self.rss: dict[int, int] = {}
+        self.prealloc: Folio | None = None
 
 
 class CopyMixin(KernelPart):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
     PTE_MIGRATION,
@@ -36,16 +34,18 @@ READAHEAD = 8
 """Entries around the fault that readahead brings into the swap cache (page_cluster 3)."""
 
 
-@dataclass(slots=True)
 class Swapin:
     """What a swap fault found: the folio, whether it is in the cache, where it starts."""
 
-    folio: Folio
-    cached: bool
-    address: int
-    """Virtual page of the folio's first entry to map."""
-    slot: int
-    nr: int
+    __slots__ = ("address", "cached", "folio", "nr", "slot")
+
+    def __init__(self, folio: Folio, cached: bool, address: int, slot: int, nr: int) -> None:
+        self.folio = folio
+        self.cached = cached
+        self.address = address
+        """Virtual page of the folio's first entry to map."""
+        self.slot = slot
+        self.nr = nr
 
 
 class SwapinMixin(KernelPart):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
     PTE_MIGRATION,
@@ -35,16 +33,17 @@ MAX_GATHER_BATCH = 510
 """Items a gather holds before it must be flushed (one page of them; the kernel chains several)."""
 
 
-@dataclass(slots=True)
 class MmuGather:
     """What a zap collects on its stack: the TLB range and whether it must flush early."""
 
-    mm: Mm
-    fullmm: bool = False
-    start: int = -1
-    end: int = -1
-    delayed_rmap: bool = False
-    items: list[tuple[Folio, Page, int, bool]] = field(default_factory=list)
+    __slots__ = ("delayed_rmap", "end", "fullmm", "items", "mm", "start")
+
+    def __init__(self, mm: Mm, *, fullmm: bool = False) -> None:
+        self.mm = mm
+        self.fullmm = fullmm
+        self.start = self.end = -1
+        self.delayed_rmap = False
+        self.items: list[tuple[Folio, Page, int, bool]] = []
 
 
 class ZapMixin(KernelPart):
