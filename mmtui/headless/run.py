@@ -111,7 +111,10 @@ def _event_words(event: dict[str, Any]) -> Iterator[str]:
 def _broken_rules(running: ScenarioRun) -> Iterator[str]:
     """Yield a line for each rule that broke: how often, how long at a time, how badly."""
     known: dict[str, bool] = {}
+    steps: dict[str, dict[int, int]] = {}
     for violation in running.violations():
+        by_step = steps.setdefault(violation.rule, {})
+        by_step[violation.action + 1] = by_step.get(violation.action + 1, 0) + 1
         known[violation.rule] = known.get(violation.rule, True) and bool(violation.known_window)
     if not known:
         yield "rules: none broken"
@@ -120,3 +123,6 @@ def _broken_rules(running: ScenarioRun) -> Iterator[str]:
         line = f"rule {rule} broken in {count.micro_states} micro-states"
         line += f", {count.consecutive} consecutive, worst deficit {count.worst}"
         yield line + (" (known windows)" if known[rule] else "")
+        if len(steps[rule]) > 1:
+            counts = (f"{number} in step {step}" for step, number in steps[rule].items())
+            yield from wrap("  ", ", ".join(counts).split(), "  ")

@@ -10,11 +10,23 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from sandbox.arch.arm64.pgtable import pte_dirty, pte_write
 from sandbox.kernels.linux_6_6 import Linux66
 from sandbox.memory import Folio, Gen, Globals, Mm, Page, Vma, add, bits, load, store, unlock
-from sandbox.mm.flags import VM_SHARED, PG_anon, PG_locked, PG_swapbacked
+from sandbox.mm.flags import (
+    FAULT_FLAG_WRITE,
+    FOLL_FORCE,
+    FOLL_WRITE,
+    VM_SHARED,
+    VM_WRITE,
+    PG_anon,
+    PG_locked,
+    PG_swapbacked,
+)
 from sandbox.mm.memory.fault import VmFault
 
+FOLL_COW = 1 << 14
+"""GUP's own: a copy was made for this forced write (include/linux/mm.h until 6.1)."""
 _NO_FLAG = "there is no PG_anon_exclusive"
 
 
@@ -92,6 +104,24 @@ class Cow57(Linux66):
                 break
             pages += taken
         return pages
+
+    def gup_one_slow(self, mm: Mm, vma: Vma, addr: int, flags: int) -> Gen[Page | None]:
+        """A forced write that has been given its copy says so for the next look (FOLL_COW)."""
+        while True:
+            page, fault = yield from self.follow_page_pte(mm, vma, addr, flags)
+            if page is not None:
+                return page
+            if (yield from self.handle_mm_fault(mm, vma, addr, fault)):
+                return None
+            if fault & FAULT_FLAG_WRITE and not (yield load(vma.vm_flags)) & VM_WRITE:
+                flags |= FOLL_COW
+
+    def can_follow(self, vma: Vma, pte: int, flags: int) -> Gen[bool]:
+        """A forced write takes a read-only entry once it was copied and is dirty."""
+        if not flags & FOLL_WRITE or pte_write(pte):
+            return True
+        return bool(flags & FOLL_FORCE and flags & FOLL_COW) and pte_dirty(pte)
+        yield  # pragma: no cover - makes this a generator
 
     def gup_must_unshare(
         self, vma: Vma | None, flags: int, folio: Folio | None, page: Page

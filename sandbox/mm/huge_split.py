@@ -62,10 +62,17 @@ INHERITED = (
 class HugeSplitMixin(KernelPart):
     """split_folio and what it needs."""
 
-    def split_folio(self, folio: Folio, order: int = 0, at: Page | None = None) -> Gen[int]:
+    def split_folio(
+        self,
+        folio: Folio,
+        order: int = 0,
+        at: Page | None = None,
+        to_list: list[Folio] | None = None,
+    ) -> Gen[int]:
         """Split a locked folio on which the caller holds one reference; 0 or a negative errno.
 
-        The piece with page *at* (the head page) stays locked and referenced for the caller.
+        The piece with page *at* (the head page) stays locked and referenced for the caller;
+        the others are referenced too if they go on a list (split_folio_to_list).
         """
         if folio.order <= order:
             return -EBUSY
@@ -73,7 +80,7 @@ class HugeSplitMixin(KernelPart):
         ret = -EAGAIN
         if (yield from self.can_split_folio(folio)):
             yield from self.try_to_migrate(folio, True)
-            ret = yield from self.split_frozen(folio, order, at or folio.page(0))
+            ret = yield from self.split_frozen(folio, order, at or folio.page(0), to_list)
         yield unlock(word)
         return ret
 
@@ -82,7 +89,9 @@ class HugeSplitMixin(KernelPart):
         mapped = yield from self.folio_mapcount(folio)
         return mapped == (yield load(folio._refcount)) - 1
 
-    def split_frozen(self, folio: Folio, order: int, at: Page) -> Gen[int]:
+    def split_frozen(
+        self, folio: Folio, order: int, at: Page, to_list: list[Folio] | None
+    ) -> Gen[int]:
         """Freeze, cut up, bring the mappings back."""
         yield lock(Globals.split_queue_lock)
         if not (yield cas(folio._refcount, 1, 0)):
@@ -100,7 +109,10 @@ class HugeSplitMixin(KernelPart):
         kept = folio.index_of(at) >> order
         for piece in pieces[:kept] + pieces[kept + 1 :]:
             yield bits(piece.flags, 0, PG_locked)
-            yield from self.folio_put(piece)
+            if to_list is None:
+                yield from self.folio_put(piece)
+            else:
+                to_list.append(piece)
         return 0
 
     def split_pages(self, folio: Folio, order: int) -> Gen[list[Folio]]:

@@ -48,13 +48,14 @@ class LazyfreeMixin(KernelPart):
         end: int,
         step: Callable[..., Gen[int]],
         huge: Callable[..., Gen[bool]] | None = None,
+        fit: Callable[[Vma], Gen[bool]] | None = None,
     ) -> Gen[int]:
-        """Walk the private VMAs of a range table by table; -EINVAL for one that is not fit."""
+        """Walk the VMAs of a range table by table; -EINVAL for one that is not fit."""
         yield lock(mm.mmap_lock, READ)
         yield from self.lru_add_drain()
         ret = 0
         for vma in (yield from self.vmas_in(mm, start, end)):
-            if (yield load(vma.vm_flags)) & (VM_LOCKED | VM_SHARED):
+            if not (yield from (fit or self.can_madv_lru_vma)(vma)):
                 ret = -EINVAL
                 break
             addr = max((yield load(vma.vm_start)), start)
@@ -65,6 +66,16 @@ class LazyfreeMixin(KernelPart):
                 addr = next_
         yield unlock(mm.mmap_lock)
         return ret
+
+    def can_madv_lru_vma(self, vma: Vma) -> Gen[bool]:
+        """Pages that are locked in memory stay as they are."""
+        return not (yield load(vma.vm_flags)) & VM_LOCKED
+
+    def can_madv_free_vma(self, vma: Vma) -> Gen[bool]:
+        """MADV_FREE is for anonymous memory alone (madvise_free_single_vma)."""
+        if (yield load(vma.vm_flags)) & (VM_LOCKED | VM_SHARED):
+            return False
+        return not (yield load(vma.vm_file))
 
     def madvise_table(
         self,
@@ -105,7 +116,7 @@ class LazyfreeMixin(KernelPart):
     def madvise_free(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_FREE of [start, end)."""
         step, huge = self.madvise_free_pte_range, self.madvise_free_huge_pmd
-        ret = yield from self.madvise_walk(mm, start, end, step, huge)
+        ret = yield from self.madvise_walk(mm, start, end, step, huge, self.can_madv_free_vma)
         yield tlb_flush(mm, start, end)
         return ret
 

@@ -63,53 +63,43 @@ class VmscanMixin(KernelPart):
         """Reclaim isolated folios; what cannot go returns to the LRU."""
         queue = list(folios)
         while queue:
-            folio = queue.pop(0)
-            gone, pieces = yield from self.shrink_folio(folio)
+            folio, gone, pieces = yield from self.shrink_folio(queue.pop(0))
             queue += pieces
             if not gone:
                 yield bits(folio.flags, PG_lru)
                 yield from self.folio_put(folio)
 
-    def shrink_folio(self, folio: Folio) -> Gen[tuple[bool, list[Folio]]]:
-        """One folio of shrink_folio_list(): (reclaimed or replaced, pieces to go on with)."""
+    def shrink_folio(self, folio: Folio) -> Gen[tuple[Folio, bool, list[Folio]]]:
+        """One folio of shrink_folio_list(): (what it is now, reclaimed, pieces to go on with)."""
+        pieces: list[Folio] = []
         if (yield bits(folio.flags, PG_locked)) & PG_locked:
-            return False, []
+            return folio, False, pieces
         flags = yield load(folio.flags)
+        ready = True
         if flags & PG_anon and flags & PG_swapbacked and not flags & PG_swapcache:
-            pinned = yield from self.folio_maybe_dma_pinned(folio)
-            if pinned or not (yield from self.reclaim_add_to_swap(folio)):
-                pieces = [] if pinned else (yield from self.reclaim_split(folio))
-                if pieces:
-                    return True, pieces
-                yield bits(folio.flags, 0, PG_locked)
-                return False, []
-        yield from self.try_to_unmap(folio)
-        if (yield from self.folio_mapcount(folio)):
-            yield bits(folio.flags, 0, PG_locked)
-            return False, []
-        yield from self.pageout(folio)
-        gone = yield from self.remove_mapping(folio)
-        if not gone:
-            yield bits(folio.flags, 0, PG_locked)
-        return gone, []
+            ready = not (yield from self.folio_maybe_dma_pinned(folio))
+            if ready:
+                folio, ready = yield from self.reclaim_add_to_swap(folio, pieces)
+        if ready:
+            yield from self.try_to_unmap(folio)
+            ready = not (yield from self.folio_mapcount(folio))
+        if ready:
+            yield from self.pageout(folio)
+            if (yield from self.remove_mapping(folio)):
+                return folio, True, pieces
+        yield bits(folio.flags, 0, PG_locked)
+        return folio, False, pieces
 
-    def reclaim_add_to_swap(self, folio: Folio) -> Gen[bool]:
-        """Slots for the folio, unless something outside holds it."""
+    def reclaim_add_to_swap(self, folio: Folio, pieces: list[Folio]) -> Gen[tuple[Folio, bool]]:
+        """(The folio, whether it has slots); without room for all of it, its head page alone."""
         if folio.large and not (yield from self.can_split_folio(folio)):
-            return False
-        return (yield from self.add_to_swap(folio))
-
-    def reclaim_split(self, folio: Folio) -> Gen[list[Folio]]:
-        """No room for the whole: reclaim the pieces one by one."""
-        if not folio.large or not (yield from self.can_split_folio(folio)):
-            return []
-        if (yield from self.split_folio(folio)):
-            return []
-        head = yield from self.page_folio(folio.page(0))
-        yield bits(head.flags, 0, PG_locked)
-        yield bits(head.flags, PG_lru)
-        yield from self.folio_put(head)
-        return []
+            return folio, False
+        if (yield from self.add_to_swap(folio)):
+            return folio, True
+        if not folio.large or (yield from self.split_folio(folio, to_list=pieces)):
+            return folio, False
+        head: Folio = yield from self.page_folio(folio.page(0))
+        return head, (yield from self.add_to_swap(head))
 
     # -- unmapping ---------------------------------------------------------------------
 

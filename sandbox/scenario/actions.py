@@ -389,7 +389,6 @@ HANDLERS: dict[str, Callable[[Planner], Factory]] = {
     "collapse": _madvise,
     "swap": _swap,
     "free": _madvise,
-    "pageout": _madvise,
     "cold": _madvise,
     "wipeonfork": _madvise,
     "softoffline": _madvise,

@@ -42,8 +42,21 @@ def _exec(p: Planner) -> Callable[[], Gen[Result]]:
     return lambda: p.kernel.sys_execve(mm, region, base, p.step)
 
 
+def _pageout(p: Planner) -> Callable[[], Gen[Result]]:
+    mm = p.mm()
+    start, end = p.span(mm)
+    _no_files(p, mm, start, end)
+    return lambda: p.kernel.sys_madvise(mm, start, end, p.action.verb)
+
+
 def _anonymous(p: Planner, mm: Mm, start: int, end: int) -> None:
     """Refuse ranges that are not all private anonymous memory."""
+    if _no_files(p, mm, start, end) < end - start:
+        raise p.refuse("part of the range is not mapped", "a mapped range")
+
+
+def _no_files(p: Planner, mm: Mm, start: int, end: int) -> int:
+    """Refuse ranges with a file (or shmem) in them; how many pages are mapped."""
     cells = p.session.ledger.cells
     covered = 0
     for vma in p.session.machine.peek(mm.mm_mt):
@@ -54,8 +67,7 @@ def _anonymous(p: Planner, mm: Mm, start: int, end: int) -> None:
                 raise p.refuse(
                     f"'{p.action.verb}' is not modelled for files", "private anonymous memory"
                 )
-    if covered < end - start:
-        raise p.refuse("part of the range is not mapped", "a mapped range")
+    return covered
 
 
 def _other_span(p: Planner, mm: Mm, proc: str, region: str, first: int, pages: int) -> int:
@@ -135,6 +147,7 @@ SERVICE_HANDLERS: dict[str, Handler] = {
     "dropcache": _dropcache,
     "fsync": _fsync,
     "exec": _exec,
+    "pageout": _pageout,
     "ksm": _ksm,
     "unmerge": _madvise_unmerge,
     "uffd": _uffd,

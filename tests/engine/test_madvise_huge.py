@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.mm.flags import PG_dirty, PG_swapbacked
+from sandbox.errors import UsageError
+from sandbox.mm.flags import EINVAL, PG_dirty, PG_swapbacked
+from sandbox.scenario.language import parse_action
 from sandbox.session import Session
+from sandbox.syscalls import Result
 from tests.engine.support import broken, explain, run
 
 KERNELS = ["6.6", "6.9", "6.12", "6.15", "7.2", "7.2-nopm", "7.3"]
@@ -57,3 +60,36 @@ def test_pageout_brings_the_contents_back(kernel: str) -> None:
     assert result is not None
     assert result.out == "5x1"
     assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("size", ["64K", "2M"])
+@pytest.mark.parametrize("room", ["", "swap on\n"])
+def test_pageout_without_room_for_the_whole_splits(kernel: str, size: str, room: str) -> None:
+    if size == "64K" and kernel in ("6.6",):
+        pytest.skip("6.6 has no folios of 64K for anonymous memory")
+    pages = 16 if size == "64K" else 512
+    fill = "mmap Z F 4064K nohuge\nwrite Z F 0 1016\npageout Z F 0 1016\n" if room else ""
+    lines = f"{room}{fill}mthp {size} madvise\nmmap A R {size}\nwrite A R 0 {pages}"
+    session = run(kernel, f"{lines}\npageout A R 0 {pages}\nread A R 0 1")
+    assert not broken(session), explain(session)
+    orders, _flags = state(session)
+    assert set(orders) == {0}
+    assert len(orders) == (pages if not room else pages - 7)
+
+
+def test_cold_takes_shared_mappings_and_free_does_not() -> None:
+    made = "mmap A S 16K shared\ntouch A S 0 4 w"
+    assert run("7.2", f"{made}\ncold A S 0 4").result_of(3) == Result(0)
+    assert run("7.2", f"{made}\nfree A S 0 4").result_of(3) == Result(-EINVAL)
+
+
+def test_free_of_a_private_file_mapping_is_refused() -> None:
+    made = "file G 64K /data/x\nmmap A S 64K fd=G\ntouch A S 0 16 w"
+    assert run("7.2", f"{made}\nfree A S 0 16").result_of(4) == Result(-EINVAL)
+
+
+def test_pageout_of_files_is_not_modelled_and_says_so() -> None:
+    session = run("7.2", "mmap A S 16K shared\ntouch A S 0 4 w")
+    with pytest.raises(UsageError, match="not modelled for files"):
+        session.do(parse_action("pageout A S 0 4"))
