@@ -120,7 +120,7 @@ class Checks(
                 new >= need,
                 "I-10",
                 folio,
-                f"refcount {new} < {need} for {pins} pins",
+                f"refcount {new} < {need} for {pins} pin{'s' * (pins != 1)}",
                 addr,
                 deficit=need - new,
             )
@@ -160,7 +160,7 @@ class Checks(
                 pins <= room,
                 "I-09",
                 folio,
-                f"{pins} pins, {room} references left for them",
+                f"{pins} pin{'s' * (pins != 1)}, {room} references left for them",
                 *words,
                 folio._pincount,
                 deficit=pins - room,
