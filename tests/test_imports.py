@@ -64,3 +64,9 @@ def test_version_loads_next_to_nothing() -> None:
     ours = {name for name in loaded if name.partition(".")[0] in ("mmtui", "sandbox")}
     assert ours == {"mmtui", "mmtui.__main__"}
     assert not loaded & {"argparse", "asyncio", "dataclasses", "importlib.metadata", "inspect"}
+
+
+def test_a_run_loads_no_dataclasses() -> None:
+    """They load `inspect`, a fifth of the start of `mmtui run`."""
+    loaded = modules_after("from mmtui.__main__ import main; main(['run', '3'])")
+    assert not loaded & {"dataclasses", "inspect", "pickle", "threading", "asyncio"}

@@ -15,6 +15,7 @@ from sandbox.kernel.fork import ForkMixin
 from sandbox.mm.filemap import FilemapMixin
 from sandbox.mm.gup import GupMixin
 from sandbox.mm.huge_memory import HugeMemoryMixin
+from sandbox.mm.huge_pmd_split import HugePmdSplitMixin
 from sandbox.mm.huge_split import HugeSplitMixin
 from sandbox.mm.khugepaged import KhugepagedMixin
 from sandbox.mm.ksm import KsmMixin
@@ -49,6 +50,7 @@ class Kernel(
     UserfaultfdMixin,
     ForkMixin,
     HugeMemoryMixin,
+    HugePmdSplitMixin,
     HugeSplitMixin,
     KhugepagedMixin,
     LazyfreeMixin,
