@@ -23,13 +23,12 @@ from sandbox.memory import (
     COPY,
     FIRST_MUTATING,
     USER_STORE,
-    Event,
     Folio,
     Mm,
     Word,
 )
 from sandbox.mm.flags import MM_ID_LOCK, MM_ID_MASK
-from sandbox.operations import OPERATIONS
+from sandbox.operations import value_after
 from sandbox.scenario.language import parse_action
 from sandbox.scenario.state import FLAG_NAMES, pte_letters
 
@@ -172,19 +171,12 @@ def engine_stores(
         event, old = machine.events[i], machine.olds[i]
         if event[0] < FIRST_MUTATING:
             continue
-        new = _value_after(event, old, machine.cpus[i])
+        if event[0] in (ALLOC, COPY, USER_STORE):  # allocations and contents are not projected
+            continue
+        new = value_after(event, old, machine.cpus[i])
         if new != old:
             out += _projected(session, event[1], old, new, names, processes)
     return out
-
-
-def _value_after(event: Event, old: Word, cpu: int) -> Word:
-    """The word's value after the event; allocations and contents are not projected."""
-    if event[0] in (ALLOC, COPY, USER_STORE):
-        return old
-    box: Any = {event[1]: old}
-    OPERATIONS[event[0]](box, event, old, cpu)
-    return box[event[1]]
 
 
 def _projected(

@@ -133,3 +133,10 @@ for _number, _operation in (
     (APPEND, _append),
 ):
     OPERATIONS[_number] = _operation
+
+
+def value_after(event: Event, old: Word, cpu: int = 0) -> Word:
+    """The word's value after *event*, for operations that look at no other word."""
+    box: Any = {event[1]: old}
+    OPERATIONS[event[0]](box, event, old, cpu)
+    return box[event[1]]

@@ -81,13 +81,6 @@ class Session:
         """Tasks that have not returned yet."""
         return [t for t in self.machine.running if t is not None]
 
-    def current_task(self) -> Task | None:
-        """The task whose function is shown: a running one, else the last that ran."""
-        running = self.running
-        if running:
-            return running[0]
-        return self.machine.tasks[-1] if self.machine.tasks else None
-
     def stack(self, cpu: int | None = None) -> list[Frame]:
         """Call stack of a running CPU, outermost first; empty when idle."""
         task = self.machine.running[cpu] if cpu is not None else next(iter(self.running), None)

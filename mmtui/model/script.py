@@ -30,11 +30,6 @@ class Script:
     steps: tuple[StoryStep, ...]
     items: tuple[Item, ...]
 
-    def last_item(self, step: int) -> int | None:
-        """Index of the last action of a story step, None if it has none."""
-        indices = [i for i, item in enumerate(self.items) if item.step == step]
-        return indices[-1] if indices else None
-
 
 @dataclass(frozen=True, slots=True)
 class Source:

@@ -55,7 +55,6 @@ _PAGE_BITS = tuple(
     if name.startswith("PG_")
 )
 _PER_PAGE = ("_mapcount", "flags", "data", "compound_head")
-_TABLE_MASK = ~511
 _PT_MM, _PT_START = 513, 514
 
 

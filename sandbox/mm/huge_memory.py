@@ -21,7 +21,6 @@ from sandbox.arch.arm64.pgtable import (
     pte_mkyoung,
     pte_modify,
     pte_pfn,
-    pte_present,
     pte_write,
     pte_wrprotect,
 )
@@ -397,9 +396,3 @@ class HugeMemoryMixin(CopyMixin):
             folio = yield from self.page_folio(page_of_pfn(pte_pfn(pmdval)))
             yield from (self.mlock_folio(folio) if on else self.munlock_folio(folio))
         yield unlock(ptl)
-
-    # -- GUP -----------------------------------------------------------------------------
-
-    def pmd_allows(self, pmdval: int, write: bool) -> bool:
-        """May GUP take pages from this leaf without a fault?"""
-        return pte_present(pmdval) and bool(pmdval & PTE_VALID) and (not write or pte_write(pmdval))

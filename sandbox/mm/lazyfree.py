@@ -170,15 +170,19 @@ class LazyfreeMixin(KernelPart):
             return nr
         if (yield bits(folio.flags, PG_locked)) & PG_locked:
             return nr
+        if (yield from self.madvise_split_locked(folio, ptl)):
+            return (yield from self.madvise_after_failed_split(ptl, nr))
+        return RETRY
+
+    def madvise_split_locked(self, folio: Folio, ptl: int) -> Gen[int]:
+        """Split a locked folio, which ends unlocked; drops the page-table lock to do so."""
         yield from self.folio_get(folio)
         yield unlock(ptl)
-        ret = yield from self.split_folio(folio)
+        ret: int = yield from self.split_folio(folio)
         left = yield from self.page_folio(folio.page(0))
         yield bits(left.flags, 0, PG_locked)
         yield from self.folio_put(left)
-        if ret:
-            return (yield from self.madvise_after_failed_split(ptl, nr))
-        return RETRY
+        return ret
 
     def madvise_after_failed_split(self, ptl: int, nr: int) -> Gen[int]:
         """Could not be split: go on behind it, under the lock again."""

@@ -35,7 +35,7 @@ class MadviseHugeMixin(KernelPart):
             yield unlock(ptl)
             return True
         if end - addr != HPAGE_PMD_NR:
-            yield from self.madvise_huge_split(folio, ptl)
+            yield from self.madvise_split_locked(folio, ptl)
             return False
         if (yield load(folio.flags)) & PG_dirty:
             yield bits(folio.flags, 0, PG_dirty)
@@ -88,17 +88,7 @@ class MadviseHugeMixin(KernelPart):
         if folio is None or (yield bits(folio.flags, PG_locked)) & PG_locked:
             yield unlock(ptl)
             return True
-        return (yield from self.madvise_huge_split(folio, ptl)) != 0
-
-    def madvise_huge_split(self, folio: Folio, ptl: int) -> Gen[int]:
-        """Split a locked folio; drops the page-table lock to do so."""
-        yield from self.folio_get(folio)
-        yield unlock(ptl)
-        ret: int = yield from self.split_folio(folio)
-        left = yield from self.page_folio(folio.page(0))
-        yield bits(left.flags, 0, PG_locked)
-        yield from self.folio_put(left)
-        return ret
+        return (yield from self.madvise_split_locked(folio, ptl)) != 0
 
     def madvise_set_pmd(self, vma: Vma, pmd: int, addr: int, clean: bool) -> Gen[None]:
         """Invalidate the leaf and set it again old (and clean)."""

@@ -92,7 +92,7 @@ class Checks(
         key = folio & ADDR_MASK
         if ok:
             self.engine.holds(rule, key)
-        elif rule not in self.kernel.rules_off:
+        else:
             self.engine.fails(rule, key, self.ledger.name_of(folio), text, words, deficit)
 
     # -- references and mappings -------------------------------------------------------

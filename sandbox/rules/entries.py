@@ -120,12 +120,11 @@ class EntryChecks:
         word = self.pmd_word(table)
         if word != table and self.cells[word] >> PFN_SHIFT != table:
             return
-        if "I-54" not in self.kernel.rules_off:
-            scale = 9 if self.machine.memory.kinds[addr] == PMD_KIND else 0
-            place = self.ledger.region_of(self.cells[table + 514] + ((addr & 511) << scale))
-            name = f"{self.ledger.process_of(self.cells[table + 513])}.{place[0]} {place[1]}"
-            text = "the entry is changed without its page-table lock"
-            self.engine.fails("I-54", addr, name, text, (addr, table + 512))
+        scale = 9 if self.machine.memory.kinds[addr] == PMD_KIND else 0
+        place = self.ledger.region_of(self.cells[table + 514] + ((addr & 511) << scale))
+        name = f"{self.ledger.process_of(self.cells[table + 513])}.{place[0]} {place[1]}"
+        text = "the entry is changed without its page-table lock"
+        self.engine.fails("I-54", addr, name, text, (addr, table + 512))
 
     def pmd_word(self, table: int) -> int:
         """The PMD word a table of entries would be linked by; *table* itself when there is none."""

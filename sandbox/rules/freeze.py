@@ -179,5 +179,5 @@ class FreezeChecks:
         """Tell the engine about a swap slot."""
         if ok:
             self.engine.holds(rule, slot)
-        elif rule not in self.kernel.rules_off:
+        else:
             self.engine.fails(rule, slot, f"swap slot {slot}", text, words)

@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Any
 from sandbox.fields import FIELDS, Struct
 from sandbox.ledger import PMD_KIND, PTE_KIND
 from sandbox.memory import (
+    ADD,
     ADDR_MASK,
     ALLOC,
     BITS,
+    CAS,
     FIRST_MUTATING,
+    LOCK,
+    LOCK_BIT,
     NOTE,
     OP_NAMES,
+    STORE,
     TLB_FLUSH,
+    TRY_ADD,
+    TRYLOCK,
+    UNLOCK,
+    USER_STORE,
+    XCHG,
     Event,
     Folio,
     Globals,
@@ -23,6 +33,7 @@ from sandbox.memory import (
     Word,
 )
 from sandbox.mm import flags as mm_flags
+from sandbox.operations import value_after
 from sandbox.scenario.state import pte_letters
 
 if TYPE_CHECKING:
@@ -103,18 +114,11 @@ def describe_event(session: Session, event: Event, old: Word) -> dict[str, Any]:
 
 def after(event: Event, old: Word) -> Word:
     """The word's value after *event*, given the value before (None when not known here)."""
-    name = OP_NAMES[event[0]]
-    if name in ("store", "xchg", "user_store"):
+    if event[0] in (STORE, ADD, TRY_ADD, CAS, BITS, XCHG):
+        return value_after(event, old)
+    if event[0] == USER_STORE:
         return event[2]
-    if name == "add" or (name == "try_add" and old):
-        return old + event[2]
-    if name == "try_add":
-        return old
-    if name == "cas":
-        return event[3] if old == event[2] else old
-    if event[0] == BITS:
-        return (old | event[2]) & ~event[3]
-    return {"lock": "held", "trylock": "held", "unlock": "free", "lock_bit": "held"}.get(name)
+    return {LOCK: "held", TRYLOCK: "held", UNLOCK: "free", LOCK_BIT: "held"}.get(event[0])
 
 
 def locate(session: Session, addr: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sandbox.kernels.base import Kernel
 from sandbox.memory import ALLOC, BITS, COPY
 from sandbox.mm.flags import PG_buddy
 from sandbox.rules import Violation
-from sandbox.scenario.language import Action, CpuBlock, Scenario
+from sandbox.scenario.language import Action, CpuBlock
 from sandbox.session import Session, Step
 
 
@@ -110,18 +110,3 @@ class ScenarioRun:
     def events(self) -> Iterator[dict[str, Any]]:
         """All events so far."""
         return self.session.event_log()
-
-
-def run_scenario(scenario: Scenario, kernel: str, *, events: bool = False) -> dict[str, Any]:
-    """The object of the state format for one scenario on one kernel."""
-    run = ScenarioRun(kernel, name=scenario.name, about=scenario.about)
-    out: dict[str, Any] = {
-        "scenario": scenario.name,
-        "about": scenario.about,
-        "kernel": kernel,
-        "source": scenario.source,
-        "steps": [run.do(step) for step in scenario.steps],
-    }
-    if events:
-        out["events"] = list(run.events())
-    return out

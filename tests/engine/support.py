@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sandbox.kernels.base import Kernel
+from sandbox.memory import OP_NAMES
+from sandbox.rules import Violation
 from sandbox.scenario.language import parse_lines
 from sandbox.session import Session
 
@@ -14,6 +17,8 @@ UPSTREAM = ("6.6", "6.9", "6.12", "6.15", "7.2", "7.2-nopm", "7.3")
 PROPOSALS = ("ryan-v2", "ryan-v3", "david-batch", "barry-entire")
 ALL = UPSTREAM + PROPOSALS
 
+SMALL = "mmap A R 16K nohuge\ntouch A R 0 4 w"
+LARGE = "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 16 w"
 FORK_64K = "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 16 w\nfork A B"
 """A 64K folio shared by two processes (on 6.6: sixteen folios of one page)."""
 
@@ -117,3 +122,27 @@ def explain(session: Session) -> str:
     """The first few violations, for the message of a failing assertion."""
     found = [v for v in session.rules.violations if v.known_window is None][:5]
     return "\n".join(f"{v.rule} {v.subject}: {v.text} [{v.event} {v.function}]" for v in found)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kernel with a mistake, what to do on it, and which event breaks the rule."""
+
+    rule: str
+    kernel: type[Kernel]
+    lines: str
+    function: str
+    """Function of the event; "" for a rule looked at when the last function has returned."""
+    op: str
+
+
+def first_violation(session: Session, rule: str) -> Violation:
+    """The first time that a rule was broken."""
+    found = next((v for v in session.rules.violations if v.rule == rule), None)
+    assert found is not None, f"{rule} is not broken; {broken(session)} are"
+    return found
+
+
+def event_of(session: Session, violation: Violation) -> tuple[str, str]:
+    """(function, operation) of the event that broke the rule."""
+    return violation.function, OP_NAMES[session.machine.events[violation.event][0]]

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
 from sandbox.kernels.base import Kernel
 from sandbox.kernels.ryan_v2 import RyanV2
-from sandbox.memory import OP_NAMES
 from sandbox.rules import RULES, Rule
 from sandbox.session import Session
 from tests.engine import wrong_kernels as wrong
-from tests.engine.support import FORK_64K, act, begin, broken, explain, run
+from tests.engine.support import (
+    FORK_64K,
+    LARGE,
+    SMALL,
+    Case,
+    act,
+    begin,
+    broken,
+    event_of,
+    explain,
+    first_violation,
+    run,
+)
 from tests.rules.test_new_rules import COVERED
-
-SMALL = "mmap A R 16K nohuge\ntouch A R 0 4 w"
-LARGE = "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 16 w"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A kernel with a mistake, what to do on it, and which event breaks the rule."""
-
-    rule: str
-    kernel: type[Kernel]
-    lines: str
-    function: str
-    """Function of the event; "" for a rule looked at when the last function has returned."""
-    op: str
-
 
 CASES = (
     Case("I-01", wrong.PutsTwice, f"{SMALL}\nexit A", "_folio_put", "add"),
@@ -94,12 +87,11 @@ def upstream_of(kernel: type[Kernel]) -> type[Kernel] | str:
 
 
 def first_of(session: Session, rule: str) -> tuple[str, str]:
-    """(function, operation) of the event that broke a rule first."""
-    found = next((v for v in session.rules.violations if v.rule == rule), None)
-    assert found is not None, f"{rule} is not broken; {broken(session)} are"
+    """(function, operation) of the event that broke a rule first, outside known windows."""
+    found = first_violation(session, rule)
     assert found.known_window is None
     assert found.text
-    return found.function, OP_NAMES[session.machine.events[found.event][0]]
+    return event_of(session, found)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule}-{case.kernel.__name__}")

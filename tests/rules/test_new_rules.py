@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sandbox.journal import Column
-from sandbox.kernels.base import Kernel
-from sandbox.memory import BITS, OP_NAMES
+from sandbox.memory import BITS
 from sandbox.rules import RULES
 from sandbox.scenario.language import Scenario, parse_scenarios
 from sandbox.session import Session
-from tests.engine.support import BUSY_LIFE, FORK_64K, act, begin, broken, explain, run
+from tests.engine.support import (
+    BUSY_LIFE,
+    FORK_64K,
+    LARGE,
+    SMALL,
+    Case,
+    act,
+    begin,
+    broken,
+    event_of,
+    explain,
+    first_violation,
+    run,
+)
 from tests.rules import wrong_kernels as wrong
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 KERNELS = ("6.6", "6.9", "6.12", "7.2", "7.2-nopm")
-SMALL = "mmap A R 16K nohuge\ntouch A R 0 4 w"
-LARGE = "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 16 w"
 HUGE = "mthp 2M madvise\nmmap A R 2M\ntouch A R 0 1 w"
 SWAP = f"swap on\n{SMALL}"
 OUT = f"{SWAP}\npageout A R 0 4"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A kernel with a mistake, what to do on it, and which event breaks the rule."""
-
-    rule: str
-    kernel: type[Kernel]
-    lines: str
-    function: str
-    """Function of the event; "" for a rule looked at when the last function has returned."""
-    op: str
 
 
 CASES = (
@@ -82,17 +79,10 @@ COVERED = {case.rule for case in CASES} | {"I-50"}
 """The rules whose breaking is tested here; those of the accounting are in tests/engine."""
 
 
-def first_of(session: Session, rule: str) -> tuple[str, str]:
-    """(function, operation) of the event that broke a rule first."""
-    found = next((v for v in session.rules.violations if v.rule == rule), None)
-    assert found is not None, f"{rule} is not broken; {broken(session)} are"
-    return found.function, OP_NAMES[session.machine.events[found.event][0]]
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule}-{case.kernel.__name__}")
 def test_a_mistake_is_found_at_its_event(case: Case) -> None:
     session = run(case.kernel, case.lines)
-    assert first_of(session, case.rule) == (case.function, case.op)
+    assert event_of(session, first_violation(session, case.rule)) == (case.function, case.op)
     assert case.rule in broken(session)
 
 

@@ -35,7 +35,6 @@ from sandbox.memory import (
     bits,
     copy_page,
     load,
-    note,
     page_of_pfn,
     unlock,
 )
@@ -46,7 +45,6 @@ from sandbox.mm.flags import (
     VM_SHARED,
     VM_WRITE,
     PG_anon,
-    PG_anon_exclusive,
     PG_uptodate,
     is_cow_mapping,
 )
@@ -260,8 +258,3 @@ class CopyMixin(KernelPart):
             pte &= ~exclusive
             yield from self.set_pte_at(ctx.src_mm, addr, src_pte, pte)
         return pte
-
-    def assert_not_exclusive(self, page: Page) -> Gen[None]:
-        """Fork left a shared anon page exclusive: the kernel would WARN."""
-        if (yield load(page.flags)) & PG_anon_exclusive:
-            yield note("warn", "PageAnonExclusive after dup", page)
