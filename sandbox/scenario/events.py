@@ -55,12 +55,12 @@ def describe_events(
         broken.setdefault(violation.event, []).append(violation.rule)
     functions = _Functions(session, start, end)
     for n in range(start, end):
-        task, (function, line, filename) = functions.at(n)
+        task, (function, line, filename), answer = functions.at(n)
         event = machine.events[n]
         out: dict[str, Any] = {"n": n, "cpu": machine.cpus[n], "op": OP_NAMES[event[0]]}
         out |= {"function": function, "file": short_path(filename), "line": line}
         out |= {"task": task.name}
-        out |= describe_event(session, event, machine.olds[n])
+        out |= describe_event(session, event, machine.olds[n], answer)
         if n in broken:
             out["broken"] = broken[n]
         yield out
@@ -76,26 +76,26 @@ def short_path(filename: str) -> str:
 
 
 class _Functions:
-    """Which task and function each event of a span belongs to; one rebuild per task."""
+    """Task, function and answer of each event of a span; one rebuild per task."""
 
     def __init__(self, session: Session, start: int, end: int) -> None:
         machine = session.machine
-        self.entries: dict[int, tuple[Task, tuple[str, int, str]]] = {}
+        self.entries: dict[int, tuple[Task, tuple[str, int, str], Word]] = {}
         tasks = [t for t in machine.tasks if (t.end is None or t.end > start) and t.start < end]
         for task in tasks:
-            traces = iter(machine.trace_functions(task))
+            traces, answers = iter(machine.trace_functions(task)), iter(task.answers)
             stop = machine.position if task.end is None else task.end
             for n in range(task.start, stop):
                 if machine.cpus[n] == task.cpu:
-                    self.entries[n] = (task, next(traces))
+                    self.entries[n] = (task, next(traces), next(answers))
 
-    def at(self, n: int) -> tuple[Task, tuple[str, int, str]]:
-        """Task and (function, line, file) of event *n*."""
+    def at(self, n: int) -> tuple[Task, tuple[str, int, str], Word]:
+        """Task, (function, line, file) and answer of event *n*."""
         return self.entries[n]
 
 
-def describe_event(session: Session, event: Event, old: Word) -> dict[str, Any]:
-    """Object, field, index, old and new value of one event."""
+def describe_event(session: Session, event: Event, old: Word, answer: Word) -> dict[str, Any]:
+    """Object, field, index, old and new value of one event that was answered so."""
     op, addr = event[0], event[1]
     if op == NOTE:
         return {"note": event[2], "text": " ".join(_plain(session, v) for v in event[3:])}
@@ -108,16 +108,16 @@ def describe_event(session: Session, event: Event, old: Word) -> dict[str, Any]:
         return what | {"value": show(session, what["field"], old)}
     return what | {
         "old": show(session, what["field"], old),
-        "new": show(session, what["field"], after(event, old)),
+        "new": show(session, what["field"], after(event, old, answer)),
     }
 
 
-def after(event: Event, old: Word) -> Word:
+def after(event: Event, old: Word, answer: Word) -> Word:
     """The word's value after *event*, given the value before (None when not known here)."""
     if event[0] in (STORE, ADD, TRY_ADD, CAS, BITS, XCHG):
         return value_after(event, old)
     if event[0] == USER_STORE:
-        return event[2]
+        return event[2] if answer else old  # the entry may have changed meanwhile
     return {LOCK: "held", TRYLOCK: "held", UNLOCK: "free", LOCK_BIT: "held"}.get(event[0])
 
 

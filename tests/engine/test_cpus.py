@@ -210,3 +210,15 @@ def test_soft_offline_of_a_tail_that_only_holds_zeros(kernel: str) -> None:
     lines = "mthp 2M madvise\nmmap A H 2M\nwrite A H 0 1\nsoftoffline A H 2 3"
     session = run(kernel, lines)
     assert not broken(session), explain(session)
+
+
+def test_a_store_whose_entry_changed_is_logged_as_none() -> None:
+    session = run("7.2", "mmap A R 16K nohuge\nwrite A R 0 4")
+    begin(session, "cpu0: fork A B\ncpu1: write A R 0 1")
+    machine = session.machine
+    while (task := machine.running[1]) and task.pending and task.pending[0] != USER_STORE:
+        machine.step(1)
+    machine.run(0)
+    session.finish()
+    stores = [e for e in session.event_log() if e["op"] == "user_store" and e["cpu"] == 1]
+    assert [e["old"] == e["new"] for e in stores] == [True, False]
