@@ -70,6 +70,10 @@ class Machine(Functions):
         self.future_tasks: list[Task] = []
         self.branches: list[Branch] = []
         self._branch_count = 0
+        self.forks = 0
+        """How often a future was left or taken up again: what was written down of the history
+        before the last time need not be a part of it any more."""
+        self._open_end = False
         self.watchers: list[list[Watcher]] = [[] for _ in range(256)]
         """By field number: told of every change, also of those taken back."""
         self.reactions: list[list[Watcher]] = [[] for _ in range(256)]
@@ -111,7 +115,7 @@ class Machine(Functions):
         busy = self.running[cpu]
         if busy is not None:
             raise SandboxError(f"CPU {cpu} is still running {busy.name}")
-        self._leave_future()
+        self.leave_future()
         task = Task(cpu, name, factory, self.position, payload)
         self._start(task)
         return task
@@ -127,12 +131,20 @@ class Machine(Functions):
         self.tasks.append(task)
         self.running[task.cpu] = task
 
-    def _leave_future(self) -> None:
+    def leave_future(self, number: int = 0) -> None:
+        """Keep the future, if there is one, as a branch: under its old number, or the next one."""
         if not (self.future_cpus or self.future_tasks):
             return
+        self.forks += 1
         if self.future_cpus:
-            self._branch_count += 1
-            branch = Branch(self.position, self.future_cpus, self.future_tasks, self._branch_count)
+            self._branch_count = max(self._branch_count + (not number), number)
+            branch = Branch(
+                self.position,
+                self.future_cpus,
+                self.future_tasks,
+                number or self._branch_count,
+                self._open_end,
+            )
             for other in self.branches:
                 if other.parent is None and other.position > self.position:
                     other.parent = branch
@@ -140,17 +152,32 @@ class Machine(Functions):
         self.future_cpus = bytearray()
         self.future_tasks = []
 
+    def discard_begun(self) -> None:
+        """Forget what was put on CPUs here and has not done an event."""
+        if self.tasks and self.tasks[-1].start == self.position:
+            self._unspawn_here()
+            while self._task_due():
+                self.future_tasks.pop()
+
     def switch_branch(self, branch: Branch) -> None:
         """Go to where *branch* forked off and make it the future again."""
         if branch.parent is not None:
             self.switch_branch(branch.parent)
         self.branches.remove(branch)
         self.goto(branch.position)
-        self._leave_future()
+        self.discard_begun()
+        self.leave_future()
         for other in self.branches:
             if other.parent is branch:
                 other.parent = None
         self.future_cpus, self.future_tasks = branch.cpus, branch.tasks
+        self._open_end = branch.open_end
+        self.forks += 1
+
+    @property
+    def open_end(self) -> bool:
+        """Whether a function is still running where the present branch ends."""
+        return self._open_end if self.future_cpus else any(self.running)
 
     # -- stepping ------------------------------------------------------------------
 
@@ -178,7 +205,7 @@ class Machine(Functions):
             return self.redo()
         # What cannot be done must not cost the future.
         if (self.future_cpus or self.future_tasks) and self.blocked(cpu) is None:
-            self._leave_future()
+            self.leave_future()
         return self._step(cpu)
 
     def _task_due(self) -> bool:
@@ -201,7 +228,7 @@ class Machine(Functions):
         if task is None:
             raise SandboxError(f"CPU {cpu} is idle: nothing to run")
         if self.blocked(cpu) is None:
-            self._leave_future()
+            self.leave_future()
         self._run(task, -1 if limit is None else limit)
         return task
 
@@ -323,6 +350,8 @@ class Machine(Functions):
             raise SandboxError("at the start: nothing to go back to")
         self._tick()
         self._unspawn_here()
+        if not self.future_cpus:
+            self._open_end = any(self.running)
         event: Event = self.events.pop()
         old, cpu = self.olds.pop(), self.cpus.pop()
         task = self.running[cpu] or self._task_of(cpu)

@@ -54,12 +54,16 @@ class Task:
 class Branch:
     """A future that was left: what was done after *position* before history forked."""
 
-    __slots__ = ("cpus", "number", "parent", "position", "tasks")
+    __slots__ = ("cpus", "number", "open_end", "parent", "position", "tasks")
 
-    def __init__(self, position: int, cpus: bytearray, tasks: list[Task], number: int) -> None:
+    def __init__(
+        self, position: int, cpus: bytearray, tasks: list[Task], number: int, open_end: bool = False
+    ) -> None:
         self.position = position
         self.cpus = cpus
         self.tasks = tasks
         self.number = number
+        self.open_end = open_end
+        """Whether a function is still running where it ends."""
         self.parent: Branch | None = None
         """The future this forked off from, if that was left as well; None: the present history."""

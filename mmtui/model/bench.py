@@ -15,8 +15,10 @@ from itertools import takewhile
 from mmtui.model.changes import NO_CHANGES, ChangeRecorder, Changes
 from mmtui.model.living import Living, Roll
 from mmtui.model.progress import Progress
+from mmtui.model.regrow import regrow
 from mmtui.model.script import Script, Source
 from mmtui.model.selection import Selection, areas_of
+from mmtui.model.tree import Done, Place, Tree, place_of, root_steps, tree_of
 from sandbox.errors import SandboxError, UsageError
 from sandbox.rules import Violation
 from sandbox.scenario.expect import ExpectResult
@@ -24,7 +26,7 @@ from sandbox.scenario.language import Action, CpuBlock
 from sandbox.scenario.runner import ScenarioRun
 from sandbox.session import Session, Step
 
-__all__ = ["Bench", "Stop"]
+__all__ = ["Bench", "Stop", "actions_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,9 @@ class Bench:
         self.kernel = kernel or source.kernels[0]
         self.run = ScenarioRun(self.kernel, name=source.name)
         self.script: Script = source.script(self.kernel)
+        self._items = {
+            item.action.where.line: number for number, item in enumerate(self.script.items)
+        }
         self.progress = Progress(self.script)
         self.changes: Changes = NO_CHANGES
         self._moves = 0
@@ -57,6 +62,10 @@ class Bench:
         """Zoom of the page tables: 0 regions, 1 entries, 2 decoded."""
         self.rule: int = 0
         """Which line of the rules is looked at."""
+        self.refusal: SandboxError | None = None
+        """What was refused first when this was made of another bench or a file."""
+        self.keeper: Callable[[bool], None] | None = None
+        """Writes down what was done: called after each action, and (True) after each move."""
         self.cpu: int | None = None
         """The CPU chosen to take the next events; None: as history has it, else the first one."""
 
@@ -180,7 +189,7 @@ class Bench:
             step = self.session.begin(self.script.items[index].action)
         except UsageError as error:
             self.progress.refused(index, self.session, error)
-            self._settle()
+            self.settle()
             if self.progress.expects_refusal(index):
                 return False
             raise
@@ -203,7 +212,7 @@ class Bench:
             if cpu is not None and not wait and self.session.machine.blocked(cpu) is not None:
                 cpu = None
             self.session.step_event(cpu)
-            self._settle()
+            self.settle()
 
     def _fork_off(self) -> None:
         """At the start of a block that was left: begin it anew if another CPU is to be first."""
@@ -267,7 +276,7 @@ class Bench:
             if isinstance(block, CpuBlock):
                 self._follow_schedule(block)
             self.session.finish()
-        self._settle()
+        self.settle()
 
     def _follow_schedule(self, block: CpuBlock) -> None:
         """Run a block of CPUs as its schedule says, when it was not stepped by hand."""
@@ -304,9 +313,11 @@ class Bench:
                         return Stop(f"{violation.rule} broken", violation)
             return Stop("the story is over and no further rule broke")
 
-    def _settle(self) -> None:
-        """Hold a story step that is complete now against what is expected of it."""
+    def settle(self) -> None:
+        """Hold a story step that is complete now against what is expected of it, and keep it."""
         self.checked += self.progress.settle(self.run)
+        if self.keeper is not None and self.idle:
+            self.keeper(False)
 
     # -- back --------------------------------------------------------------------------
 
@@ -351,7 +362,7 @@ class Bench:
         else:
             with self._move():
                 self.session.goto(position)
-                self._settle()
+                self.settle()
 
     def switch_branch(self, number: int) -> None:
         """Make a branch that was left the future again."""
@@ -360,30 +371,48 @@ class Bench:
             known = ", ".join(map(str, branches)) or "none yet: go back and do something else"
             raise UsageError(f"there is no branch {number}", expected=known)
         branch = branches[number]
-        if branch.position < self.session.position:
-            self._back_to(branch.position)
-        self.session.machine.switch_branch(branch)
+        with self._move() as recorder:
+            while self.session.position > branch.position:
+                recorder.undo()
+            self.session.machine.switch_branch(branch)
 
     # -- replaying ---------------------------------------------------------------------
 
-    def replay_on(self, kernel: str) -> Bench:
-        """The same story (or the same actions) on another kernel, up to the same place.
+    def replay_on(self, kernel: str, started: Callable[[Bench], None] | None = None) -> Bench:
+        """The same on another kernel (`replay.replayed`)."""
+        from mmtui.model.replay import replayed  # it makes benches
 
-        When nothing but the script was done, the new kernel's own telling is followed.
-        What the new kernel refuses ends the replay: `changes` of the result say how far it got.
-        """
-        other = Bench(self.source, kernel)
-        other.selection, other.level = self.selection, self.level
-        running = self.session.steps[-1] if self.session.running else None
-        plan = [self.as_done(step) for step in self.session.steps if step is not running]
-        if self.progress.only_script(self.session):
-            other.follow(self.progress.place(self.session), begin=running is not None)
-        else:
-            for action in plan:
-                other.act(action)
-            if running is not None:
-                other.act(running.action, paused=True)
-        return other
+        return replayed(self, kernel, started)
+
+    # -- what was done, as a value -------------------------------------------------------
+
+    def tree(self) -> Tree:
+        """Everything that was done, with all that was left."""
+        return tree_of(self.session.machine, self.line_of)
+
+    def place(self) -> Place:
+        """Where on the present line this is."""
+        starts = [start for _, start in root_steps(self.session.machine)]
+        return place_of(starts, self.session.position, self.end)
+
+    def regrow(self, tree: Tree, place: Place, *, exact: bool = True) -> None:
+        """Do on a new bench what another one had (`regrow.regrow`); keeps the first refusal."""
+        with self._move() as recorder:
+            self.refusal = regrow(self, tree, place, exact=exact)
+            recorder.restart()
+
+    def script_item(self, done: Done) -> int | None:
+        """Index of the script's action that an action of a tree is, None for one's own."""
+        index = self._items.get(done.line)
+        if index is None:
+            return None
+        mine, its = self.script.items[index].action, done.action
+        return index if actions_of(mine)[0].text == actions_of(its)[0].text else None
+
+    def line_of(self, step: Step) -> int:
+        """The line of the document whose action a step is, 0 for one's own."""
+        index = self.progress.item_of(step)
+        return 0 if index is None else self.script.items[index].action.where.line
 
     def as_done(self, step: Step) -> Action | CpuBlock:
         """The action of a step; a block of CPUs with the order in which their events were done."""
@@ -423,6 +452,8 @@ class Bench:
             self.changes = recorder.result()
             self._moves += 1
             self.select_settled()
+            if self.keeper is not None:
+                self.keeper(True)
 
     def select(self, change: Callable[[Selection], Selection]) -> None:
         """Move the cursor or the mark."""
@@ -431,3 +462,8 @@ class Bench:
     def select_settled(self) -> None:
         """Keep the selection within what exists."""
         self.selection = self.selection.settle(areas_of(self.session), self.procs())
+
+
+def actions_of(action: Action | CpuBlock) -> tuple[Action, ...]:
+    """The actions of a step, without CPUs and schedule for one alone."""
+    return action.actions if isinstance(action, CpuBlock) else (action,)

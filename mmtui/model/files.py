@@ -1,65 +1,219 @@
-"""Files the application writes: where, and never half of one."""
+"""Files the application writes: where, never half of one, and never over somebody else's work."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-import tempfile
-from datetime import datetime
+import stat
 from pathlib import Path
 
-from mmtui.model.bench import Bench
 from sandbox.errors import UsageError
-from sandbox.scenario.language import format_step
 
-__all__ = ["save_bench", "scenario_text", "session_path", "state_directory", "write_atomically"]
+__all__ = [
+    "expanded",
+    "replace_file",
+    "save_text",
+    "state_directory",
+    "sync_folder",
+    "temporary",
+    "write_all",
+    "write_atomically",
+]
+
+_LOOKED_AT = 16 << 20
+"""Bytes of a file that is to be saved over that are looked at; what mmtui writes is smaller."""
 
 
 def state_directory() -> Path:
     """Where sessions and the history of commands are kept (XDG_STATE_HOME)."""
     base = os.environ.get("XDG_STATE_HOME", "")
-    root = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
+    root = Path(base) if base.startswith("/") else Path(os.path.expanduser("~/.local/state"))
     return root / "mmtui"
 
 
-def session_path(name: str) -> Path:
-    """A new file for the log of a session."""
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return state_directory() / "sessions" / f"{stamp}-{name}.scn"
+def write_all(handle: int, data: bytes) -> None:
+    """Write every byte, for a disk that is nearly full may take some of them only."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def sync_folder(folder: str) -> None:
+    """Have the name of a file on disk as well; some file systems cannot, and need not."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):
+            raise
+    finally:
+        os.close(handle)
+
+
+def temporary(path: str) -> tuple[int, str]:
+    """Open a new file beside another one, which it is to replace; returns (handle, path)."""
+    folder, name = os.path.split(path)
+    for number in range(1000):
+        beside = os.path.join(folder, f".{name[:200]}.{os.getpid():x}{number:x}")
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+            return os.open(beside, flags, 0o666), beside
+        except FileExistsError:
+            continue
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+
+
+def replace_file(path: str, data: bytes, mode: int | None = None) -> None:
+    """Put a whole new file in place of what is at a path, or leave that as it is.
+
+    Written under another name, synchronised and renamed; `mode` are permissions to keep.
+
+    Raises:
+        OSError: what failed; the old file is whole, and nothing else is left behind.
+    """
+    handle, beside = temporary(path)
+    try:
+        try:
+            write_all(handle, data)
+            if mode is not None:
+                os.fchmod(handle, mode)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.rename(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
+    sync_folder(os.path.dirname(path) or ".")
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file under another name first and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write one of the application's own files, with its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    replace_file(str(path), text.encode("utf-8", "surrogateescape"))
 
 
-def scenario_text(bench: Bench) -> str:
-    """Everything that was done, as a scenario file."""
-    name = "-".join(
-        part for part in bench.source.name.lower().split("-") if part.isalnum() and part.isascii()
-    )
-    lines = [
-        f"# mmtui {bench.source.name} --kernel {bench.kernel}",
-        f"scenario {name or 'session'}",
-    ]
-    lines += [format_step(bench.as_done(step)) for step in bench.session.steps]
-    return "\n".join([*lines, "end", ""])
+# -- what a person names -------------------------------------------------------------------
 
 
-def save_bench(bench: Bench, path: Path) -> None:
-    """Write what was done to a file.
+def expanded(path: str) -> str:
+    """A path as it was typed, with `~` and `~user` replaced, links followed.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: there is no such user, or it is no path.
     """
+    whole = os.path.expanduser(path)
+    if whole.startswith("~"):
+        user = whole.partition("/")[0][:40]
+        raise UsageError(f"there is no user {user[1:]!r}", expected="a path, or ~ for your home")
+    if "\0" in whole:
+        raise UsageError("a path has no NUL in it", expected="a path")
+    return os.path.realpath(whole)
+
+
+def save_text(path: str, text: str, *, ours: bool, insist: bool = False) -> None:
+    """Write a file that a person named, over a file only if it is *ours* or they *insist*.
+
+    Links are followed; an existing file keeps its mode and its other names.  No folders are
+    made.
+
+    Raises:
+        UsageError: it is there and is to stay, or cannot be written; nothing was changed.
+    """
+    real = expanded(path)
     try:
-        write_atomically(path, scenario_text(bench))
+        found = os.stat(real)
+    except FileNotFoundError:
+        found = None
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+        raise _refused(path, error) from error
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        raise UsageError(f"{path} is no regular file", expected="the name of a file")
+    if found is not None and not ours and not insist:
+        raise UsageError(
+            f"{path} is there and was not written by mmtui, or was changed since",
+            expected=f"another name, or :save! {path} to write over it",
+        )
+    try:
+        _write_over(real, text.encode("utf-8", "surrogateescape"), found)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _refused(path: str, error: OSError) -> UsageError:
+    reason = error.strerror or str(error)
+    if error.errno == errno.ENOENT:
+        reason = "there is no such folder"
+    return UsageError(f"cannot write {path}: {reason}", expected="another place, :save FILE")
+
+
+def _write_over(path: str, data: bytes, found: os.stat_result | None) -> None:
+    if found is None:
+        replace_file(path, data)
+    elif found.st_nlink > 1:
+        _write_within(path, data)
+    elif not os.access(path, os.W_OK):  # a new file in its place would get round its permissions
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+    else:
+        replace_file(path, data, stat.S_IMODE(found.st_mode))
+
+
+def _write_within(path: str, data: bytes) -> None:
+    """Write into a file that has other names, which a new one in its place would not have.
+
+    What it held is on disk beside it until the new text is; if writing fails it is put back.
+    """
+    with open(path, "rb") as file:
+        before = file.read(_LOOKED_AT)
+    handle, beside = temporary(path)
+    kept = False
+    try:
+        try:
+            write_all(handle, before)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        kept = not _put(path, data, before)
+    finally:
+        if not kept:
+            with contextlib.suppress(OSError):
+                os.unlink(beside)
+
+
+def _put(path: str, data: bytes, before: bytes) -> bool:
+    """Write into a file; on an error put back what was there, and raise it.
+
+    Returns True; what it raises says where the old text is if it could not be put back.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        try:
+            _write_from_start(handle, data)
+        except OSError:
+            _write_from_start(handle, before)
+            raise
+    finally:
+        os.close(handle)
+    return True
+
+
+def _write_from_start(handle: int, data: bytes) -> None:
+    os.lseek(handle, 0, os.SEEK_SET)
+    write_all(handle, data)
+    os.ftruncate(handle, len(data))
+    os.fsync(handle)
+
+
+def read_back(path: str) -> str:
+    """The text of a file that is to be saved over; empty if it is not to be had."""
+    try:
+        with open(expanded(path), "rb", opener=_nonblocking) as file:
+            return file.read(_LOOKED_AT).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _nonblocking(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
