@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
@@ -13,13 +12,13 @@ from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.screen import Screen
 
-from mmtui.model.script import Source, empty_source, open_source
+from mmtui.model.script import Source, open_named
 from mmtui.screens.library import LibraryScreen
 from mmtui.screens.opening import OpeningScreen
 from mmtui.themes import THEMES, token_colours
-from mmtui.views.lines import say
+from mmtui.views.lines import Line, plain, say
 from mmtui.widgets.bars import Bar
-from sandbox.errors import SandboxError
+from sandbox.errors import SandboxError, UsageError
 from sandbox.scenario.presets import list_cards
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class MmtuiApp(App[None]):
     def __init__(self, target: Source | str | None = None, kernel: str | None = None) -> None:
         # The filter that leaves the terminal's own colours alone can only be chosen now.
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
-        self._source = open_source(*_split(target)) if isinstance(target, str) else target
+        self._source = open_named(target) if isinstance(target, str) else target
         self._kernel = kernel
         self.desk: MainScreen | None = None
         """The main screen, if a document is open."""
@@ -87,7 +86,10 @@ class MmtuiApp(App[None]):
         """Open the document; in the library, import behind the screen what opening needs."""
         opening = self.screen
         if self._source is not None:
-            await self.push_screen(self._main_screen(self._bench(self._source, self._kernel)))
+            desk = self._main_screen(self._bench(self._source, self._kernel))
+            await self.push_screen(desk)
+            if self._source.session is not None:
+                desk.resume()
         else:
             self.run_worker(lambda: import_module("mmtui.screens.main"), thread=True)
         if isinstance(opening, OpeningScreen):
@@ -113,32 +115,32 @@ class MmtuiApp(App[None]):
         Raises:
             SandboxError: there is no such document; the open one stays.
         """
-        if not target:
-            self.push_screen(LibraryScreen(list_cards(), over=self.desk is not None))
-            return
-        bench = self._bench(open_source(*_split(target)), None)
         desk = self.desk
-        if desk is not None:
-            desk.keep_log()
-            desk.put_aside(bench, f"{bench.source.title} on {bench.kernel}")
+        if not target or desk is None:
+            self.push_screen(LibraryScreen(list_cards(), over=desk is not None))
+            return
+        desk.keep(f"open {target}", left=True)
+        desk.open_instead(target, None)
 
     def open_document(self, value: str) -> None:
         """Open what was chosen in the library."""
-        library = self.screen
+        library, desk = self.screen, self.desk
         try:
-            source = open_source(value) if value else empty_source()
-            bench = self._bench(source, self._kernel)
+            if desk is None:
+                source = open_named(value)
+                desk = self._main_screen(self._bench(source, self._kernel))
+                self.push_screen(desk)
+                if source.session is not None:
+                    desk.call_after_refresh(desk.resume)
+                return
+            desk.keep(f"open {value}", left=True)
         except SandboxError as error:
             if isinstance(library, LibraryScreen):
                 library.say(say(f" {error}", "violation"))
             return
-        desk = self.desk
-        if desk is None:
-            self.push_screen(self._main_screen(bench))
-        else:
-            desk.keep_log()
-            self.pop_screen()
-            desk.put_aside(bench, f"{source.title} on {bench.kernel}")
+        self.pop_screen()
+        with desk.guard():
+            desk.open_instead(value, self._kernel)
 
     # -- leaving and looks -----------------------------------------------------------------
 
@@ -159,12 +161,7 @@ class MmtuiApp(App[None]):
             return
         self._asked = True
         self.set_timer(3, self._forget)
-        question = " press ctrl+c again to leave; what was done is saved"
-        message = getattr(self.screen, "message", None)
-        if isinstance(message, Bar):
-            message.show(say(question, "strong"))
-        else:
-            self.notify(question.strip(), markup=False)
+        self._say(say(" press ctrl+c again to leave; what was done is saved", "strong"))
 
     def _working(self) -> WorkingScreen | None:
         """The screen over a move that takes long, if there is one."""
@@ -182,20 +179,27 @@ class MmtuiApp(App[None]):
         self.leave()
 
     def leave(self) -> None:
-        """Save what was done and end."""
+        """Have what was done on file and end; what cannot be written has to be insisted on."""
         if (working := self._working()) is not None:
             working.stop_and_wait()
         desk = self.desk
-        message = desk.keep_log() if desk is not None else None
-        self.exit(message=message)
+        if desk is None:
+            self.exit()
+            return
+        try:
+            desk.keep("leave", left=True)
+        except UsageError as error:
+            self._say(say(f" {error}", "violation"))
+            return
+        self.exit(message=desk.keep_log())
 
-
-def _split(target: str) -> tuple[str, str | None]:
-    """`FILE SCENARIO` as two words; a path that exists is one word."""
-    name, _, scenario = target.rpartition(" ")
-    if name and not Path(target).exists():
-        return name.strip(), scenario
-    return target, None
+    def _say(self, line: Line) -> None:
+        """Show a message on whatever screen there is."""
+        message = getattr(self.screen, "message", None)
+        if isinstance(message, Bar):
+            message.show(line)
+        else:
+            self.notify(plain(line).strip(), markup=False)
 
 
 def run_app(source: Source | None, kernel: str | None) -> int:

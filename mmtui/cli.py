@@ -23,6 +23,7 @@ from sandbox.errors import Cancelled, SandboxError
 __all__ = ["COMMANDS", "Command", "dispatch", "parser_of"]
 
 _TOP_USAGE = """mmtui [--kernel KERNEL] [PRESET | FILE]
+       mmtui [--kernel KERNEL] --continue
        mmtui COMMAND [ARGUMENT ...]"""
 
 _KERNEL_HELP = "a kernel's id (see `mmtui kernels`) or FILE.py:CLASS"
@@ -210,7 +211,7 @@ def _command(argv: list[str]) -> int:
         return end.code if isinstance(end.code, int) else ExitCode.USAGE
     from mmtui.headless.open_app import open_app
 
-    return open_app(args.target, args.kernel, tuple(COMMANDS))
+    return open_app(args.target, args.kernel, tuple(COMMANDS), resume=args.resume)
 
 
 def _top_parser() -> argparse.ArgumentParser:
@@ -228,6 +229,10 @@ def _top_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("target", metavar="PRESET|FILE", nargs="?", help=_TARGET_HELP)
     parser.add_argument("--kernel", metavar="KERNEL", help=_KERNEL_HELP)
+    parser.add_argument(
+        "-c", "--continue", action="store_true", dest="resume",
+        help="go on with the latest session; the library lists the others",
+    )  # fmt: skip
     parser.add_argument("-V", "--version", action="version", version=f"mmtui {__version__}")
     return parser
 

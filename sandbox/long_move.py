@@ -48,6 +48,18 @@ class LongMove:
     ) -> None:
         self._session.machine.interrupt = None
 
+    def turn_to(self, session: Session) -> None:
+        """Watch another session from now on: what is moved is made by the move itself."""
+        self._session.machine.interrupt = None
+        self._session = session
+        self._rebase()
+        session.machine.interrupt = self._look
+
+    @property
+    def session(self) -> Session:
+        """The session that is watched."""
+        return self._session
+
     def stop(self) -> None:
         """Ask the move to end at the next opportunity, some 10 ms away; `Cancelled` is raised."""
         self._asked = True

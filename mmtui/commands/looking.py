@@ -57,16 +57,15 @@ def _level(desk: Desk, _text: str) -> None:
 
 
 def _begin(desk: Desk, text: str) -> None:
-    desk.bench.act(parse(text), paused=True)
-    desk.moved()
+    action = parse(text)
+    desk.work(lambda: desk.bench.act(action, paused=True), lambda _: desk.moved())
 
 
 def _kernel(desk: Desk, text: str) -> None:
     if not text:
         desk.choose_kernel()
         return
-    other = desk.bench.replay_on(text)
-    desk.put_aside(other, f"replayed on {text}")
+    desk.replay_on(text)
 
 
 def _select(desk: Desk, text: str) -> None:
@@ -217,6 +216,10 @@ APP = (
     Command(
         "save", "save", "Write what was done as a scenario file.", Group.APP,
         lambda desk, text: desk.save(text), (), "FILE",
+    ),
+    Command(
+        "save!", "save over", "Write what was done over any file.", Group.APP,
+        lambda desk, text: desk.save(text, insist=True), (), "FILE",
     ),
     Command(
         "open", "open", "Open a preset or a file; without a name, the library.", Group.APP,

@@ -43,8 +43,8 @@ class Desk(Protocol):
     def say(self, message: str) -> None:
         """Show a message."""
 
-    def put_aside(self, bench: Bench, message: str) -> None:
-        """Go on with another bench."""
+    def replay_on(self, kernel: str) -> None:
+        """Replay on another kernel; it can be stopped."""
 
     def cursor(self, across: int, down: int) -> None:
         """Move the cursor or scroll in the focused pane."""
@@ -82,8 +82,8 @@ class Desk(Protocol):
     def set_theme(self, name: str) -> None:
         """Change the colours; no name is the next theme."""
 
-    def save(self, path: str) -> None:
-        """Write what was done as a scenario."""
+    def save(self, path: str, *, insist: bool = False) -> None:
+        """Write what was done as a scenario; over somebody else's file only if they insist."""
 
     def open(self, target: str) -> None:
         """Open another document; nothing is the library."""

@@ -25,6 +25,7 @@ ALIASES = {
     "q": "quit",
     "q!": "quit",
     "w": "save",
+    "w!": "save!",
     "wq": "quit",
     "h": "help",
     "e": "open",

@@ -13,7 +13,7 @@ from sandbox.scenario.language import Scenario, parse_scenarios
 if TYPE_CHECKING:
     from sandbox.scenario.presets import Preset
 
-__all__ = ["Document", "open_document", "open_preset"]
+__all__ = ["Document", "open_document", "open_preset", "read_text", "scenario_document"]
 
 
 class Document(NamedTuple):
@@ -36,12 +36,19 @@ def open_document(target: str) -> Document:
         SandboxError: there is no such thing, or it is malformed (with the place).
     """
     if not target.endswith(".md") and os.path.isfile(target):
-        scenarios = parse_scenarios(_read(target), target)
-        if not scenarios:
-            raise SandboxError("no scenario in it", Where(target, 1, 1), "scenario NAME ... end")
-        return Document(target, (DEFAULT_KERNEL,), lambda _kernel: scenarios)
+        return scenario_document(read_text(target), target)
     preset = open_preset(target, strict=False)
     return Document(target, preset.kernels, lambda kernel: [preset.scenario(kernel)])
+
+
+def scenario_document(text: str, target: str) -> Document:
+    """Make a document of the text of a scenario file.
+
+    Raises:
+        SandboxError: it is malformed (with the place).
+    """
+    scenarios = parse_scenarios(text, target)
+    return Document(target, (DEFAULT_KERNEL,), lambda _kernel: scenarios)
 
 
 def open_preset(target: str, commands: tuple[str, ...] = (), *, strict: bool = True) -> Preset:
@@ -69,7 +76,12 @@ def open_preset(target: str, commands: tuple[str, ...] = (), *, strict: bool = T
         raise
 
 
-def _read(path: str) -> str:
+def read_text(path: str) -> str:
+    """Read a text with lines ended by newlines alone.
+
+    Raises:
+        SandboxError: it cannot be read, or is no text in UTF-8 (with the place).
+    """
     try:
         with open(path, "rb") as file:
             data = file.read()

@@ -13,8 +13,10 @@ from sandbox.kernels import KERNEL_IDS, kernel_by_name
 __all__ = ["open_app"]
 
 
-def open_app(target: str | None, kernel: str | None, commands: tuple[str, ...]) -> ExitCode:
-    """Open the application on the library, or on a preset or file.
+def open_app(
+    target: str | None, kernel: str | None, commands: tuple[str, ...], *, resume: bool = False
+) -> ExitCode:
+    """Open the application on the library, on a preset or file, or on the latest session.
 
     Whatever can be wrong with the arguments is found before the screen is
     touched.  `commands` are the words that might have been meant.
@@ -22,6 +24,8 @@ def open_app(target: str | None, kernel: str | None, commands: tuple[str, ...]) 
     Raises:
         SandboxError: no such preset, file or kernel, or no terminal to draw on.
     """
+    if resume:
+        target = _latest(target)
     source = None if target is None else open_source(target, commands=commands)
     on = kernel or (source.kernels[0] if source is not None else None)
     if on is not None and on not in KERNEL_IDS:  # those of the list are there: start-up time counts
@@ -34,3 +38,15 @@ def open_app(target: str | None, kernel: str | None, commands: tuple[str, ...]) 
 
     run_app(source, kernel)
     return ExitCode.OK
+
+
+def _latest(target: str | None) -> str:
+    """The file of the session to go on with."""
+    from mmtui.model.session_list import session_to_continue
+
+    if target is not None:
+        raise UsageError("--continue goes on with the latest session", expected="no document")
+    session = session_to_continue()
+    if session is None:
+        raise UsageError("there is no session to continue", expected="`mmtui` for the library")
+    return session.path

@@ -12,6 +12,7 @@ from sandbox.errors import UsageError
 
 __all__ = [
     "expanded",
+    "read_back",
     "replace_file",
     "save_text",
     "state_directory",
@@ -166,37 +167,32 @@ def _write_within(path: str, data: bytes) -> None:
     What it held is on disk beside it until the new text is; if writing fails it is put back.
     """
     with open(path, "rb") as file:
-        before = file.read(_LOOKED_AT)
-    handle, beside = temporary(path)
-    kept = False
+        before = file.read(_LOOKED_AT + 1)
+    if len(before) > _LOOKED_AT:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    copy, beside = temporary(path)
+    handle = -1
     try:
-        try:
-            write_all(handle, before)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        kept = not _put(path, data, before)
-    finally:
-        if not kept:
-            with contextlib.suppress(OSError):
-                os.unlink(beside)
-
-
-def _put(path: str, data: bytes, before: bytes) -> bool:
-    """Write into a file; on an error put back what was there, and raise it.
-
-    Returns True; what it raises says where the old text is if it could not be put back.
-    """
-    handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
+        write_all(copy, before)
+        os.fsync(copy)
+        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             _write_from_start(handle, data)
-        except OSError:
-            _write_from_start(handle, before)
+        except OSError as error:
+            try:
+                _write_from_start(handle, before)
+            except OSError:
+                kept, beside = beside, ""
+                reason = f"{error.strerror}; what it held is in {kept}"
+                raise OSError(error.errno, reason) from error
             raise
     finally:
-        os.close(handle)
-    return True
+        os.close(copy)
+        if handle >= 0:
+            os.close(handle)
+        if beside:
+            with contextlib.suppress(OSError):
+                os.unlink(beside)
 
 
 def _write_from_start(handle: int, data: bytes) -> None:
@@ -206,13 +202,22 @@ def _write_from_start(handle: int, data: bytes) -> None:
     os.fsync(handle)
 
 
-def read_back(path: str) -> str:
-    """The text of a file that is to be saved over; empty if it is not to be had."""
+def read_back(path: str) -> str | None:
+    """The text of a file that is to be saved over, None if there is none (or no regular one).
+
+    Raises:
+        UsageError: it cannot be read, so nobody knows whose it is.
+    """
+    real = expanded(path)
     try:
-        with open(expanded(path), "rb", opener=_nonblocking) as file:
+        if not stat.S_ISREG(os.stat(real).st_mode):
+            return None
+        with open(real, "rb", opener=_nonblocking) as file:
             return file.read(_LOOKED_AT).decode("utf-8", "replace")
-    except OSError:
-        return ""
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _refused(path, error) from error
 
 
 def _nonblocking(path: str, flags: int) -> int:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os.path
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmtui.headless.documents import open_document, open_preset
-from sandbox.errors import Where
+from mmtui.headless.documents import open_preset, read_text, scenario_document
+from sandbox.errors import SandboxError, Where
 from sandbox.kernels import DEFAULT_KERNEL
 from sandbox.scenario.front_matter import Mail
 from sandbox.scenario.language import Action, CpuBlock, Scenario
 from sandbox.scenario.presets import Commands, KernelFilter, Preset, StoryStep
 
-__all__ = ["Item", "Script", "Source", "empty_source", "open_source"]
+if TYPE_CHECKING:
+    from mmtui.model.session_text import SavedSession
+
+__all__ = ["Item", "Script", "Source", "empty_source", "open_named", "open_source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,15 @@ class Source:
     scenario: Scenario | None = None
     others: tuple[str, ...] = ()
     """Names of the scenarios of the same file."""
+    target: str = ""
+    """What to open to have it again; empty for nothing at all."""
+    session: SavedSession | None = None
+    """What was done on it, if a session was opened."""
+
+    @property
+    def scenario_name(self) -> str:
+        """Which of the file's scenarios it is; empty for a preset."""
+        return "" if self.scenario is None else self.scenario.name
 
     @property
     def mails(self) -> tuple[Mail, ...]:
@@ -78,7 +92,7 @@ def _steps_of(scenario: Scenario) -> tuple[StoryStep, ...]:
 
 
 def open_source(target: str, scenario: str | None = None, commands: tuple[str, ...] = ()) -> Source:
-    """Open a preset of the library, a preset document, or a scenario file.
+    """Open a preset of the library, a preset document, a scenario file, or a session.
 
     `commands` are words that might have been meant by an unknown name.
 
@@ -90,13 +104,37 @@ def open_source(target: str, scenario: str | None = None, commands: tuple[str, .
         return _open_file(target, scenario)
     preset = open_preset(target, commands)
     number = "" if preset.number is None else f"{preset.number}. "
-    return Source(preset.slug, f"{number}{preset.title}", preset.kernels, preset)
+    name = os.path.abspath(target) if path.is_file() else preset.slug
+    return Source(preset.slug, f"{number}{preset.title}", preset.kernels, preset, target=name)
 
 
-def _open_file(target: str, name: str | None) -> Source:
+def open_named(target: str) -> Source:
+    """Open `FILE SCENARIO`, a preset or a file by what was typed; nothing is an empty machine.
+
+    Raises:
+        SandboxError: there is no such thing, or it is malformed.
+    """
+    return open_source(*_split(target)) if target else empty_source()
+
+
+def _split(target: str) -> tuple[str, str | None]:
+    """`FILE SCENARIO` as two words; a path that exists is one word."""
+    name, _, scenario = target.rpartition(" ")
+    if name and not Path(target).exists():
+        return name.strip(), scenario
+    return target, None
+
+
+def _open_file(target: str, name: str | None, *, resume: bool = True) -> Source:
     from sandbox.errors import UsageError
 
-    document = open_document(target)
+    text = read_text(target)
+    if resume and text.startswith("# mmtui session "):
+        from mmtui.model.session_text import is_session
+
+        if is_session(text):
+            return _open_session(target, text, name)
+    document = scenario_document(text, target)
     scenarios = document.scenarios(DEFAULT_KERNEL)
     names = tuple(scenario.name for scenario in scenarios)
     if name is not None and name not in names:
@@ -104,7 +142,43 @@ def _open_file(target: str, name: str | None) -> Source:
         raise UsageError(f"no scenario {name!r}", where, f"one of {', '.join(names)}")
     chosen = scenarios[0 if name is None else names.index(name)]
     title = f"{Path(target).name}: {chosen.name}"
-    return Source(chosen.name, title, document.kernels, scenario=chosen, others=names)
+    whole = os.path.abspath(target)
+    return Source(chosen.name, title, document.kernels, scenario=chosen, others=names, target=whole)
+
+
+def _open_session(target: str, text: str, name: str | None) -> Source:
+    """Open a session with the document that it was begun on, or without if that is gone."""
+    from mmtui.model.session_text import SavedSession, parse_session
+    from sandbox.errors import UsageError
+
+    sections = parse_session(text, target)
+    names = tuple(section.name for section in sections)
+    if name is not None and name not in names:
+        where = Where(target, 1, 1)
+        raise UsageError(f"no scenario {name!r}", where, f"one of {', '.join(names)}")
+    chosen = sections[-1] if name is None else sections[names.index(name)]
+    others = tuple(section for section in sections if section is not chosen)
+    found = os.stat(target)
+    saved = SavedSession(
+        os.path.abspath(target), (found.st_ino, found.st_mtime_ns), (*others, chosen)
+    )
+    source = _document_of(chosen.head.document, chosen.head.scenario)
+    kernel = chosen.head.kernel or source.kernels[0]
+    kernels = (kernel, *(other for other in source.kernels if other != kernel))
+    return replace(source, kernels=kernels, others=names, session=saved)
+
+
+def _document_of(target: str, scenario: str) -> Source:
+    """The document of a session; an empty machine if it is gone or was one."""
+    if not target:
+        return empty_source()
+    try:
+        if not target.endswith(".md") and os.path.isfile(target):
+            return _open_file(target, scenario or None, resume=False)
+        return open_source(target)
+    except SandboxError:
+        name = os.path.splitext(os.path.basename(target))[0]
+        return replace(empty_source(), name=name, title=f"{name} (its document is gone)")
 
 
 def empty_source() -> Source:

@@ -37,6 +37,7 @@ from sandbox.scenario.language import Action, CpuBlock, parse_lines
 __all__ = [
     "MARK",
     "Head",
+    "SavedSession",
     "Section",
     "done_lines",
     "is_session",
@@ -87,6 +88,16 @@ class Section(NamedTuple):
     """Its first line in the file."""
 
 
+class SavedSession(NamedTuple):
+    """A session that was read from a file."""
+
+    path: str
+    stamp: tuple[int, int]
+    """The file's number and time of change when it was read."""
+    sections: tuple[Section, ...]
+    """The present one last."""
+
+
 # -- writing -----------------------------------------------------------------------------
 
 
@@ -112,8 +123,7 @@ def _lines(items: Tree, lead: str) -> Iterator[str]:
         if isinstance(item, Done):
             yield done_lines(item, lead)
             continue
-        order = "".join(f" {cpu}x{count}" for cpu, count in _runs(item.order))
-        yield f"#@ branch {item.number} +{item.offset}{order}\n"
+        yield " ".join(["#@ branch", f"{item.number} +{item.offset}", *_runs(item.order)]) + "\n"
         yield from _lines(item.items, "#: ")
         yield "#@ end\n"
 
@@ -125,8 +135,7 @@ def done_lines(done: Done, lead: str = "") -> str:
     if isinstance(action, CpuBlock):
         # The schedule keeps the block apart from one that may follow it.
         lines = [item.source for item in action.actions]
-        runs = " ".join(f"{cpu}x{count}" for cpu, count in _runs(action.schedule))
-        lines.append(f"schedule {runs}".rstrip())
+        lines.append(" ".join(["schedule", *_runs(action.schedule)]))
     meta = f" line={done.line}" * bool(done.line)
     if done.events is not None:
         meta += f" done={done.events}"
@@ -135,9 +144,11 @@ def done_lines(done: Done, lead: str = "") -> str:
     return "".join(f"{lead}{line}\n" for line in lines)
 
 
-def _runs(order: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+def _runs(order: tuple[int, ...]) -> Iterator[str]:
+    """The words of a schedule: runs of three and more shortened to `CPUxCOUNT`."""
     for cpu, run in groupby(order):
-        yield cpu, sum(1 for _ in run)
+        count = sum(1 for _ in run)
+        yield from [f"{cpu}x{count}"] if count > 2 else [str(cpu)] * count
 
 
 def summed(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -10,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from mmtui.keys import textual_key
+from mmtui.model.session_list import Kept, list_sessions
 from mmtui.views.lines import EMPTY, Line, join, say
 from mmtui.widgets.bars import Bar
 from mmtui.widgets.chooser import Choice, Chooser
@@ -53,8 +55,27 @@ def preset_choices(cards: list[Card]) -> list[Choice]:
     return [*rows, Choice("", empty, about, "play blank")]
 
 
+def session_choices(sessions: list[Kept]) -> list[Choice]:
+    """A row for every session on file that can be gone on with, those not left first."""
+    rows = []
+    for session in sorted(sessions, key=lambda kept: kept.left):
+        if session.busy:
+            continue
+        when = datetime.fromtimestamp(session.when).strftime("%d %b %H:%M")
+        count = f"{session.actions} action{'s' if session.actions != 1 else ''}"
+        columns = (
+            ("  > ", "key"),
+            (f"{session.name}  ", "strong"),
+            (f"{session.kernel}  {count}  {when}", "dim"),
+            ("" if session.left else "  ended in the middle", "changed"),
+        )
+        about = "Go on with a session: its actions, branches and place come back."
+        rows.append(Choice(session.path, columns, about, "session continue"))
+    return rows
+
+
 class LibraryScreen(Screen[None]):
-    """A list of presets; Enter opens one."""
+    """The sessions to go on with and the presets; Enter opens one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(textual_key("/"), "filter", "Filter", show=False, id="library.filter"),
@@ -71,7 +92,8 @@ class LibraryScreen(Screen[None]):
         super().__init__()
         self._over = over
         """Whether a document is open behind."""
-        self.chooser = Chooser("library", "", preset_choices(cards))
+        choices = [*session_choices(list_sessions(5)), *preset_choices(cards)]
+        self.chooser = Chooser("library", "", choices)
         self._filter = Filter(
             self.chooser, "filter: words of title, summary, tags, authors, kernels"
         )

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual import on
@@ -20,19 +20,23 @@ from mmtui.commands.looking import PANES
 from mmtui.commands.registry import COMMANDS, completions, execute, invoke
 from mmtui.keys import textual_key
 from mmtui.model.bench import Bench
-from mmtui.model.files import save_bench, session_path, state_directory
+from mmtui.model.files import state_directory
 from mmtui.model.history import History
+from mmtui.model.script import open_named
+from mmtui.model.session_list import list_sessions
+from mmtui.model.workbook import Workbook
 from mmtui.screens.frame import Frame
 from mmtui.screens.working import Mover, WorkingScreen
 from mmtui.themes import THEMES
 from mmtui.views import status
-from mmtui.views.lines import Line, say
+from mmtui.views.lines import Line, join, say
 from mmtui.views.marks import marks_of
 from mmtui.views.panes import clicked, document
 from mmtui.widgets.bars import Bar, key_line
 from mmtui.widgets.pane import Pane
 from mmtui.widgets.prompt import Prompt
 from sandbox.errors import SandboxError, UsageError
+from sandbox.long_move import LongMove
 
 if TYPE_CHECKING:
     from mmtui.app import MmtuiApp
@@ -79,9 +83,10 @@ class MainScreen(Screen[None]):
 
     def __init__(self, bench: Bench) -> None:
         super().__init__()
-        self._bench = bench
+        self.book = Workbook(bench)
         self._paused = False
-        self._saved_at = -1
+        self._insisted = ""
+        """What was refused last because the session could not be written."""
         self.mover = Mover()
         self.frame = Frame()
         self.status = Bar("status")
@@ -105,9 +110,12 @@ class MainScreen(Screen[None]):
             (height, self.VERTICAL_BREAKPOINTS),
         ):
             self.add_class([name for least, name in steps if size >= least][-1])
-        self.say(
-            "s steps, ] does a step of the story, v runs until a rule breaks, ? lists every key"
-        )
+        hint = "s steps, ] does a step of the story, v runs until a rule breaks, ? lists every key"
+        if any(not (kept.left or kept.busy) for kept in list_sessions(5)):
+            hint = (
+                "a session ended in the middle: L lists it, or mmtui --continue; ? lists every key"
+            )
+        self.say(hint)
 
     # -- showing -----------------------------------------------------------------------
 
@@ -115,17 +123,17 @@ class MainScreen(Screen[None]):
         """Show the present state in everything that is on the screen."""
         if self.mover.busy:
             return  # another thread is changing what would be shown
-        marks = marks_of(self._bench)
+        marks = marks_of(self.bench)
         for pane in self.frame.shown():
             if pane.room[0] > 0:
-                pane.show(document(pane.id or "", self._bench, marks, *pane.room), follow=follow)
+                pane.show(document(pane.id or "", self.bench, marks, *pane.room), follow=follow)
         real = any(not v.known_window for v in marks.broken.values())
         self.frame.alarm(frozenset({"rules", "folios"} if real else ()))
         self._bars()
 
     def _bars(self) -> None:
-        self.status.show(status.render(status.view(self._bench), self.size.width))
-        self.keys.show(key_line(COMMANDS.values(), self._bench, self.size.width))
+        self.status.show(status.render(status.view(self.bench), self.size.width))
+        self.keys.show(key_line(COMMANDS.values(), self.bench, self.size.width))
 
     @on(Pane.Resized)
     def _pane_resized(self, event: Pane.Resized) -> None:
@@ -138,7 +146,7 @@ class MainScreen(Screen[None]):
         event.stop()
         if event.pane.id:
             self.frame.go_to(event.pane.id)
-            if clicked(self._bench, event.pane.id, event.pane.doc, event.line, event.column):
+            if clicked(self.bench, event.pane.id, event.pane.doc, event.line, event.column):
                 self.refresh_panes(follow=False)
 
     # -- commands ----------------------------------------------------------------------
@@ -147,11 +155,11 @@ class MainScreen(Screen[None]):
         """Give a command by its key, unless the key belongs to a line being typed."""
         if self._prompt.is_open:
             raise SkipAction
-        with self._guard():
+        with self.guard():
             invoke(self, name)
 
     @contextmanager
-    def _guard(self) -> Iterator[None]:
+    def guard(self) -> Iterator[None]:
         """Turn what is refused into a message; the state is shown as it is then."""
         try:
             yield
@@ -163,7 +171,7 @@ class MainScreen(Screen[None]):
     @property
     def bench(self) -> Bench:
         """The document that is open."""
-        return self._bench
+        return self.book.bench
 
     @property
     def paused(self) -> bool:
@@ -172,13 +180,17 @@ class MainScreen(Screen[None]):
 
     def work(self, job: Callable[[], T], done: Callable[[T], None]) -> None:
         """Do a move in a thread of its own; show how far it is when it takes long."""
-        move, future = self.mover.start(self._bench.session, job)
+        self.make(lambda _: job(), done)
+
+    def make(self, job: Callable[[LongMove], T], done: Callable[[T], None]) -> None:
+        """As `work`, for what makes another bench: the job tells its watcher of it."""
+        move, future = self.mover.start_watched(self.bench.session, job)
         if future.done():
             done(future.result())
             return
 
         def ended(_nothing: None) -> None:
-            with self._guard():
+            with self.guard():
                 done(future.result())
 
         self.app.push_screen(WorkingScreen(move, future), ended)
@@ -186,8 +198,13 @@ class MainScreen(Screen[None]):
     def moved(self, message: str = "") -> None:
         """Show the bench after a move, with a message or what the move brought."""
         self.refresh_panes()
-        self._tell(say(message) if message else status.news(self._bench))
-        changes = self._bench.changes
+        self._insisted = ""
+        line = say(message) if message else status.news(self.bench)
+        if (error := self.book.log.error) is not None:
+            reason = f" not on file: {error.strerror or error}: :save FILE elsewhere "
+            line = join(say(reason, "alarm"), ((" ", ""),), line)
+        self._tell(line)
+        changes = self.bench.changes
         collector.keep_history(abs(changes.end - changes.start))
 
     def say(self, message: str) -> None:
@@ -197,11 +214,50 @@ class MainScreen(Screen[None]):
     def _tell(self, line: Line) -> None:
         self.message.show(((" ", ""), *line))
 
-    def put_aside(self, bench: Bench, message: str) -> None:
-        """Go on with another bench."""
-        self._bench = bench
+    def put_aside(self, book: Workbook, message: str) -> None:
+        """Go on with another document; what was done on this one is on file."""
+        self.book.close()
+        self.book = book
         collector.renew()
-        self.moved(message)
+        self._opened(message)
+
+    def go_on_with(self, bench: Bench, message: str) -> None:
+        """Go on with the same on another kernel."""
+        self.book.go_on_with(bench)
+        self._opened(message)
+
+    def _opened(self, message: str) -> None:
+        refusal = self.bench.refusal
+        self.moved(f"{message}, up to what was refused: {refusal}" if refusal else message)
+
+    def replay_on(self, kernel: str) -> None:
+        """Replay on another kernel; it can be stopped, and then nothing has changed."""
+        self.keep(f"kernel {kernel}")
+
+        def job(move: LongMove) -> Bench:
+            return self.book.replay_on(kernel, lambda bench: move.turn_to(bench.session))
+
+        self.make(job, lambda bench: self.go_on_with(bench, f"replayed on {kernel}"))
+
+    def resume(self) -> None:
+        """Do again what a session has, and go on with it; when stopped, with what was done."""
+        with self.guard():
+            self.make(lambda _: self.book.begin(), lambda _: self._opened("as it was left"))
+
+    def open_instead(self, target: str, kernel: str | None) -> None:
+        """Open another document; it can be stopped, and then nothing has changed."""
+
+        def job(move: LongMove) -> Workbook:
+            bench = Bench(open_named(target), kernel)
+            move.turn_to(bench.session)
+            book = Workbook(bench)
+            book.begin()
+            return book
+
+        def done(book: Workbook) -> None:
+            self.put_aside(book, f"{book.bench.source.title} on {book.bench.kernel}")
+
+        self.make(job, done)
 
     # -- looking -----------------------------------------------------------------------
 
@@ -213,7 +269,7 @@ class MainScreen(Screen[None]):
         elif pane.id == "processes":
             self._next_area(down)
         elif pane.id == "rules":
-            self._bench.rule = max(0, self._bench.rule + down)
+            self.bench.rule = max(0, self.bench.rule + down)
             self.refresh_panes()
         else:
             pane.scroll_lines(down)
@@ -222,17 +278,17 @@ class MainScreen(Screen[None]):
         from mmtui.views.tables import moved
 
         width = self.frame.panes["tables"].room[0] or self.size.width
-        self._bench.selection = moved(self._bench, across, down, width)
+        self.bench.selection = moved(self.bench, across, down, width)
         self.refresh_panes()
 
     def _next_area(self, down: int) -> None:
         from mmtui.model.selection import areas_of
 
-        areas = areas_of(self._bench.session)
-        area = self._bench.selection.area(areas)
+        areas = areas_of(self.bench.session)
+        area = self.bench.selection.area(areas)
         if area is not None:
             at = max(0, min(areas.index(area) + down, len(areas) - 1))
-            self._bench.selection = self._bench.selection.at(areas[at], 0)
+            self.bench.selection = self.bench.selection.at(areas[at], 0)
         self.refresh_panes()
 
     def page(self, pages: float) -> None:
@@ -252,7 +308,7 @@ class MainScreen(Screen[None]):
 
     def back_out(self) -> None:
         """Drop the marked range, the zoom, or the message."""
-        if self._bench.selection.anchor is not None:
+        if self.bench.selection.anchor is not None:
             invoke(self, "mark")
         else:
             self.remove_class("-zoomed")
@@ -265,11 +321,11 @@ class MainScreen(Screen[None]):
             return
         from mmtui.views.rules import view
 
-        found = view(self._bench)
+        found = view(self.bench)
         if not found.episodes:
             self.say("no rule was broken so far")
             return
-        self._bench.goto(found.episodes[found.cursor].event + 1)
+        self.bench.goto(found.episodes[found.cursor].event + 1)
         self.moved()
 
     def search(self, text: str) -> None:
@@ -293,7 +349,7 @@ class MainScreen(Screen[None]):
         self._prompt.ask(text, lambda _: []) if search else self._prompt.ask(":", self._completions)
 
     def _completions(self, line: str) -> list[str]:
-        return completions(line, self._bench, [theme.name for theme in THEMES])
+        return completions(line, self.bench, [theme.name for theme in THEMES])
 
     def _prompt_gone(self) -> None:
         self.message.display = True
@@ -323,7 +379,7 @@ class MainScreen(Screen[None]):
     def _prompt_submitted(self, event: Prompt.Submitted) -> None:
         event.stop()
         self._prompt_gone()
-        with self._guard():
+        with self.guard():
             if event.lead == "/":
                 self.search(event.text)
             else:
@@ -335,7 +391,7 @@ class MainScreen(Screen[None]):
         """Offer the kernels; those the document is meant for are marked."""
         from mmtui.screens.choose import ChooseScreen, kernel_choices
 
-        choices = kernel_choices(self._bench)
+        choices = kernel_choices(self.bench)
         self.app.push_screen(
             ChooseScreen("Replay on which kernel?", choices), self._chosen("kernel")
         )
@@ -344,13 +400,13 @@ class MainScreen(Screen[None]):
         """Offer the branches."""
         from mmtui.screens.choose import ChooseScreen, branch_choices
 
-        screen = ChooseScreen("Which future?", branch_choices(self._bench))
+        screen = ChooseScreen("Which future?", branch_choices(self.bench))
         self.app.push_screen(screen, self._chosen("branch"))
 
     def _chosen(self, name: str) -> Callable[[str | None], None]:
         def done(choice: str | None) -> None:
             if choice:
-                with self._guard():
+                with self.guard():
                     invoke(self, name, choice)
 
         return done
@@ -366,12 +422,13 @@ class MainScreen(Screen[None]):
         self.app.theme = name
         self.say(f"theme {name}")
 
-    def save(self, path: str) -> None:
+    def save(self, path: str, *, insist: bool = False) -> None:
         """Write what was done as a scenario."""
         if not path:
             raise UsageError("no file to write to", expected=":save FILE")
-        save_bench(self._bench, Path(path).expanduser())
-        self.say(f"saved to {path}: mmtui run {path} --kernel {self._bench.kernel}")
+        self.book.save(path, insist=insist)
+        name = quote(path)
+        self.say(f"saved: mmtui {name}, or mmtui run {name} --kernel {quote(self.bench.kernel)}")
 
     def open(self, target: str) -> None:
         """Open another document; nothing is the library."""
@@ -381,7 +438,7 @@ class MainScreen(Screen[None]):
         """Show the help."""
         from mmtui.screens.help import HelpScreen
 
-        self.app.push_screen(HelpScreen(self._bench))
+        self.app.push_screen(HelpScreen(self.bench))
 
     def proc(self, lines: Sequence[str]) -> None:
         """Show the lines of a file of /proc."""
@@ -391,16 +448,27 @@ class MainScreen(Screen[None]):
 
     def leave(self) -> None:
         """Save the log and end."""
-        self.app.exit(message=self.keep_log())
+        self.app.leave()
+
+    def keep(self, intent: str, *, left: bool = False) -> None:
+        """Have the session on file before something takes its place.
+
+        Raises:
+            UsageError: it cannot be written; the same intent again insists.
+        """
+        try:
+            self.book.keep(left=left)
+        except UsageError:
+            if self._insisted != intent:
+                self._insisted = intent
+                raise
 
     def keep_log(self) -> str | None:
-        """Save what was done under the state directory; where, if there was anything."""
-        steps = len(self._bench.session.steps)
-        if not steps:
+        """Close the session's file; what to say of it, if anything was done."""
+        log = self.book.log
+        self.book.close()
+        if log.error is not None:
+            return f"the session is not on file: {log.error.strerror or log.error}"
+        if log.path is None:
             return None
-        path = session_path(self._bench.source.name)
-        try:
-            save_bench(self._bench, path)
-        except UsageError as error:
-            return f"the session was not saved: {error}"
-        return f"the session was saved: mmtui {path} --kernel {self._bench.kernel}"
+        return f"the session is on file: mmtui --continue, or mmtui {quote(str(log.path))}"

@@ -41,6 +41,16 @@ class Mover:
         Raises:
             UsageError: another one is under way.
         """
+        return self.start_watched(session, lambda _move: job())
+
+    def start_watched(
+        self, session: Session, job: Callable[[LongMove], T]
+    ) -> tuple[LongMove, Future[T]]:
+        """As `start`, of a job that is given its watcher, to turn it to another session.
+
+        Raises:
+            UsageError: another one is under way.
+        """
         if self.busy:
             raise UsageError("the last move is still under way")
         move = LongMove(session)
@@ -48,10 +58,10 @@ class Mover:
         def watched() -> T:
             try:
                 with move:
-                    return job()
+                    return job(move)
             finally:  # going back leaves functions to be rebuilt: here, not when they are drawn
-                for task in session.running:
-                    session.stack(task.cpu)
+                for task in move.session.running:
+                    move.session.stack(task.cpu)
 
         self._future = future = self._worker.submit(watched)
         wait([future], self.patience)

@@ -41,3 +41,30 @@ def tokens(bench: Bench, name: str, width: int = 60) -> set[str]:
     doc = document(name, bench, marks_of(bench), width, 30)
     lines = [*doc.head, *(doc.line(y) for y in range(doc.height)), *doc.foot]
     return {part for line in lines for _, token in line for part in token.split("+")}
+
+
+def state_of(bench: Bench) -> tuple[object, ...]:
+    """Everything that makes a bench what it is: memory, history, futures, place, what is broken."""
+    machine = bench.session.machine
+    branches = sorted(
+        (
+            branch.number,
+            branch.position,
+            bytes(branch.cpus),
+            branch.parent.number if branch.parent else 0,
+            branch.open_end,
+            [(task.name, task.start) for task in branch.tasks],
+        )
+        for branch in machine.branches
+    )
+    return (
+        bench.kernel,
+        list(machine.memory.cells),
+        list(machine.events),
+        bytes(machine.cpus),
+        bytes(machine.future_cpus),
+        [(task.name, task.start, task.cpu) for task in machine.tasks],
+        [(task.name, task.start, task.cpu) for task in machine.future_tasks],
+        branches,
+        sorted(bench.session.rules.broken),
+    )

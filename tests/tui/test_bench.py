@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmtui.model.files import scenario_text
+from mmtui.model.sessions import saved_text
 from sandbox.errors import SandboxError, UsageError
 from sandbox.scenario.language import parse_action, parse_scenarios
 from tests.tui.support import SIXTEEN, machine, preset
@@ -113,5 +113,5 @@ def test_the_ends_of_time_are_errors_not_crashes() -> None:
 
 def test_what_was_done_is_a_scenario() -> None:
     bench = machine("7.2", *SIXTEEN)
-    (scenario,) = parse_scenarios(scenario_text(bench), "log")
+    (scenario,) = parse_scenarios(saved_text(bench), "log")
     assert scenario.source == list(SIXTEEN)

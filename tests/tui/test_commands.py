@@ -13,7 +13,7 @@ from textual.keys import Keys
 from mmtui.commands.registry import ALIASES, COMMANDS, completions, execute, invoke
 from mmtui.keys import textual_key
 from mmtui.model.bench import Bench
-from mmtui.model.files import scenario_text
+from mmtui.model.sessions import saved_text
 from mmtui.views.help import help_doc
 from mmtui.views.lines import length
 from mmtui.widgets.bars import key_line
@@ -193,7 +193,7 @@ def test_two_cpus_are_stepped_by_choice() -> None:
     invoke(fake, "next")  # all of CPU 1
     assert [task.cpu for task in bench.session.running] == [0]
     invoke(fake, "end")
-    saved = scenario_text(bench)
+    saved = saved_text(bench)
     assert "cpu0: fork A B\ncpu1: write A R 0 1\nschedule 0 0 1x" in saved
     again = machine("7.2", *SIXTEEN)
     again.act(bench.as_done(bench.session.steps[-1]))
