@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmtui.headless.documents import open_document, open_preset
-from sandbox.errors import Where
+from mmtui.headless.documents import read_target
+from sandbox.errors import UsageError, Where
 from sandbox.kernels import DEFAULT_KERNEL
+from sandbox.reading import StopAsked
 from sandbox.scenario.front_matter import Mail
 from sandbox.scenario.language import Action, CpuBlock, Scenario
 from sandbox.scenario.presets import Commands, KernelFilter, Preset, StoryStep
@@ -77,34 +78,39 @@ def _steps_of(scenario: Scenario) -> tuple[StoryStep, ...]:
     return tuple(steps)
 
 
-def open_source(target: str, scenario: str | None = None, commands: tuple[str, ...] = ()) -> Source:
+def open_source(
+    target: str,
+    scenario: str | None = None,
+    commands: tuple[str, ...] = (),
+    stop: StopAsked | None = None,
+) -> Source:
     """Open a preset of the library, a preset document, or a scenario file.
 
-    `commands` are words that might have been meant by an unknown name.
+    `commands` are words that might have been meant by an unknown name; `stop` is asked while a
+    file is read, so that it can be read beside the screen and given up.
 
     Raises:
         SandboxError: no such thing, malformed, or no scenario of that name in the file.
+        Cancelled: `stop` said so.
     """
-    path = Path(target)
-    if path.suffix != ".md" and path.is_file():
-        return _open_file(target, scenario)
-    preset = open_preset(target, commands)
-    number = "" if preset.number is None else f"{preset.number}. "
-    return Source(preset.slug, f"{number}{preset.title}", preset.kernels, preset)
+    found = read_target(target, commands, stop=stop)
+    if isinstance(found, list):
+        return _source_of(target, found, scenario)
+    if scenario not in (None, found.slug):
+        where = Where(target, 1, 1)
+        raise UsageError(f"no scenario {scenario!r}", where, f"{found.slug}, its only one")
+    number = "" if found.number is None else f"{found.number}. "
+    return Source(found.slug, f"{number}{found.title}", found.kernels, found)
 
 
-def _open_file(target: str, name: str | None) -> Source:
-    from sandbox.errors import UsageError
-
-    document = open_document(target)
-    scenarios = document.scenarios(DEFAULT_KERNEL)
+def _source_of(target: str, scenarios: list[Scenario], name: str | None) -> Source:
     names = tuple(scenario.name for scenario in scenarios)
     if name is not None and name not in names:
         where = Where(target, 1, 1)
         raise UsageError(f"no scenario {name!r}", where, f"one of {', '.join(names)}")
     chosen = scenarios[0 if name is None else names.index(name)]
     title = f"{Path(target).name}: {chosen.name}"
-    return Source(chosen.name, title, document.kernels, scenario=chosen, others=names)
+    return Source(chosen.name, title, (DEFAULT_KERNEL,), scenario=chosen, others=names)
 
 
 def empty_source() -> Source:

@@ -48,7 +48,6 @@ __all__ = [
     "Prose",
     "StoryStep",
     "find_preset",
-    "is_preset_text",
     "list_cards",
     "list_presets",
     "load_preset",
@@ -329,11 +328,6 @@ def parse_preset(text: str, filename: str, *, strict: bool = True) -> Preset:
         parts=parts,
         path=filename,
     )
-
-
-def is_preset_text(text: str) -> bool:
-    """Tell a preset document from a scenario file, by the mark of its front matter."""
-    return text.startswith(("+++", "\ufeff+++"))
 
 
 def open_preset_text(text: str, filename: str, *, strict: bool = True) -> Preset:
