@@ -233,11 +233,12 @@ def _command(argv: list[str]) -> int:
 
 def _name_kernel(args: argparse.Namespace) -> None:
     """Load the file of a kernel that was named: here the person at the command line names it."""
-    from sandbox.kernels import is_file_name, name_kernel
-
     kernel = getattr(args, "kernel", None)
-    if kernel is not None and is_file_name(kernel):
-        name_kernel(kernel)
+    if kernel is not None:
+        from sandbox.kernels import is_file_name, name_kernel
+
+        if is_file_name(kernel):
+            name_kernel(kernel)
 
 
 def _top_parser() -> argparse.ArgumentParser:

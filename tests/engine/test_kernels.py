@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import sandbox.kernels
-from sandbox.errors import KernelBug, SandboxError, UnknownKernelError
+from sandbox.errors import KernelBug, UnknownKernelError
 from sandbox.kernels import KERNEL_IDS, REGISTRY, kernel_by_name, name_kernel
 from sandbox.kernels.base import Kernel
 from sandbox.scenario.language import parse_action
