@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from mmtui import __version__
@@ -14,13 +15,28 @@ def main(argv: list[str] | None = None) -> int:
 
     `argv` is without the program's name; the process's own if left out.
     """
+    _open_missing()
     args = sys.argv[1:] if argv is None else argv
     if args in (["--version"], ["-V"]):  # answered before anything else is imported
-        sys.stdout.write(f"mmtui {__version__}\n")
-        return 0
+        try:
+            sys.stdout.write(f"mmtui {__version__}\n")
+            sys.stdout.flush()
+        except (OSError, AttributeError):  # full, closed, nobody reads: said below as ever
+            pass
+        else:
+            return 0
     from mmtui.cli import dispatch
 
     return dispatch(args)
+
+
+def _open_missing() -> None:
+    """Put nothing in the place of streams that were closed: the next file would take it."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, this one
 
 
 if __name__ == "__main__":

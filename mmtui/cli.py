@@ -7,22 +7,20 @@ when it is asked for, so that none pays for another, nor for the application.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import errno
-import io
-import os
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from mmtui import __version__, collector
 from mmtui.crash import CrashNet
 from mmtui.exit_codes import ExitCode
-from sandbox.errors import Cancelled, SandboxError
+from mmtui.streams import wrapped
+from sandbox.errors import Cancelled, SandboxError, UsageError
+from sandbox.printable import one_line, short
 
 __all__ = ["COMMANDS", "Command", "dispatch", "parser_of"]
 
-_TOP_USAGE = """mmtui [--kernel KERNEL] [PRESET | FILE]
+_TOP_USAGE = """mmtui [--kernel KERNEL] [--scenario NAME] [PRESET | FILE]
        mmtui [--kernel KERNEL] --continue
        mmtui COMMAND [ARGUMENT ...]"""
 
@@ -42,10 +40,18 @@ class Command(NamedTuple):
     """Do it."""
 
 
+def _kernel_option(parser: argparse.ArgumentParser, only: str = "") -> None:
+    parser.add_argument("-k", "--kernel", metavar="KERNEL", help=only + _KERNEL_HELP)
+
+
+def _scenario_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scenario", metavar="NAME", help="only the scenario of this name")
+
+
 def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="FILE|PRESET", help=_TARGET_HELP)
-    parser.add_argument("--kernel", metavar="KERNEL", help=_KERNEL_HELP)
-    parser.add_argument("--scenario", metavar="NAME", help="only the scenario of this name")
+    _kernel_option(parser)
+    _scenario_option(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object per scenario and line")
     form.add_argument("--text", action="store_true", help="plain text, 72 columns (the default)")
@@ -62,13 +68,15 @@ def _check_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files", metavar="FILE|PRESET", nargs="*", help="presets to check (default: the library)"
     )
-    parser.add_argument("--kernel", metavar="KERNEL", help="only on this kernel; " + _KERNEL_HELP)
+    _kernel_option(parser, "only on this kernel; ")
+    _scenario_option(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object per preset and kernel")
 
 
 def _check(args: argparse.Namespace) -> ExitCode:
     from mmtui.headless.check import check
 
-    return check(args.files, args.kernel)
+    return check(args.files, args.kernel, args.scenario, as_json=args.json)
 
 
 def _conform_options(parser: argparse.ArgumentParser) -> None:
@@ -92,12 +100,13 @@ def _proc_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", metavar="WHAT", help="pagemap, kpagecount, kpageflags, smaps or status"
     )
-    parser.add_argument("--kernel", metavar="KERNEL", help=_KERNEL_HELP)
-    parser.add_argument("--scenario", metavar="NAME", help="only the scenario of this name")
+    _kernel_option(parser)
+    _scenario_option(parser)
     parser.add_argument("--process", metavar="PROCESS", help="of this process alone")
     parser.add_argument(
-        "--step", metavar="N", type=int, help="after action N (default: after the last)"
+        "--step", metavar="N", type=_count, help="after action N (default: after the last)"
     )
+    parser.add_argument("--json", action="store_true", help="one JSON object per scenario and line")
 
 
 def _proc(args: argparse.Namespace) -> ExitCode:
@@ -110,7 +119,15 @@ def _proc(args: argparse.Namespace) -> ExitCode:
         scenario=args.scenario,
         process=args.process,
         step=args.step,
+        as_json=args.json,
     )
+
+
+def _count(text: str) -> int:
+    """Read a number as people write it; int() would also take `1_0` and digits of any script."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise argparse.ArgumentTypeError(f"{short(text, 40)!r} is no number from 0")
+    return int(text)
 
 
 def _list_options(parser: argparse.ArgumentParser) -> None:
@@ -161,36 +178,37 @@ def dispatch(argv: list[str]) -> int:
     Errors that a person can mend are one line on stderr; there is never a traceback.
     """
     collector.relax()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a title with an accent in an ASCII locale
-            stream.reconfigure(errors="backslashreplace")
-    with CrashNet():
+    with wrapped(), CrashNet():
         try:
             status = _command(argv)
             sys.stdout.flush()
         except Cancelled as stopped:
-            sys.stderr.write(f"mmtui: {stopped}\n")
-            return int(ExitCode.INTERRUPTED)
+            return _complain(stopped, ExitCode.INTERRUPTED)
         except SandboxError as error:
-            sys.stderr.write(f"mmtui: {' '.join(str(error).split())}\n")
-            return int(ExitCode.USAGE)
+            return _complain(error, ExitCode.USAGE)
         except BrokenPipeError:
-            _forget_stdout()
             return int(ExitCode.BROKEN_PIPE)
         except KeyboardInterrupt:
             return int(ExitCode.INTERRUPTED)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EIO):
-                raise
-            _forget_stdout()
-            sys.stderr.write(f"mmtui: cannot write the output: {error.strerror}\n")
-            return int(ExitCode.USAGE)
         return int(status)
+
+
+def _complain(error: SandboxError, status: ExitCode) -> int:
+    sys.stderr.write(f"mmtui: {one_line(str(error))}\n")
+    return int(status)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses a line like everything else is refused: with one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a `UsageError` in place of writing and ending the process."""
+        raise UsageError(f"{short(message, 200)} ({' '.join(self.format_usage().split())})")
 
 
 def parser_of(command: Command) -> argparse.ArgumentParser:
     """Make the argument parser of a headless command."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"mmtui {command.name}", description=_sentence(command.summary), allow_abbrev=False
     )
     command.options(parser)
@@ -198,27 +216,37 @@ def parser_of(command: Command) -> argparse.ArgumentParser:
 
 
 def _command(argv: list[str]) -> int:
-    if argv and argv[0] in COMMANDS:
-        command = COMMANDS[argv[0]]
-        try:
-            args = parser_of(command).parse_args(argv[1:])
-        except SystemExit as end:  # --help, or a line that argparse refused on stderr
-            return end.code if isinstance(end.code, int) else ExitCode.USAGE
-        return command.run(args)
+    command = COMMANDS.get(argv[0]) if argv else None
     try:
-        args = _top_parser().parse_args(argv)
-    except SystemExit as end:
+        if command is None:
+            args = _top_parser().parse_args(argv)
+        else:
+            args = parser_of(command).parse_args(argv[1:])
+    except SystemExit as end:  # --help or --version, which is written
         return end.code if isinstance(end.code, int) else ExitCode.USAGE
+    _name_kernel(args)
+    if command is not None:
+        return command.run(args)
     from mmtui.headless.open_app import open_app
 
-    return open_app(args.target, args.kernel, tuple(COMMANDS), resume=args.resume)
+    return open_app(args.target, args.kernel, tuple(COMMANDS), args.scenario, resume=args.resume)
+
+
+def _name_kernel(args: argparse.Namespace) -> None:
+    """Load the file of a kernel that was named: here the person at the command line names it."""
+    kernel = getattr(args, "kernel", None)
+    if kernel is not None:
+        from sandbox.kernels import is_file_name, name_kernel
+
+        if is_file_name(kernel):
+            name_kernel(kernel)
 
 
 def _top_parser() -> argparse.ArgumentParser:
     """Make the parser of a line without a command, whose help lists the commands."""
     width = max(len(name) for name in COMMANDS)
     listing = "\n".join(f"  {name:<{width}}  {c.summary}" for name, c in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="mmtui",
         usage=_TOP_USAGE,
         description="A terminal sandbox for the accounting rules of Linux memory management.\n"
@@ -228,7 +256,8 @@ def _top_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("target", metavar="PRESET|FILE", nargs="?", help=_TARGET_HELP)
-    parser.add_argument("--kernel", metavar="KERNEL", help=_KERNEL_HELP)
+    _kernel_option(parser)
+    _scenario_option(parser)
     parser.add_argument(
         "-c", "--continue", action="store_true", dest="resume",
         help="go on with the latest session; the library lists the others",
@@ -239,9 +268,3 @@ def _top_parser() -> argparse.ArgumentParser:
 
 def _sentence(summary: str) -> str:
     return summary[0].upper() + summary[1:] + "."
-
-
-def _forget_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush does not fail again."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

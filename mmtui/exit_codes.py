@@ -14,10 +14,16 @@ class ExitCode(IntEnum):
     """The command did what was asked, and everything it compared agreed."""
 
     FAILED = 1
-    """An expectation did not hold (`check`) or a cell did not match (`conform`)."""
+    """Something broke or differs: an expectation (`check`), a cell (`conform`), no progress."""
 
     USAGE = 2
-    """The command line, a file or an action in it is wrong; one line on stderr says where."""
+    """The command line or an input is wrong, or the output cannot be written; stderr says where."""
+
+    BOUND = 3
+    """Stopped at a bound, with nothing found so far."""
+
+    CANNOT = 4
+    """This machine cannot do it: a program, a kernel or a privilege is missing."""
 
     INTERNAL = 70
     """A defect of mmtui itself; stderr names the file with the report."""

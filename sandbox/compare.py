@@ -63,7 +63,7 @@ FOLIO_FLAGS = ("swapbacked", "swapcache", "dirty", "uptodate", "lru", "partially
 _PTE_FLAGS = "wodyce"
 _PER_PAGE = frozenset({"mapcount", "exclusive", "data", "page_ref"})
 _NOT_COMPARED = frozenset({"swap"})  # the slot of a swap cache folio
-_READ_RUN = re.compile(r"(-?\d+)x(\d+)")
+_READ_RUN = re.compile(r"(-?[0-9]{1,18})x([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +138,14 @@ def count_cells(state: State) -> int:
 def _collect(cells: Iterable[tuple[Key, Value]]) -> dict[Key, Value]:
     """Gather cells by key; one that comes twice (overlapping runs) must not hide the first."""
     found: dict[Key, Value] = {}
-    for (thing, name), value in cells:
-        unique = name
-        while (thing, unique) in found:
-            unique += " again"
-        found[thing, unique] = value
+    times: dict[Key, int] = {}
+    for key, value in cells:
+        unique = key
+        while unique in found:  # once, but for fields whose own names end like this
+            times[key] = times.get(key, 0) + 1
+            again = " again" if times[key] == 1 else f" again {times[key]}"
+            unique = (key[0], key[1] + again)
+        found[unique] = value
     return found
 
 
@@ -195,7 +198,7 @@ def _canonical_out(out: str) -> str:
         return " ".join(f"{value}x{count}" for value, count in merged)
     try:
         return json.dumps(json.loads(out), sort_keys=True)
-    except ValueError:
+    except (ValueError, RecursionError):
         return out
 
 
@@ -226,10 +229,10 @@ def _pte_cells(proc: str, runs: Iterable[list[Any]], rename: Rename) -> Iterator
         for region, start, count, kind, target, page, flags in runs
         for i in range(count)
     ]
-    blocks: dict[tuple[str, int, str, int], list[str]] = {}
+    blocks: dict[tuple[str, int, str, int], set[str]] = {}
     for region, index, _kind, target, page, flags in entries:
         if "c" in flags:
-            blocks.setdefault(_block(region, index, target, page), []).append(flags)
+            blocks.setdefault(_block(region, index, target, page), set()).update(_marks(flags))
     for region, index, kind, target, page, flags in entries:
         seen = flags
         if "c" in flags:
@@ -248,14 +251,18 @@ def _block(region: str, index: int, target: object, page: int) -> tuple[str, int
     return region, index - inside, str(target), page - inside
 
 
-def _block_flags(flags: str, block: list[str]) -> str:
+def _marks(flags: str) -> Iterator[str]:
+    """What one entry says of its whole contiguous block; `dirtied` is by hardware."""
+    yield from (mark for mark in "yd" if mark in flags)
+    if "w" in flags and "o" not in flags:
+        yield "dirtied"
+
+
+def _block_flags(flags: str, block: set[str]) -> str:
     """Give one entry of a contiguous block the access and dirty marks of all of them."""
-    seen = set(flags)
-    for mark in "yd":
-        if any(mark in other for other in block):
-            seen.add(mark)
-    if "w" in seen and any("w" in other and "o" not in other for other in block):
-        seen.discard("o")  # dirtied by hardware somewhere in the block
+    seen = set(flags) | (block & {"y", "d"})
+    if "w" in seen and "dirtied" in block:
+        seen.discard("o")
     return "".join(seen)
 
 

@@ -7,14 +7,15 @@ name, and every recorded state is held against the engine's, cell by cell.
 
 from __future__ import annotations
 
-import json
+import os.path
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sandbox.compare import Cell, FolioNames, State, compare, count_cells
-from sandbox.errors import SandboxError, Where
+from sandbox.errors import Cancelled, SandboxError, ScenarioError
+from sandbox.recordings import read_recording
 from sandbox.scenario.language import Action, CpuBlock, parse_action
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Run(Protocol):
 
 RunFactory = Callable[[str], Run]
 """Start an empty machine of a kernel, given its id."""
+
+MAX_MISMATCHES = 10_000
+"""Cells that differ of which each is kept; of the others only the number."""
 
 MICRO = "-micro"
 """Folders of recordings that hold the order of stores instead of states."""
@@ -69,6 +73,12 @@ class ScenarioReport:
     cells_matching: int = 0
     """Cells that agree."""
     mismatches: list[Mismatch] = field(default_factory=list)
+    """The first `MAX_MISMATCHES` cells that differ."""
+
+    def differs(self, mismatch: Mismatch) -> None:
+        """Keep a cell that differs."""
+        if len(self.mismatches) < MAX_MISMATCHES:
+            self.mismatches.append(mismatch)
 
     @property
     def ok(self) -> bool:
@@ -140,21 +150,20 @@ def conform_paths(
     report = ConformReport()
     for kernel, files in _by_kernel(paths).items():
         if kernel.endswith(MICRO) and start is None:
-            if progress is not None:
-                progress(f"{kernel}: {len(files)} logs of stores")
-            report.orders[kernel.removesuffix(MICRO)] = list(_orders(kernel, files))
+            report.orders[kernel.removesuffix(MICRO)] = list(_orders(kernel, files, progress))
             continue
         reason = _why_skipped(kernel, is_known)
         if reason:
             for file in files:
-                _load(file)  # a file that is no recording is refused, whatever its folder
+                read_recording(str(file))  # what is none is refused, whatever its folder
             report.skipped.append(f"{kernel}: {len(files)} recordings left out, {reason}")
             continue
-        if progress is not None:
-            progress(f"{kernel}: {len(files)} recordings")
         results = report.kernels.setdefault(kernel, KernelReport(kernel))
         for file in files:
-            results.scenarios.append(conform_recording(_load(file), kernel, begin, str(file)))
+            recording = read_recording(str(file))
+            if progress is not None and file is files[0]:  # an error is the only line, if it is one
+                progress(f"{kernel}: {len(files)} recordings")
+            results.scenarios.append(conform_recording(recording, kernel, begin, str(file)))
     return report
 
 
@@ -165,20 +174,38 @@ def conform_recording(
 
     An error of the engine is one mismatch (`engine`, `error`); the states from
     there on count as compared and not matching.
+
+    Raises:
+        SandboxError: a line of its source is no action, with its JSON path.
     """
     result = ScenarioReport(recording["scenario"])
     run = start(kernel)
     names = FolioNames()
     states: Sequence[State] = recording["steps"]
     for index, expected in enumerate(states):
-        action = parse_action(recording["source"][index], filename, index + 1)
+        action = action_of(recording["source"], index, filename)
         try:
             got = run.do(action)
+        except Cancelled:
+            raise
         except SandboxError as error:
             _give_up(result, action.text, states[index:], error)
             break
         _hold_against(result, action.text, expected, got, names)
     return result
+
+
+def action_of(source: Sequence[str], index: int, filename: str) -> Action:
+    """Read one line of a recording's source.
+
+    Raises:
+        SandboxError: it is no action; the JSON path says which line it is.
+    """
+    try:
+        return parse_action(source[index], filename, index + 1)
+    except ScenarioError as error:
+        message = f"{filename}: source[{index}]: {error.message}"
+        raise SandboxError(message, expected=error.expected) from error
 
 
 def _hold_against(
@@ -190,7 +217,7 @@ def _hold_against(
         result.cells += 1
         if not cell.ok:
             wrong += 1
-            result.mismatches.append(Mismatch(result.scenario, action, cell))
+            result.differs(Mismatch(result.scenario, action, cell))
         else:
             result.cells_matching += 1
     result.states += 1
@@ -211,60 +238,50 @@ def _give_up(
         got=f"{type(error).__name__}: {error}",
         ok=False,
     )
-    result.mismatches.append(Mismatch(result.scenario, action, cell))
+    result.differs(Mismatch(result.scenario, action, cell))
 
 
 def _by_kernel(paths: Iterable[str | Path]) -> dict[str, list[Path]]:
     """Sort the recordings at the paths by kernel, the name of the folder that holds them."""
-    found: dict[str, list[Path]] = {}
+    found: dict[str, dict[Path, None]] = {}
     for path in map(Path, paths):
         files = list(_recordings(path))
         if not files:
             raise SandboxError(f"no recordings at {path}", expected="FILE.json or a folder of them")
         for file in files:
-            kernel = file.resolve().parent.name
-            if file not in found.setdefault(kernel, []):
-                found[kernel].append(file)
-    return found
+            kernel = os.path.basename(os.path.dirname(os.path.realpath(file)))
+            found.setdefault(kernel, {})[file] = None
+    return {kernel: list(files) for kernel, files in found.items()}
 
 
 def _recordings(path: Path) -> Iterator[Path]:
     """Yield the recordings at a path, or in a folder and the folders right below it."""
-    if path.is_dir():
+    # os.path answers for names that are no names as well: too long, with a NUL.
+    if os.path.isdir(path):
         yield from sorted(path.glob("*.json"))
         yield from sorted(path.glob("*/*.json"))
-    elif path.is_file():
+    elif os.path.exists(path):
         yield path
 
 
-def _load(file: Path) -> dict[str, Any]:
-    """Read one recording; a file that is none is refused with the place that shows it."""
-    try:
-        recording = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SandboxError(f"cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SandboxError(f"{file} is not UTF-8 text", expected="a recording in JSON") from error
-    except json.JSONDecodeError as error:
-        place = Where(str(file), error.lineno, error.colno)
-        raise SandboxError(f"not JSON: {error.msg}", place, "a recording") from error
-    wanted = ("scenario", "source", "steps")
-    if not isinstance(recording, dict) or any(key not in recording for key in wanted):
-        message = "not a recording"
-        raise SandboxError(message, Where(str(file), 1, 1), "an object with " + ", ".join(wanted))
-    if len(recording["source"]) < len(recording["steps"]):
-        message = f"{len(recording['steps'])} states but {len(recording['source'])} actions"
-        raise SandboxError(message, Where(str(file), 1, 1), "an action for each state")
-    return recording
-
-
-def _orders(kernel: str, files: list[Path]) -> Iterator[MicroReport]:
+def _orders(
+    kernel: str, files: list[Path], progress: Callable[[str], None] | None
+) -> Iterator[MicroReport]:
     """Compare the logs of a folder; the actions come from the states recorded beside it."""
     from sandbox.conform_micro import conform_micro
+    from sandbox.recordings import read_log
 
     for file in files:
+        log = read_log(str(file))
         states = file.parent.with_name(kernel.removesuffix(MICRO)) / file.name
-        yield from conform_micro(file, _load(states)["source"], kernel.removesuffix(MICRO))
+        recording = read_recording(str(states))
+        if progress is not None and file is files[0]:
+            progress(f"{kernel}: {len(files)} logs of stores")
+        source = [
+            action_of(recording["source"], index, str(states))
+            for index in range(len(recording["source"]))
+        ]
+        yield from conform_micro(log, source, kernel.removesuffix(MICRO))
 
 
 def _why_skipped(kernel: str, is_known: Callable[[str], bool]) -> str:

@@ -8,12 +8,12 @@ folio's words before its first logged one, the child's rss, and flags the log ne
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sandbox.errors import Cancelled, SandboxError
 from sandbox.fields import DEFERRED_LIST, FIELDS, Struct
 from sandbox.fields import field as field_number
 from sandbox.ledger import PTE_KIND
@@ -29,7 +29,7 @@ from sandbox.memory import (
 )
 from sandbox.mm.flags import MM_ID_LOCK, MM_ID_MASK
 from sandbox.operations import value_after
-from sandbox.scenario.language import parse_action
+from sandbox.scenario.language import Action
 from sandbox.scenario.state import FLAG_NAMES, pte_letters
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class MicroReport:
 class _Names:
     """The log's names for folios and mm ids, learnt in order of appearance."""
 
-    folios: dict[str, str] = field(default_factory=dict)
-    ids: dict[tuple[str, int], int] = field(default_factory=dict)
+    ids: dict[str, dict[int, int]] = field(default_factory=dict)
+    """By side, the number of each id."""
 
     def mm_id(self, side: str, value: int) -> tuple[bool, int]:
         """(top bit, a number that means the same mm on both sides)."""
@@ -89,25 +89,35 @@ class _Names:
         top, number = bool(value & MM_ID_LOCK), value & MM_ID_MASK
         if not number:
             return top, 0
-        known = [n for (s, _), n in self.ids.items() if s == side]
-        return top, self.ids.setdefault((side, number), len(known) + 1)
+        known = self.ids.setdefault(side, {})
+        return top, known.setdefault(number, len(known) + 1)
 
 
-def conform_micro(file: Path, source: list[str], kernel: str) -> Iterator[MicroReport]:
-    """Run one scenario and compare the order of stores of each traced action."""
+def conform_micro(
+    log: Mapping[str, Any], source: Sequence[Action], kernel: str
+) -> Iterator[MicroReport]:
+    """Run one scenario and compare the order of stores of each traced action.
+
+    `log` is one that `read_log` has checked.  An action that the engine refuses is a mismatch of
+    its own, and the last one.
+    """
     from sandbox.session import Session
 
-    recording = json.loads(file.read_text())
-    traced = {step["step"]: step["events"] for step in recording["steps"]}
+    traced = {step["step"]: step["events"] for step in log["steps"]}
     session = Session(kernel)
-    for number, line in enumerate(source, 1):
-        action = parse_action(line, file.name, number)
+    for number, action in enumerate(source, 1):
         start, existing = session.position, set(session.ledger.names)
         processes = set(session.ledger.processes())
-        session.do(action)
+        try:
+            session.do(action)
+        except Cancelled:
+            raise
+        except SandboxError as error:
+            yield MicroReport(log["scenario"], action.text, 0, f"engine error: {error}")
+            return
         if number in traced:
             ours = engine_stores(session, start, existing, processes)
-            yield compare_stores(recording["scenario"], action.text, logged(traced[number]), ours)
+            yield compare_stores(log["scenario"], action.text, logged(traced[number]), ours)
 
 
 # -- the log ---------------------------------------------------------------------------
@@ -267,10 +277,11 @@ def _renaming(theirs: list[Store], ours: list[Store]) -> dict[str, str]:
         for x, y in ((a[2], b[2]), (a[3], b[3])):
             if x != "none" and y != "none":
                 pairs.setdefault(y.split()[0].rsplit(".", 1)[0], x.split()[0].rsplit(".", 1)[0])
-    rest = [n for n in _folio_names(theirs) if n not in pairs.values()]
+    taken = set(pairs.values())
+    rest = deque(n for n in _folio_names(theirs) if n not in taken)
     for name in _folio_names(ours):
         if name not in pairs and rest:
-            pairs[name] = rest.pop(0)
+            pairs[name] = rest.popleft()
     return pairs
 
 

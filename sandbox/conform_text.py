@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sandbox.compare import Value
-from sandbox.conform import ConformReport, KernelReport, Mismatch
+from sandbox.conform import MAX_MISMATCHES, ConformReport, KernelReport, Mismatch
 
 __all__ = ["cell_value", "markdown_report", "text_report"]
 
@@ -47,6 +47,7 @@ def text_report(report: ConformReport) -> Iterator[str]:
     for kernel in report.kernels.values():
         for mismatch in kernel.mismatches:
             yield f"{kernel.kernel} {_sentence(mismatch)}"
+        yield from _left_out(kernel)
 
 
 def markdown_report(report: ConformReport) -> Iterator[str]:
@@ -72,6 +73,14 @@ def markdown_report(report: ConformReport) -> Iterator[str]:
         yield from ("", f"## Mismatches on {kernel.kernel}", "", _row(MISMATCH_HEADINGS))
         yield _row(tuple("---" for _ in MISMATCH_HEADINGS))
         yield from (_row(_columns(mismatch)) for mismatch in mismatches)
+        yield from _left_out(kernel)
+
+
+def _left_out(kernel: KernelReport) -> Iterator[str]:
+    """Say of which recordings not every cell that differs is listed."""
+    for scenario in kernel.scenarios:
+        if len(scenario.mismatches) == MAX_MISMATCHES:
+            yield f"{kernel.kernel} {scenario.scenario}: the first {MAX_MISMATCHES} cells alone"
 
 
 def cell_value(value: Value) -> str:

@@ -56,6 +56,11 @@ class LongMove:
         session.machine.interrupt = self._look
 
     @property
+    def asked(self) -> bool:
+        """Whether it was asked to end: for what is done before there is a session to look at."""
+        return self._asked
+
+    @property
     def session(self) -> Session:
         """The session that is watched."""
         return self._session

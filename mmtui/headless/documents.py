@@ -1,4 +1,4 @@
-"""What a person names on the command line: a preset of the library, or a file."""
+"""What a person names: a preset of the library, or a file, pipe or FIFO with a document in it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,25 @@ import os.path
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from sandbox.errors import PresetError, SandboxError, Where
+from sandbox.errors import PresetError
 from sandbox.kernels import DEFAULT_KERNEL
+from sandbox.reading import StopAsked, read_text
 from sandbox.scenario.language import Scenario, parse_scenarios
 
 if TYPE_CHECKING:
     from sandbox.scenario.presets import Preset
 
-__all__ = ["Document", "open_document", "open_preset", "read_text", "scenario_document"]
+__all__ = ["Document", "SessionText", "open_document", "open_preset", "read_target"]
+
+
+SESSION = "# mmtui session "
+"""What a session begins with; to whoever runs it, it is a scenario file."""
+
+
+class SessionText(NamedTuple):
+    """The text of a session, which says more than its scenarios."""
+
+    text: str
 
 
 class Document(NamedTuple):
@@ -35,59 +46,78 @@ def open_document(target: str) -> Document:
     Raises:
         SandboxError: there is no such thing, or it is malformed (with the place).
     """
-    if not target.endswith(".md") and os.path.isfile(target):
-        return scenario_document(read_text(target), target)
-    preset = open_preset(target, strict=False)
-    return Document(target, preset.kernels, lambda kernel: [preset.scenario(kernel)])
+    found = read_target(target, strict=False)
+    if isinstance(found, SessionText):
+        found = parse_scenarios(found.text, target)
+    if isinstance(found, list):
+        scenarios = found
+        return Document(target, (DEFAULT_KERNEL,), lambda _kernel: scenarios)
+    return Document(target, found.kernels, lambda kernel: [found.scenario(kernel)])
 
 
-def scenario_document(text: str, target: str) -> Document:
-    """Make a document of the text of a scenario file.
+def read_target(
+    target: str,
+    commands: tuple[str, ...] = (),
+    *,
+    strict: bool = True,
+    stop: StopAsked | None = None,
+) -> Preset | list[Scenario] | SessionText:
+    """Read a preset, the scenarios of a file, or a session as text.
 
-    Raises:
-        SandboxError: it is malformed (with the place).
-    """
-    scenarios = parse_scenarios(text, target)
-    return Document(target, (DEFAULT_KERNEL,), lambda _kernel: scenarios)
-
-
-def open_preset(target: str, commands: tuple[str, ...] = (), *, strict: bool = True) -> Preset:
-    """Open a preset document by its path, or a preset of the library by name or number.
+    What begins with `+++` is a preset document.
 
     `commands` are words that might have been meant by an unknown name; unless it is to be
-    `strict`, expectations are read only when something asks for them.
+    `strict`, expectations are read only when something asks for them.  `stop` is asked while a
+    file is read: see `sandbox.reading`.
 
     Raises:
-        SandboxError: as `open_document`.
+        SandboxError: there is no such thing, or it is malformed (with the place).
+        Cancelled: `stop` said so.
+    """
+    if target.endswith(".md") or not _is_file(target):
+        return open_preset(target, commands, strict=strict, stop=stop)
+    text = read_text(target, "a scenario file", stop)
+    if text.startswith(("+++", "\ufeff+++")):
+        from sandbox.scenario.presets import open_preset_text
+
+        return open_preset_text(text, target, strict=strict)
+    if text.startswith(SESSION):
+        return SessionText(text)
+    return parse_scenarios(text, target)
+
+
+def open_preset(
+    target: str,
+    commands: tuple[str, ...] = (),
+    *,
+    strict: bool = True,
+    stop: StopAsked | None = None,
+) -> Preset:
+    """Open a preset document by its path, or a preset of the library by name or number.
+
+    Arguments are those of `read_target`.
+
+    Raises:
+        SandboxError: as `read_target`.
     """
     # Imported here: a scenario file needs no presets.
     from sandbox.scenario.presets import find_preset, load_preset
 
-    if os.path.isfile(target) or target.endswith(".md") or os.path.dirname(target):
-        return load_preset(target, strict=strict)
+    if _is_file(target) or target.endswith(".md"):
+        return load_preset(target, strict=strict, stop=stop)
     try:
         return find_preset(target, strict=strict)
     except PresetError as error:
+        if error.where is None and os.path.isdir(target):
+            return load_preset(target)  # refused as a folder is
         from difflib import get_close_matches
 
-        if error.where is None and (near := get_close_matches(target, commands, n=1)):
+        if error.where is None and (near := get_close_matches(target[:40], commands, n=1)):
             message = f"neither a preset nor a file: {target!r} (did you mean `mmtui {near[0]}`?)"
             raise PresetError(message) from error
         raise
 
 
-def read_text(path: str) -> str:
-    """Read a text with lines ended by newlines alone.
-
-    Raises:
-        SandboxError: it cannot be read, or is no text in UTF-8 (with the place).
-    """
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-        return data.decode("utf-8").replace("\r\n", "\n")
-    except OSError as error:
-        raise SandboxError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise SandboxError("not UTF-8 text", Where(path, line, 1), "a scenario file") from error
+def _is_file(target: str) -> bool:
+    """Tell what is to be read from what is to be looked up in the library."""
+    return bool(os.path.dirname(target)) or (os.path.exists(target) and not os.path.isdir(target))

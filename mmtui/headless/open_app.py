@@ -7,6 +7,7 @@ import sys
 
 from mmtui.exit_codes import ExitCode
 from mmtui.model.script import open_source
+from mmtui.streams import unwrapped
 from sandbox.errors import UsageError
 from sandbox.kernels import KERNEL_IDS, kernel_by_name
 
@@ -14,7 +15,12 @@ __all__ = ["open_app"]
 
 
 def open_app(
-    target: str | None, kernel: str | None, commands: tuple[str, ...], *, resume: bool = False
+    target: str | None,
+    kernel: str | None,
+    commands: tuple[str, ...],
+    scenario: str | None = None,
+    *,
+    resume: bool = False,
 ) -> ExitCode:
     """Open the application on the library, on a preset or file, or on the latest session.
 
@@ -26,17 +32,20 @@ def open_app(
     """
     if resume:
         target = _latest(target)
-    source = None if target is None else open_source(target, commands=commands)
+    if target is None and scenario is not None:
+        raise UsageError("a scenario of nothing", expected="FILE|PRESET as well")
+    source = None if target is None else open_source(target, scenario, commands)
     on = kernel or (source.kernels[0] if source is not None else None)
     if on is not None and on not in KERNEL_IDS:  # those of the list are there: start-up time counts
         kernel_by_name(on)
     # A web server for terminal applications brings its own driver in place of a terminal.
-    drawable = sys.stdin.isatty() and sys.stdout.isatty()
+    drawable = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
     if not drawable and "TEXTUAL_DRIVER" not in os.environ:
         raise UsageError("no terminal to draw on", expected="a terminal, or a command: `mmtui run`")
     from mmtui.app import run_app
 
-    run_app(source, kernel)
+    with unwrapped():
+        run_app(source, kernel)
     return ExitCode.OK
 
 

@@ -23,8 +23,12 @@ def proc(
     scenario: str | None = None,
     process: str | None = None,
     step: int | None = None,
+    as_json: bool = False,
 ) -> ExitCode:
     """Run what is named, to its end or to the end of action `step`, and write one file of /proc.
+
+    JSON is one object per scenario and line: `scenario`, `kernel`, `step`, `what`, `process`
+    (null for all of them) and the `lines` of the text.
 
     Raises:
         SandboxError: no such document, scenario, kernel, process or step, or a refused action.
@@ -40,8 +44,15 @@ def proc(
         running = ScenarioRun(on, name=chosen.name, about=chosen.about)
         for action in chosen.steps[:last]:
             running.do(action)
-        words = [chosen.name, "on", on, "after", "step", str(last)]
-        lines = [*wrap("== ", words, "   "), *proc_text(running.session, what, process)]
-        sys.stdout.write("\n".join(lines) + "\n")
+        lines = proc_text(running.session, what, process)
+        if as_json:
+            import json
+
+            names = {"scenario": chosen.name, "kernel": on, "step": last}
+            asked = {"what": what, "process": process, "lines": lines}
+            sys.stdout.write(json.dumps(names | asked) + "\n")
+        else:
+            words = [chosen.name, "on", on, "after", "step", str(last)]
+            sys.stdout.write("\n".join([*wrap("== ", words, "   "), *lines]) + "\n")
         sys.stdout.flush()
     return ExitCode.OK

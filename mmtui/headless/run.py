@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 from mmtui.exit_codes import ExitCode
@@ -86,7 +85,7 @@ def _write_text(scenario: Scenario, kernel: str, events: bool) -> None:
     for step in scenario.steps:
         state = _do(running, step)
         if events:
-            for event in islice(running.events(), seen, None):
+            for event in running.session.event_log(seen):
                 _write_lines(wrap("    . ", _event_words(event), "        "))
                 seen += 1
         _write_lines(step_lines(state))

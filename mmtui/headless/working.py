@@ -6,10 +6,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TextIO
 
+from mmtui.streams import bare
 from sandbox.long_move import LongMove
+from sandbox.printable import printable
 from sandbox.session import Session
 
 __all__ = ["watched"]
@@ -25,18 +28,25 @@ def watched(session: Session) -> Iterator[None]:
     Raises:
         Cancelled: Ctrl+C was pressed; the machine stands between two events.
     """
-    meter = _meter() if sys.stderr.isatty() else None
+    screen = bare(sys.stderr) if sys.stderr.isatty() else None
+    meter = None if screen is None else _meter(screen)
     move = LongMove(session, meter)
     with move, _ctrl_c(move):
         try:
             yield
         finally:
-            if meter is not None:
-                sys.stderr.write("\r\x1b[K")
-                sys.stderr.flush()
+            if screen is not None:
+                _over(screen, "")
 
 
-def _meter() -> Callable[[str], None]:
+def _over(screen: TextIO, text: str) -> None:
+    """Write over the present line of a terminal, which may have gone away."""
+    with suppress(OSError, ValueError):
+        screen.write(f"\r{printable(text[:100])}\x1b[K")
+        screen.flush()
+
+
+def _meter(screen: TextIO) -> Callable[[str], None]:
     """Make what writes a line over the one before it, not too often."""
     due = time.monotonic() + _FIRST
 
@@ -45,8 +55,7 @@ def _meter() -> Callable[[str], None]:
         now = time.monotonic()
         if now >= due:
             due = now + _EVERY
-            sys.stderr.write(f"\r{text[:100]}\x1b[K")
-            sys.stderr.flush()
+            _over(screen, text)
 
     return show
 

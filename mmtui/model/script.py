@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmtui.headless.documents import open_preset, read_text, scenario_document
-from sandbox.errors import SandboxError, Where
+from mmtui.headless.documents import SessionText, read_target
+from sandbox.errors import SandboxError, UsageError, Where
 from sandbox.kernels import DEFAULT_KERNEL
+from sandbox.reading import StopAsked
 from sandbox.scenario.front_matter import Mail
-from sandbox.scenario.language import Action, CpuBlock, Scenario
+from sandbox.scenario.language import Action, CpuBlock, Scenario, parse_scenarios
 from sandbox.scenario.presets import Commands, KernelFilter, Preset, StoryStep
 
 if TYPE_CHECKING:
@@ -91,30 +92,73 @@ def _steps_of(scenario: Scenario) -> tuple[StoryStep, ...]:
     return tuple(steps)
 
 
-def open_source(target: str, scenario: str | None = None, commands: tuple[str, ...] = ()) -> Source:
+def open_source(
+    target: str,
+    scenario: str | None = None,
+    commands: tuple[str, ...] = (),
+    stop: StopAsked | None = None,
+) -> Source:
     """Open a preset of the library, a preset document, a scenario file, or a session.
 
-    `commands` are words that might have been meant by an unknown name.
+    `commands` are words that might have been meant by an unknown name; `stop` is asked while a
+    file is read, so that it can be read beside the screen and given up.
 
     Raises:
         SandboxError: no such thing, malformed, or no scenario of that name in the file.
+        Cancelled: `stop` said so.
     """
-    path = Path(target)
-    if path.suffix != ".md" and path.is_file():
-        return _open_file(target, scenario)
-    preset = open_preset(target, commands)
-    number = "" if preset.number is None else f"{preset.number}. "
-    name = os.path.abspath(target) if path.is_file() else preset.slug
-    return Source(preset.slug, f"{number}{preset.title}", preset.kernels, preset, target=name)
+    found = read_target(target, commands, stop=stop)
+    if isinstance(found, SessionText):
+        from mmtui.model.session_text import is_session
+
+        if is_session(found.text):
+            return _open_session(target, found.text, scenario)
+        found = parse_scenarios(found.text, target)
+    return _source_of(target, found, scenario)
 
 
-def open_named(target: str) -> Source:
+def _source_of(target: str, found: Preset | list[Scenario], name: str | None) -> Source:
+    if isinstance(found, list):
+        return _scenario_of(target, found, name)
+    if name not in (None, found.slug):
+        where = Where(target, 1, 1)
+        raise UsageError(f"no scenario {name!r}", where, f"{found.slug}, its only one")
+    number = "" if found.number is None else f"{found.number}. "
+    title, whole = f"{number}{found.title}", _absolute(target) or found.slug
+    return Source(found.slug, title, found.kernels, found, target=whole)
+
+
+def _scenario_of(target: str, scenarios: list[Scenario], name: str | None) -> Source:
+    names = tuple(scenario.name for scenario in scenarios)
+    if name is not None and name not in names:
+        where = Where(target, 1, 1)
+        raise UsageError(f"no scenario {name!r}", where, f"one of {', '.join(names)}")
+    chosen = scenarios[0 if name is None else names.index(name)]
+    return Source(
+        chosen.name,
+        f"{Path(target).name}: {chosen.name}",
+        (DEFAULT_KERNEL,),
+        scenario=chosen,
+        others=names,
+        target=_absolute(target),
+    )
+
+
+def _absolute(target: str) -> str:
+    """Where a file can be found from everywhere; empty for what the library has."""
+    return os.path.abspath(target) if os.path.isfile(target) else ""
+
+
+def open_named(target: str, stop: StopAsked | None = None) -> Source:
     """Open `FILE SCENARIO`, a preset or a file by what was typed; nothing is an empty machine.
 
     Raises:
         SandboxError: there is no such thing, or it is malformed.
+        Cancelled: `stop` said so.
     """
-    return open_source(*_split(target)) if target else empty_source()
+    if not target:
+        return empty_source()
+    return open_source(*_split(target), stop=stop)
 
 
 def _split(target: str) -> tuple[str, str | None]:
@@ -125,31 +169,9 @@ def _split(target: str) -> tuple[str, str | None]:
     return target, None
 
 
-def _open_file(target: str, name: str | None, *, resume: bool = True) -> Source:
-    from sandbox.errors import UsageError
-
-    text = read_text(target)
-    if resume and text.startswith("# mmtui session "):
-        from mmtui.model.session_text import is_session
-
-        if is_session(text):
-            return _open_session(target, text, name)
-    document = scenario_document(text, target)
-    scenarios = document.scenarios(DEFAULT_KERNEL)
-    names = tuple(scenario.name for scenario in scenarios)
-    if name is not None and name not in names:
-        where = Where(target, 1, 1)
-        raise UsageError(f"no scenario {name!r}", where, f"one of {', '.join(names)}")
-    chosen = scenarios[0 if name is None else names.index(name)]
-    title = f"{Path(target).name}: {chosen.name}"
-    whole = os.path.abspath(target)
-    return Source(chosen.name, title, document.kernels, scenario=chosen, others=names, target=whole)
-
-
 def _open_session(target: str, text: str, name: str | None) -> Source:
     """Open a session with the document that it was begun on, or without if that is gone."""
     from mmtui.model.session_text import SavedSession, parse_session
-    from sandbox.errors import UsageError
 
     sections = parse_session(text, target)
     names = tuple(section.name for section in sections)
@@ -173,9 +195,10 @@ def _document_of(target: str, scenario: str) -> Source:
     if not target:
         return empty_source()
     try:
-        if not target.endswith(".md") and os.path.isfile(target):
-            return _open_file(target, scenario or None, resume=False)
-        return open_source(target)
+        found = read_target(target)
+        if isinstance(found, SessionText):  # one that was opened as a scenario once
+            found = parse_scenarios(found.text, target)
+        return _source_of(target, found, scenario or None)
     except SandboxError:
         name = os.path.splitext(os.path.basename(target))[0]
         return replace(empty_source(), name=name, title=f"{name} (its document is gone)")

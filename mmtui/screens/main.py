@@ -248,7 +248,7 @@ class MainScreen(Screen[None]):
         """Open another document; it can be stopped, and then nothing has changed."""
 
         def job(move: LongMove) -> Workbook:
-            bench = Bench(open_named(target), kernel)
+            bench = Bench(open_named(target, lambda: move.asked), kernel)
             move.turn_to(bench.session)
             book = Workbook(bench)
             book.begin()

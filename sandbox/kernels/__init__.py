@@ -1,7 +1,8 @@
-"""The modelled kernels by their ids, and loading a person's own from a file.
+"""The modelled kernels by their ids, and a person's own by the file and class that they named.
 
 Importing this module imports only the registry; a kernel's own module is imported when it is
-asked for, so that headless commands start fast.
+asked for, so that headless commands start fast.  The file of a person's own kernel is run by
+`name_kernel` alone, never because a document or a recording has its name.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.errors import UnknownKernelError
+from sandbox.printable import short
 
 if TYPE_CHECKING:
     from sandbox.kernels.base import Kernel
@@ -79,48 +81,68 @@ HWAF = "-hwaf"
 """Suffix of a kernel's id for a CPU that sets the access flag and dirty state itself."""
 
 
+_ENTRIES = {entry.id: entry for entry in REGISTRY}
+
+_named: dict[str, type[Kernel]] = {}
+"""Kernels of files that the person at this process named, by the name they typed."""
+
+
 def kernel_by_name(name: str) -> type[Kernel]:
-    """The kernel class for an id, or for ``file.py:Class``; raises `UnknownKernelError`."""
-    for entry in REGISTRY:
-        if entry.id == name:
-            module = importlib.import_module(f"sandbox.kernels.{entry.module}")
-            return getattr(module, entry.cls)
-    if name.endswith(HWAF):
-        base = kernel_by_name(name.removesuffix(HWAF))
-        extra = {"id": name, "title": f"{base.title}, hardware AF/DBM", "hw_afdbm": True}
-        return type(f"{base.__name__}Hwaf", (base,), extra)
-    if ":" in name:
-        return _kernel_from_file(*name.rsplit(":", 1))
-    raise UnknownKernelError(
-        f"unknown kernel '{name}'", expected="one of " + ", ".join(KERNEL_IDS) + " or FILE.py:Class"
-    )
+    """The kernel class for an id, or for a `FILE.py:CLASS` that `name_kernel` has loaded.
+
+    Nothing but a module of the sandbox is imported: a name that stands in a document runs nothing.
+
+    Raises:
+        UnknownKernelError: there is no such kernel, or nobody named that file.
+    """
+    base = name.removesuffix(HWAF)
+    kernel = _named.get(base)
+    if kernel is None:
+        entry = _ENTRIES.get(base)
+        if entry is None:
+            raise _unknown(name)
+        module = importlib.import_module(f"sandbox.kernels.{entry.module}")
+        kernel = getattr(module, entry.cls)
+    return kernel if base == name else _with_hardware_marks(kernel)
 
 
-def _kernel_from_file(path: str, cls: str) -> type[Kernel]:
-    from importlib.util import module_from_spec, spec_from_file_location
-    from pathlib import Path
+def name_kernel(name: str, *, again: bool = True) -> type[Kernel]:
+    """Take a kernel's name from the person: an id, or `FILE.py:CLASS`, whose file is run now.
 
-    from sandbox.kernels.base import Kernel
+    Only for what was given on the command line or typed; from now on `kernel_by_name` finds it
+    under this name.  Naming a file again reads it again, unless `again` is False.
 
-    file = Path(path)
-    if not file.is_file():
-        raise UnknownKernelError(
-            f"no file '{path}'", expected="FILE.py:Class with an existing file"
-        )
-    spec = spec_from_file_location(f"mmtui_kernel_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise UnknownKernelError(f"'{path}' is not a Python file", expected="FILE.py:Class")
-    module = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # a person's own file may raise anything
-        raise UnknownKernelError(f"{path}: {type(error).__name__}: {error}") from error
-    found = getattr(module, cls, None)
-    if not (isinstance(found, type) and issubclass(found, Kernel)):
-        names = [
-            n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Kernel)
-        ]
-        raise UnknownKernelError(
-            f"{path} has no kernel class '{cls}'", expected="one of " + ", ".join(names)
-        )
-    return found
+    Raises:
+        UnknownKernelError: there is no such kernel, or its file cannot be read or is broken
+            (with the place).
+    """
+    base = name.removesuffix(HWAF)
+    if is_file_name(base) and (again or base not in _named):
+        from sandbox.kernels.own import load_kernel
+
+        _named[base] = load_kernel(*base.rsplit(":", 1))
+    return kernel_by_name(name)
+
+
+def is_file_name(name: str) -> bool:
+    """Tell `FILE.py:CLASS` from an id."""
+    return ":" in name
+
+
+def is_known(name: str) -> bool:
+    """Tell whether `kernel_by_name` would find a kernel; nothing is imported."""
+    base = name.removesuffix(HWAF)
+    return base in _ENTRIES or base in _named
+
+
+def _with_hardware_marks(base: type[Kernel]) -> type[Kernel]:
+    extra = {"id": base.id + HWAF, "title": f"{base.title}, hardware AF/DBM", "hw_afdbm": True}
+    return type(f"{base.__name__}Hwaf", (base,), extra)
+
+
+def _unknown(name: str) -> UnknownKernelError:
+    expected = "one of " + ", ".join(KERNEL_IDS) + ", or FILE.py:CLASS"
+    if is_file_name(name):
+        # A document that names a file runs nothing; the person can, by naming it.
+        expected = "an id of `mmtui kernels`; a file's class only if --kernel or :kernel names it"
+    return UnknownKernelError(f"unknown kernel {short(name, 60)!r}", expected=expected)

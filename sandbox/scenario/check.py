@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sandbox.errors import SandboxError
+from sandbox.errors import Cancelled, SandboxError
 from sandbox.scenario.expect import ExpectResult, evaluate_all
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.scenario.observed import RunFacts
@@ -44,8 +44,8 @@ class PresetCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether every expectation holds."""
-        return not self.failures
+        """Whether there are expectations for this kernel, and every one holds."""
+        return bool(self.results) and not self.failures
 
 
 def check_preset(
@@ -89,6 +89,8 @@ def _do(commands: Commands, run: CheckedRun, state: State) -> tuple[State, Sandb
     for step in steps:
         try:
             state = run.do(step)
+        except Cancelled:
+            raise
         except SandboxError as error:
             error.where = error.where or step.where
             return state, error

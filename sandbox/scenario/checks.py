@@ -34,6 +34,7 @@ __all__ = [
     "HoldIs",
     "NoSlots",
     "Outcome",
+    "Pages",
     "ProcField",
     "Refusal",
     "Slots",
@@ -44,6 +45,9 @@ __all__ = [
 ]
 
 Value = int | bool | str
+
+Pages = tuple[range, ...]
+"""Pages in ascending order as runs, for a few characters can name a quarter of a million."""
 
 
 class Outcome(NamedTuple):
@@ -160,7 +164,7 @@ class FolioField:
 
     folio: str | None
     field: str
-    pages: tuple[int, ...] | None
+    pages: Pages | None
     compare: Comparison
 
     def check(self, seen: Observed) -> Outcome:
@@ -172,11 +176,11 @@ class FolioField:
         if self.compare.want is None and self.field not in folio:
             return Outcome(self.compare.op == "=", "absent")
         values = page_values(folio, self.field)
-        chosen = range(len(values)) if self.pages is None else self.pages
-        if chosen and max(chosen) >= len(values):
+        runs = (range(len(values)),) if self.pages is None else self.pages
+        if any(run.stop > len(values) for run in runs):
             raise Missing(f"{name} has only {len(values)} pages")
-        ok = all(self.compare.holds(values[page]) for page in chosen)
-        return Outcome(ok, shown_runs([show(values[page]) for page in chosen]))
+        chosen = [values[page] for run in runs for page in run]
+        return Outcome(all(map(self.compare.holds, chosen)), shown_runs(list(map(show, chosen))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +188,16 @@ class Exclusive:
     """`exclusive = {5}`: the pages with PageAnonExclusive, on any page of the folio."""
 
     folio: str | None
-    pages: frozenset[int]
+    pages: Pages
     equal: bool = True
 
     def check(self, seen: Observed) -> Outcome:
         """Compare the whole set."""
         values = page_values(seen.folio(self.folio)[1], "exclusive")
         found = frozenset(page for page, value in enumerate(values) if value)
-        return Outcome((found == self.pages) is self.equal, shown_pages(found))
+        wanted = sum(map(len, self.pages))
+        same = wanted == len(found) and all(page in found for run in self.pages for page in run)
+        return Outcome(same is self.equal, shown_pages(found))
 
 
 @dataclass(frozen=True, slots=True)

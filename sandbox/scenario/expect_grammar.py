@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sandbox.errors import Where
 from sandbox.scenario import checks
-from sandbox.scenario.checks import Check, Comparison
+from sandbox.scenario.checks import Check, Comparison, Pages
 from sandbox.scenario.entry_checks import (
     EntriesAre,
     EntriesCount,
@@ -123,26 +123,37 @@ def _span(cursor: Cursor) -> tuple[int, int]:
     return first, last
 
 
-def _page_list(cursor: Cursor) -> tuple[int, ...]:
-    """Read `0-4,6-15` to single pages."""
-    pages: list[int] = []
+def _page_list(cursor: Cursor) -> Pages:
+    """Read `0-4,6-15` to runs of pages, in ascending order and none of them twice."""
+    runs: list[tuple[int, int]] = []
     while True:
         first, last = _span(cursor)
-        if len(pages) + last - first >= _MAX_PAGES_LISTED:
+        if last - first >= _MAX_PAGES_LISTED:
             cursor.fail("too many pages", f"at most {_MAX_PAGES_LISTED}", back=1)
-        pages.extend(range(first, last + 1))
+        runs.append((first, last))
         if not cursor.skip(","):
-            return tuple(pages)
+            break
+    merged: list[range] = []
+    for first, last in sorted(runs):
+        if merged and first <= merged[-1].stop:
+            merged[-1] = range(merged[-1].start, max(merged[-1].stop, last + 1))
+        else:
+            merged.append(range(first, last + 1))
+    return tuple(merged)
 
 
-def _page_set(cursor: Cursor) -> frozenset[int]:
+def _one_page(page: int) -> Pages:
+    return (range(page, page + 1),)
+
+
+def _page_set(cursor: Cursor) -> Pages:
     """Read `{0-4, 7}`."""
     cursor.need_text("{", "a set of pages such as {5} or {}")
     if cursor.skip("}"):
-        return frozenset()
+        return ()
     pages = _page_list(cursor)
     cursor.need_text("}", "'}'")
-    return frozenset(pages)
+    return pages
 
 
 def _operator(cursor: Cursor) -> str:
@@ -280,7 +291,7 @@ def _folio_field(cursor: Cursor, folio: str | None) -> Check:
         cursor.take()
         cursor.need_text(".", f"'.' and a field, such as {text}.mapcount")
         field = _field_name(cursor, checks.PAGE_FIELDS)
-        return checks.FolioField(folio, field, (int(page[1]),), _comparison(cursor))
+        return checks.FolioField(folio, field, _one_page(int(page[1])), _comparison(cursor))
     if cursor.skip("pages"):
         pages = _page_list(cursor)
         field = _field_name(cursor, checks.PAGE_FIELDS)

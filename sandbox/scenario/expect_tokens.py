@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple, NoReturn
 
 from sandbox.errors import ExpectationError, Where
+from sandbox.scenario.lines import MAX_LINE
 
 __all__ = ["Cursor", "Token", "tokenize", "unexpected"]
 
@@ -77,6 +78,9 @@ def unexpected(token: Token) -> str:
 
 def tokenize(line: str, where: Where) -> Cursor:
     """Cut a line into tokens; a `#` outside of a string starts a comment."""
+    if len(line) > MAX_LINE:
+        place = Where(where.file, where.line, MAX_LINE + 1)
+        raise ExpectationError("the line is too long", place, f"at most {MAX_LINE} characters")
     tokens: list[Token] = []
     position, length = 0, len(line)
     while position < length and line[position] != "#":

@@ -5,16 +5,23 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple, NoReturn
 
 from sandbox.errors import PresetError, Where
+from sandbox.kernels import KERNEL_IDS, is_file_name, is_known
+from sandbox.printable import short
 from sandbox.scenario.lines import near
 
-__all__ = ["FrontMatter", "Mail", "read_front_matter"]
+__all__ = ["FrontMatter", "Mail", "check_kernels", "read_front_matter"]
 
 _MARK = "+++"
 _KEYS = ("title", "number", "part", "kernels", "tags", "summary", "mails")
 _MAIL_KEYS = ("author", "date", "id", "subject")
+_MAX_LINES, _MAX_LINE = 1_000, 2_000
+"""Lines of front matter and characters of each: TOML's dotted keys take the square of a line."""
+
+_MAX_NUMBER = 9_999
 _TOML_PLACE = re.compile(r" \(at line ([0-9]+), column ([0-9]+)\)$")
 
 
@@ -76,7 +83,14 @@ def _has_key(line: str, key: str) -> bool:
 
 
 def _shown(value: object) -> str:
-    return "missing" if value is None else f"{str(value)[:40]!r}"
+    """Show a value as it was read; one that is nested or very long only by its kind."""
+    if value is None:
+        return "missing"
+    if isinstance(value, dict | list):
+        return f"a {'table' if isinstance(value, dict) else 'list'}"
+    if isinstance(value, int) and abs(value) >= 1 << 64:
+        return "too large"  # Python itself refuses to write thousands of digits
+    return f"{str(value)[:40]!r}"
 
 
 def _split(lines: Sequence[str], filename: str) -> int:
@@ -85,9 +99,13 @@ def _split(lines: Sequence[str], filename: str) -> int:
         where = Where(filename, 1, 1)
         expected = f"a first line {_MARK} (a scenario file is for `mmtui run`)"
         raise PresetError("the document has no front matter", where, expected)
-    for index, line in enumerate(lines[1:], 1):
+    for index, line in enumerate(islice(lines, 1, None), 1):
         if line.rstrip() == _MARK:
             return index
+        if index > _MAX_LINES or len(line) > _MAX_LINE:
+            where = Where(filename, index + 1, 1)
+            expected = f"{_MARK} after at most {_MAX_LINES} lines of {_MAX_LINE} characters"
+            raise PresetError("the front matter is too long", where, expected)
     where = Where(filename, 1, 1)
     raise PresetError("the front matter is never closed", where, f"a line {_MARK}")
 
@@ -135,6 +153,8 @@ def read_front_matter(lines: Sequence[str], filename: str) -> tuple[FrontMatter,
     # TOML's true is a Python int as well, and no number of a preset.
     if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
         reader.fail("number", f"number is {_shown(number)}", "number = 3")
+    if number is not None and not 0 <= number <= _MAX_NUMBER:
+        reader.fail("number", f"number is {_shown(number)}", f"0 to {_MAX_NUMBER}")
     mails = reader.table.get("mails", [])
     if not isinstance(mails, list):
         reader.fail("mails", f"mails is {_shown(mails)}", "[[mails]] tables")
@@ -151,3 +171,20 @@ def read_front_matter(lines: Sequence[str], filename: str) -> tuple[FrontMatter,
         part=reader.text("part") if "part" in reader.table else "",
     )
     return front, close + 2
+
+
+def check_kernels(kernels: Sequence[str], text: str, filename: str) -> None:
+    """Refuse kernels that are not known, with the line of a document's front matter they stand in.
+
+    Raises `PresetError`.
+    """
+    for name in kernels:
+        if is_known(name):
+            continue
+        # The word as TOML quotes it; one that was written with escapes is not found.
+        starts = (n for n, line in enumerate(text[: 1 << 20].split("\n"), 1) if name in line)
+        line = next(starts, 1)
+        expected = f"an id of `mmtui kernels`{near(name, KERNEL_IDS)}"
+        if is_file_name(name):
+            expected += "; a file's class only if --kernel or :kernel names it"
+        raise PresetError(f"unknown kernel {short(name, 60)!r}", Where(filename, line, 1), expected)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from sandbox.errors import ScenarioError, Where
-from sandbox.scenario.lines import Line, Word, near, quote, read_line, read_lines
+from sandbox.scenario.lines import Budget, Line, Word, near, quote, read_line, read_lines
 from sandbox.scenario.verbs import VERBS, Group, Kind, Param, Refused, Style, Verb
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
 MAX_CPUS = 64
 """CPUs are numbered from 0 and below this."""
 
-_MAX_SCHEDULE = 1_000_000
 _SCENARIO_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _CPU_PREFIX = re.compile(r"cpu([0-9]{1,4}):")
 _SCHEDULE_ITEM = re.compile(r"([0-9]{1,4})(?:x([0-9]{1,9}))?")
@@ -215,7 +214,7 @@ def _read_action(line: Line) -> Action:
     return Action(verb.name, args, text, traced, cpu, line.where)
 
 
-def _read_schedule(line: Line, cpus: set[int]) -> tuple[int, ...]:
+def _read_schedule(line: Line, cpus: set[int], budget: Budget) -> tuple[int, ...]:
     """Read `schedule 0 0 1x3 ...`; `1x3` is short for `1 1 1`."""
     order: list[int] = []
     known = ", ".join(map(str, sorted(cpus)))
@@ -224,8 +223,7 @@ def _read_schedule(line: Line, cpus: set[int]) -> tuple[int, ...]:
         if item is None or int(item[1]) not in cpus:
             line.fail(word.column, f"{quote(word.text)} is no CPU of this block", known)
         count = int(item[2] or 1)
-        if len(order) + count > _MAX_SCHEDULE:
-            line.fail(word.column, "the schedule is too long", f"at most {_MAX_SCHEDULE} events")
+        budget.take_turns(line, word, count)
         order.extend([int(item[1])] * count)
     return tuple(order)
 
@@ -234,16 +232,17 @@ def _block(actions: Sequence[Action], schedule: tuple[int, ...] = ()) -> CpuBloc
     return CpuBlock(tuple(actions), schedule, actions[0].where)
 
 
-def _read_steps(lines: Iterable[Line]) -> list[Action | CpuBlock]:
+def _read_steps(lines: Iterable[Line], budget: Budget) -> list[Action | CpuBlock]:
     """Read lines to steps; a run of `cpuN:` lines and its schedule is one step."""
     steps: list[Action | CpuBlock] = []
     together: list[Action] = []
     for line in lines:
         if together and line.words[0].text == "schedule":
             cpus = {action.cpu for action in together if action.cpu is not None}
-            steps.append(_block(together, _read_schedule(line, cpus)))
+            steps.append(_block(together, _read_schedule(line, cpus, budget)))
             together = []
             continue
+        budget.take_action(line)
         action = _read_action(line)
         if action.cpu is not None:
             together.append(action)
@@ -257,12 +256,14 @@ def _read_steps(lines: Iterable[Line]) -> list[Action | CpuBlock]:
     return steps
 
 
-def parse_lines(text: str, filename: str, first_line: int = 1) -> list[Action | CpuBlock]:
-    """Read bare action lines, as in a preset's command block.
+def parse_lines(
+    text: str, filename: str, first_line: int = 1, budget: Budget | None = None
+) -> list[Action | CpuBlock]:
+    """Read bare action lines, as in a preset's command block; `budget` is of the whole document.
 
     Raises `ScenarioError`; its line counts from `first_line`.
     """
-    return _read_steps(read_lines(text, filename, first_line))
+    return _read_steps(read_lines(text, filename, first_line), budget or Budget())
 
 
 def parse_action(line: str, filename: str = "<command>", line_no: int = 1) -> Action:
@@ -297,8 +298,8 @@ def _read_header(line: Line, seen: Mapping[str, Where]) -> str:
     return name.text
 
 
-def _read_body(header: Line, lines: Iterable[Line], texts: Sequence[str]) -> tuple[str, list[Line]]:
-    """Collect the lines up to `end`; return the text of `about` and the action lines."""
+def _read_body(header: Line, lines: Iterable[Line], most: int) -> tuple[str, list[Line]]:
+    """Collect the lines up to `end`; return the text of `about` and at most so many others."""
     about: str | None = None
     body: list[Line] = []
     for line in lines:
@@ -310,11 +311,13 @@ def _read_body(header: Line, lines: Iterable[Line], texts: Sequence[str]) -> tup
         if first.text == "scenario":
             line.fail(first.column, "a scenario inside a scenario", "'end' before it")
         if first.text != "about":
+            if len(body) > 2 * most:  # an action may have a schedule; refused by the budget
+                return about or "", body
             body.append(line)
         elif about is not None or body:
             line.fail(first.column, "about in a wrong place", "it once, after the scenario line")
         else:
-            about = texts[line.where.line - 1].split("#", 1)[0].strip()[len("about") :].strip()
+            about = line.code.strip()[len("about") :].strip()
     name = header.words[1].text
     header.fail(header.words[0].column, f"scenario {name!r} has no end", "'end'")
 
@@ -326,13 +329,13 @@ def parse_scenarios(text: str, filename: str) -> list[Scenario]:
     """
     scenarios: list[Scenario] = []
     seen: dict[str, Where] = {}
-    texts = text.removeprefix("\ufeff").split("\n")
+    budget = Budget()
     lines = iter(read_lines(text, filename, 1))
     for header in lines:
         name = _read_header(header, seen)
         seen[name] = header.where
-        about, body = _read_body(header, lines, texts)
-        scenarios.append(Scenario(name, about, tuple(_read_steps(body)), header.where))
+        about, body = _read_body(header, lines, budget.actions)
+        scenarios.append(Scenario(name, about, tuple(_read_steps(body, budget)), header.where))
     if not scenarios:
         raise ScenarioError("no scenario in the file", Where(filename, 1, 1), "'scenario NAME'")
     return scenarios

@@ -8,7 +8,13 @@ from typing import NamedTuple, NoReturn
 
 from sandbox.errors import ScenarioError, Where
 
-__all__ = ["Line", "Word", "near", "quote", "read_line", "read_lines"]
+__all__ = ["MAX_LINE", "Budget", "Line", "Word", "near", "quote", "read_line", "read_lines"]
+
+MAX_LINE = 1_000_000
+"""Characters of a line that is read word by word; the schedule of a long action has many."""
+
+_MAX_ACTIONS = 100_000
+_MAX_SCHEDULE = 1_000_000
 
 
 class Word(NamedTuple):
@@ -25,10 +31,40 @@ class Line(NamedTuple):
     where: Where
     end: int
     """The column after the last word: where something is missing."""
+    code: str = ""
+    """The line as it was written, without its comment."""
 
     def fail(self, column: int, message: str, expected: str | None = None) -> NoReturn:
         """Raise a `ScenarioError` at a column of the line."""
         raise ScenarioError(message, Where(self.where.file, self.where.line, column), expected)
+
+
+class Budget:
+    """What a document may still have: a short text can ask for more than a memory holds."""
+
+    __slots__ = ("actions", "expectations", "turns")
+
+    def __init__(self) -> None:
+        self.actions = _MAX_ACTIONS
+        """Actions, of all its scenarios or blocks."""
+        self.expectations = _MAX_ACTIONS
+        """Lines of its blocks of expectations."""
+        self.turns = _MAX_SCHEDULE
+        """Events that its schedules give to a CPU."""
+
+    def take_action(self, line: Line) -> None:
+        """Count an action; raises `ScenarioError` at the first that is too many."""
+        self.actions -= 1
+        if self.actions < 0:
+            message = "too many actions in one document"
+            line.fail(line.where.column, message, f"at most {_MAX_ACTIONS}")
+
+    def take_turns(self, line: Line, word: Word, count: int) -> None:
+        """Count events of a schedule; raises `ScenarioError` where there are too many."""
+        self.turns -= count
+        if self.turns < 0:
+            expected = f"at most {_MAX_SCHEDULE} events in one document"
+            line.fail(word.column, "the schedule is too long", expected)
 
 
 def quote(word: str) -> str:
@@ -38,19 +74,25 @@ def quote(word: str) -> str:
 
 def read_line(text: str, filename: str, number: int) -> Line:
     """Cut one line into words; only spaces and tabs separate them."""
-    code = text.rstrip("\r").split("#", 1)[0]
+    if len(text) > MAX_LINE:
+        where = Where(filename, number, MAX_LINE + 1)
+        raise ScenarioError("the line is too long", where, f"at most {MAX_LINE} characters")
+    code = text.rstrip("\r").partition("#")[0]
     words = tuple(Word(m[0], m.start() + 1) for m in re.finditer(r"[^ \t]+", code))
     column = words[0].column if words else 1
     end = words[-1].column + len(words[-1].text) if words else 1
-    return Line(words, Where(filename, number, column), end)
+    return Line(words, Where(filename, number, column), end, code)
 
 
 def read_lines(text: str, filename: str, first_line: int) -> Iterable[Line]:
     """Yield the lines that are not empty."""
-    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), first_line):
-        read = read_line(line, filename, number)
-        if read.words:
+    start, number = int(text.startswith("\ufeff")), first_line
+    while start < len(text):  # no list of all lines: there may be millions
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        if end > start and (read := read_line(text[start:end], filename, number)).words:
             yield read
+        start, number = end + 1, number + 1
 
 
 def near(word: str, known: Iterable[str]) -> str:

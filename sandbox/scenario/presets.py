@@ -26,12 +26,14 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from sandbox.errors import PresetError, Where
-from sandbox.scenario.front_matter import FrontMatter, Mail, read_front_matter
+from sandbox.errors import Cancelled, PresetError, SandboxError, Where
+from sandbox.reading import StopAsked, read_text
+from sandbox.scenario.front_matter import FrontMatter, Mail, check_kernels, read_front_matter
 from sandbox.scenario.language import Action, CpuBlock, Scenario, parse_lines
-from sandbox.scenario.lines import near
+from sandbox.scenario.lines import Budget, near
 
 if TYPE_CHECKING:
     from sandbox.scenario.expect import Expectation
@@ -49,10 +51,11 @@ __all__ = [
     "list_cards",
     "list_presets",
     "load_preset",
+    "open_preset_text",
     "parse_preset",
 ]
 
-_FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*(.*?)[ \t]*")
+_FENCE = re.compile(r"`{3,}|~{3,}")
 _NUMBERED = re.compile(r"([0-9]+)-(.+)")
 
 
@@ -147,23 +150,23 @@ class Preset(NamedTuple):
         Prose before expectations belongs to the commands above them, other prose to
         the commands below; that of a block for other kernels goes on to the next step.
         """
-        steps: list[StoryStep] = []
+        told: list[tuple[str, Commands | None, list[Prose | Expect]]] = []
         prose: list[str] = []
         for part, after in zip(self.parts, (*self.parts[1:], None), strict=True):
-            if isinstance(part, Prose) and isinstance(after, Expect) and steps:
-                steps[-1] = steps[-1]._replace(after=(*steps[-1].after, part))
+            if isinstance(part, Prose) and isinstance(after, Expect) and told:
+                told[-1][2].append(part)
             elif isinstance(part, Prose):
                 prose.append(part.text)
             elif not part.kernels.applies_to(kernel):
                 continue
             elif isinstance(part, Commands):
-                steps.append(StoryStep("\n\n".join(prose), part))
+                told.append(("\n\n".join(prose), part, []))
                 prose = []
-            elif steps:
-                steps[-1] = steps[-1]._replace(after=(*steps[-1].after, part))
+            elif told:
+                told[-1][2].append(part)
         if prose:
-            steps.append(StoryStep("\n\n".join(prose), None))
-        return tuple(steps)
+            told.append(("\n\n".join(prose), None, []))
+        return tuple(StoryStep(words, block, tuple(after)) for words, block, after in told)
 
     def scenario(self, kernel: str) -> Scenario:
         """Return the actions for one kernel as a scenario named after the preset."""
@@ -187,8 +190,8 @@ class _Fence(NamedTuple):
 
 def _read_filter(fence: _Fence, front: FrontMatter, filename: str) -> KernelFilter:
     """Read the kernel ids after `mm` or `expect`."""
-    names: list[str] = []
-    others: list[bool] = []
+    names: set[str] = set()
+    others: set[bool] = set()
     for match in re.finditer(r"[^ \t]+", fence.info):
         if match.start() == 0:
             continue
@@ -197,21 +200,26 @@ def _read_filter(fence: _Fence, front: FrontMatter, filename: str) -> KernelFilt
         if name not in front.kernels:
             message = f"kernel {name[:40]!r} is not of this preset{near(name, front.kernels)}"
             raise PresetError(message, where, f"one of {', '.join(front.kernels)}")
-        names.append(name)
-        others.append(match[0].startswith("!"))
-        if len(set(others)) > 1:
+        names.add(name)
+        others.add(match[0].startswith("!"))
+        if len(others) > 1:
             expected = "either kernels or !kernels"
             raise PresetError("kernels and !kernels in one block", where, expected)
     return KernelFilter(frozenset(names), all(others))
 
 
-def _read_block(fence: _Fence, lines: Sequence[str], front: FrontMatter, filename: str) -> Part:
+def _read_block(
+    fence: _Fence, lines: Sequence[str], front: FrontMatter, filename: str, budget: Budget
+) -> Part:
     """Read the inside of an `mm` or `expect` block."""
     kernels = _read_filter(fence, front, filename)
     text, where = "\n".join(lines), Where(filename, fence.line, 1)
-    if fence.info.split()[0] == "mm":
-        steps = tuple(parse_lines(text, filename, fence.line + 1))
+    if _word(fence) == "mm":
+        steps = tuple(parse_lines(text, filename, fence.line + 1, budget))
         return Commands(steps, text, kernels, where)
+    budget.expectations -= len(lines)
+    if budget.expectations < 0:
+        raise PresetError("too many expectations in one document", where, "fewer of them")
     return Expect(text, kernels, where)
 
 
@@ -225,22 +233,22 @@ def _prose(lines: Sequence[str], first: int, filename: str) -> Iterator[Prose]:
 def _read_parts(
     lines: Sequence[str], first: int, front: FrontMatter, filename: str
 ) -> Iterator[Part]:
-    """Yield the parts of the document after its front matter, which ends before `first`."""
+    """Yield the parts of the document after its front matter, which ends before line `first`."""
     fence: _Fence | None = None
     kept: list[str] = []
-    start = first
-    for number, line in enumerate(lines, first):
-        match = _FENCE.fullmatch(line)
-        if fence is None and match is not None:
-            fence = _Fence(match[1], match[2], number, match.start(2) + 1)
+    start, budget = first, Budget()
+    for number, line in enumerate(islice(lines, first - 1, None), first):
+        found = _read_fence(line, number)
+        if fence is None and found is not None:
+            fence = found
             if _is_ours(fence):
                 yield from _prose(kept, start, filename)
                 kept = []
                 continue
-        elif fence is not None and match is not None and _closes(fence, match):
+        elif fence is not None and found is not None and _closes(fence, found):
             closed, fence = fence, None
             if _is_ours(closed):
-                yield _read_block(closed, kept, front, filename)
+                yield _read_block(closed, kept, front, filename, budget)
                 kept, start = [], number + 1
                 continue
         kept.append(line)
@@ -250,12 +258,26 @@ def _read_parts(
     yield from _prose(kept, start, filename)
 
 
+def _read_fence(line: str, number: int) -> _Fence | None:
+    """Read the mark that opens or closes a block, if a line has one."""
+    mark = _FENCE.match(line)
+    if mark is None:
+        return None
+    info = line[mark.end() :].lstrip(" \t")
+    return _Fence(mark[0], info.rstrip(" \t"), number, len(line) - len(info) + 1)
+
+
+def _word(fence: _Fence) -> str:
+    """The first word after a mark, which says whose the block is."""
+    return next(iter(fence.info.split(maxsplit=1)), "")
+
+
 def _is_ours(fence: _Fence) -> bool:
-    return fence.info.split()[:1] in (["mm"], ["expect"])
+    return _word(fence) in ("mm", "expect")
 
 
-def _closes(fence: _Fence, match: re.Match[str]) -> bool:
-    return match[1].startswith(fence.mark) and not match[2]
+def _closes(fence: _Fence, other: _Fence) -> bool:
+    return other.mark.startswith(fence.mark) and not other.info
 
 
 def _check_order(parts: Sequence[Part]) -> None:
@@ -289,7 +311,7 @@ def parse_preset(text: str, filename: str, *, strict: bool = True) -> Preset:
     """
     lines = _lines_of(text)
     front, first = read_front_matter(lines, filename)
-    parts = tuple(_read_parts(lines[first - 1 :], first, front, filename))
+    parts = tuple(_read_parts(lines, first, front, filename))
     _check_order(parts)
     if strict:
         for part in parts:
@@ -308,22 +330,34 @@ def parse_preset(text: str, filename: str, *, strict: bool = True) -> Preset:
     )
 
 
-def load_preset(path: str | os.PathLike[str], *, strict: bool = True) -> Preset:
-    """Read a preset from a file; `strict` is that of `parse_preset`.
+def open_preset_text(text: str, filename: str, *, strict: bool = True) -> Preset:
+    """Read a preset document that is going to be run, as `parse_preset` does.
 
-    Raises `PresetError`, also if the file cannot be read, and what `parse_preset` does.
+    Raises `PresetError` also if it is for a kernel that is not known: a document names ids, and
+    classes of files only if the person at this process has named them.
     """
-    return parse_preset(_read(os.fspath(path)), os.fspath(path), strict=strict)
+    preset = parse_preset(text, filename, strict=strict)
+    check_kernels(preset.kernels, text, filename)
+    return preset
 
 
-def _read(path: str) -> str:
+def load_preset(
+    path: str | os.PathLike[str], *, strict: bool = True, stop: StopAsked | None = None
+) -> Preset:
+    """Read a preset from a file; `strict` is that of `parse_preset`, `stop` that of `read_text`.
+
+    Raises `PresetError`, also if the file cannot be read, and what `open_preset_text` does.
+    """
+    return open_preset_text(_read(os.fspath(path), stop), os.fspath(path), strict=strict)
+
+
+def _read(path: str, stop: StopAsked | None = None) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError as error:
-        raise PresetError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise PresetError(f"cannot read {path}", expected="a text in UTF-8") from error
+        return read_text(path, "a preset document", stop)
+    except Cancelled:
+        raise
+    except SandboxError as error:
+        raise PresetError(error.message, error.where, error.expected) from error
 
 
 # -- the library ---------------------------------------------------------------------------

@@ -1,0 +1,166 @@
+"""Loading a kernel of a person's own from a Python file, whatever that file does.
+
+A file that is broken is refused with one line that says where in it.  It is read and compiled
+here, not imported: an edited file is seen at once, and nothing is written beside it.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import CodeType, FrameType, ModuleType, TracebackType
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from sandbox.errors import SandboxError, UnknownKernelError, Where
+from sandbox.printable import one_line, printable, short
+from sandbox.reading import read_bytes
+
+if TYPE_CHECKING:
+    from sandbox.kernels.base import Kernel
+
+__all__ = ["load_kernel"]
+
+_T = TypeVar("_T")
+_WORDS = ("id", "title", "summary")
+"""What a class says of itself, and screens and reports show."""
+
+_LONGEST_ID = 80
+
+
+def load_kernel(path: str, name: str) -> type[Kernel]:
+    """Run a Python file and return its kernel class of that name.
+
+    Raises:
+        UnknownKernelError: the file cannot be read, is broken, stops the interpreter, or has no
+            such class.
+    """
+    try:
+        source = read_bytes(path)
+    except SandboxError as error:
+        raise UnknownKernelError(error.message, expected="FILE.py:CLASS, a Python file") from error
+    file = os.path.abspath(path)
+    linecache.checkcache(file)  # the source pane shows the lines of what is run
+    module = ModuleType(f"mmtui_kernel_{os.path.splitext(os.path.basename(path))[0]}")
+    module.__file__ = file
+    code = _contained(path, file, lambda: compile(source, file, "exec", dont_inherit=True))
+    _contained(path, file, lambda: exec(code, vars(module)))  # the person named it
+    found = _class_of(path, module, name)
+    words = _contained(path, file, lambda: [getattr(found, word) for word in _WORDS])
+    _check_words(path, _line_of(code, found), words)
+    _contained(path, file, lambda: [found(cpu) for cpu in (0, 1)])
+    return found
+
+
+def _class_of(path: str, module: ModuleType, name: str) -> type[Kernel]:
+    from sandbox.kernels.base import Kernel
+
+    classes = {
+        key: value
+        for key, value in vars(module).items()
+        if issubclass(type(value), type) and issubclass(value, Kernel)
+    }
+    if name not in classes:
+        names = short(", ".join(classes), 200) or "a subclass of a kernel in it"
+        message = f"{path} has no kernel class {short(name, 60)!r}"
+        raise UnknownKernelError(message, expected=f"one of {names}")
+    return classes[name]
+
+
+def _check_words(path: str, line: int, words: Sequence[object]) -> None:
+    """Refuse a class whose id, title or summary could not be shown."""
+    for word, value in zip(_WORDS, words, strict=True):
+        if type(value) is not str:
+            _refuse(path, line, f"{word} is no text", f'{word} = "..."')
+        if printable(value) != value or "\n" in value or "\t" in value:
+            message = f"{word} has control characters: {one_line(value, 60)}"
+            _refuse(path, line, message, "printable text")
+        if word == "id" and (not 0 < len(value) <= _LONGEST_ID or " " in value):
+            expected = f"a word of at most {_LONGEST_ID} letters"
+            _refuse(path, line, f"the id is {short(value, 40)!r}", expected)
+
+
+def _refuse(path: str, line: int, message: str, expected: str) -> NoReturn:
+    raise UnknownKernelError(message, Where(path, line, 1), expected)
+
+
+def _line_of(code: CodeType, kernel: type[Kernel]) -> int:
+    """The line of a class, which may stand anywhere in a file; 1 if it was made by a call."""
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            if inner.co_qualname == kernel.__qualname__:
+                return inner.co_firstlineno
+            if (line := _line_of(inner, kernel)) > 1:
+                return line
+    return 1
+
+
+# -- containing --------------------------------------------------------------------------------
+
+
+def _contained(path: str, file: str, work: Callable[[], _T]) -> _T:
+    """Do something with a person's code; whatever it raises is one error with its place.
+
+    Raises:
+        UnknownKernelError: it raised anything, `SystemExit` and `KeyboardInterrupt` included.
+        KeyboardInterrupt: the person pressed Ctrl+C.
+    """
+    with _real_interrupts() as pressed:
+        try:
+            return work()
+        except BaseException as error:  # a person's file may raise anything
+            if pressed and isinstance(error, KeyboardInterrupt):
+                raise
+            raise UnknownKernelError(_described(error), _place(path, file, error)) from None
+
+
+@contextmanager
+def _real_interrupts() -> Iterator[list[int]]:
+    """Tell Ctrl+C from a `KeyboardInterrupt` that a file raises: the list holds what arrived."""
+    pressed: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        signal.default_int_handler(number, frame)
+
+    before = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread() and callable(before)
+    if ours:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
+
+
+def _described(error: BaseException) -> str:
+    """Name an error and say its text, which may itself be broken."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg}"
+    try:
+        text = one_line(str(error), 200)
+    except BaseException:  # noqa: BLE001  # its __str__ is a person's code as well
+        text = "(its text cannot be made)"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _place(path: str, file: str, error: BaseException) -> Where:
+    """Where in the file it happened: the innermost line of it, or the first line."""
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return Where(path, error.lineno or 1, error.offset or 1)
+    where, trace = Where(path, 1, 1), error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file:
+            where = Where(path, trace.tb_lineno, _column(trace))
+        trace = trace.tb_next
+    return where
+
+
+def _column(trace: TracebackType) -> int:
+    positions = list(trace.tb_frame.f_code.co_positions())
+    column = positions[trace.tb_lasti // 2][2] if trace.tb_lasti >= 0 else None
+    return 1 if column is None else column + 1
