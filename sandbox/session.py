@@ -7,8 +7,9 @@ be run to its end or stepped event by event.  After an action the LRU batches ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from sandbox.errors import SandboxError, UsageError
 from sandbox.fields import Struct
@@ -23,14 +24,10 @@ from sandbox.rules import RuleEngine, Violation
 from sandbox.scenario.actions import plan
 from sandbox.scenario.blocks import check_block
 from sandbox.scenario.language import Action, CpuBlock
+from sandbox.steps import Begun, Step
 from sandbox.syscalls import Result
 
-
-class Step(NamedTuple):
-    """One action as done: its number from 1 and the action (or block of CPUs)."""
-
-    number: int
-    action: Action | CpuBlock
+__all__ = ["Session", "Step"]
 
 
 class Session:
@@ -44,6 +41,7 @@ class Session:
         self.kernel = kernel_by_name(kernel) if isinstance(kernel, str) else kernel
         self.machine = Machine(cpus)
         self.cpus = [self.kernel(cpu) for cpu in range(cpus)]
+        self._begun = Begun()
         self._boot()
         self.ledger = Ledger(self.machine)
         self.rules = RuleEngine(self.machine, self.ledger, self.kernel)
@@ -61,20 +59,40 @@ class Session:
         """Events performed."""
         return self.machine.position
 
+    def _followed(self) -> Begun:
+        """What is known of the actions begun so far, up to date."""
+        self._begun.follow(self.machine.tasks)
+        return self._begun
+
     @property
-    def steps(self) -> list[Step]:
-        """The actions begun so far, in order."""
-        out: list[Step] = []
-        for task in self.machine.tasks:
-            if isinstance(task.payload, Step) and (not out or out[-1] is not task.payload):
-                out.append(task.payload)
-        return out
+    def steps(self) -> Sequence[Step]:
+        """The actions begun so far, in order: a list that follows the session, not a copy."""
+        return self._followed().steps
+
+    @property
+    def starts(self) -> Sequence[int]:
+        """Positions at which the actions begun so far start, in their order; follows as `steps`."""
+        return self._followed().starts
 
     @property
     def last_step(self) -> Step | None:
         """The last action begun, None before the first."""
-        tasks = reversed(self.machine.tasks)
-        return next((t.payload for t in tasks if isinstance(t.payload, Step)), None)
+        steps = self.steps
+        return steps[-1] if steps else None
+
+    @property
+    def several_cpus(self) -> bool:
+        """Whether another CPU than the first was given something to do."""
+        return self._followed().elsewhere > 0
+
+    def tasks_of(self, step: Step) -> list[Task]:
+        """The tasks of an action begun, one for each CPU; none when it was taken back."""
+        begun, at = self._followed(), step.number - 1
+        if at >= len(begun.steps) or begun.steps[at] is not step:
+            return []
+        tasks = self.machine.tasks
+        end = begun.tasks[at + 1] if at + 1 < len(begun.tasks) else len(tasks)
+        return [t for t in tasks[begun.tasks[at] : end] if t.payload is step]
 
     @property
     def running(self) -> list[Task]:
@@ -88,11 +106,10 @@ class Session:
 
     def result_of(self, number: int) -> Result | None:
         """What the action *number* returned, None while it runs."""
-        results = [
-            t.result
-            for t in self.machine.tasks
-            if isinstance(t.payload, Step) and t.payload.number == number
-        ]
+        steps = self.steps
+        if not 0 < number <= len(steps):
+            return None
+        results = [task.result for task in self.tasks_of(steps[number - 1])]
         if not results or any(r is None for r in results):
             return None
         return next((r for r in results if r.ret), results[0])
@@ -213,30 +230,55 @@ class Session:
 
     def action_bounds(self) -> list[int]:
         """Positions at which an action starts or everything done so far ends, ascending."""
-        starts = {t.start for t in self.machine.tasks if isinstance(t.payload, Step)}
-        starts |= {t.start for t in self.machine.future_tasks if isinstance(t.payload, Step)}
-        return sorted(starts | {self.position + len(self.machine.future_cpus)})
+        future = (t.start for t in self.machine.future_tasks if isinstance(t.payload, Step))
+        return sorted({*self.starts, *future, self._end()})
+
+    def start_before(self, position: int, count: int = 1) -> int | None:
+        """Where the last action starts that was begun before *position*, None if there is none.
+
+        With a *count*, the last but so many; the first one if there are fewer.
+        """
+        starts = self.starts
+        at = bisect_left(starts, position)
+        return starts[max(at - count, 0)] if at else None
+
+    def start_from(self, position: int) -> int | None:
+        """Where the first action starts at *position* or after it, None if there is none."""
+        starts, future = self.starts, self.machine.future_tasks
+        at = bisect_left(starts, position)
+        if at < len(starts):
+            return starts[at]
+        # The task that is due next is the last of them.
+        at = bisect_right(future, -position, key=lambda task: -task.start)
+        while at and not isinstance(future[at - 1].payload, Step):
+            at -= 1
+        return future[at - 1].start if at else None
+
+    def _end(self) -> int:
+        """Position of the end of the present branch."""
+        return self.position + len(self.machine.future_cpus)
 
     def step_action(self) -> None:
         """Go to the end of the running (or the next redoable) action."""
         if self.running and not self.machine.can_redo():
             self.finish()
             return
-        later = [b for b in self.action_bounds() if b > self.position]
-        if not later:
+        end = self._end()
+        if end == self.position:
             raise SandboxError("at the end: nothing to go forward to")
-        self.machine.goto(later[0])
+        later = self.start_from(self.position + 1)
+        self.machine.goto(end if later is None else later)
 
     def back_action(self) -> None:
         """Go back to the start of the running (or the last) action."""
-        earlier = [b for b in self.action_bounds() if b < self.position]
-        if not earlier:
+        start = self.start_before(self.position)
+        if start is None:
             raise SandboxError("at the start: nothing to go back to")
-        self.machine.goto(earlier[-1])
+        self.machine.goto(start)
 
     def goto(self, position: int) -> None:
         """Go to any position of the present branch."""
-        end = self.position + len(self.machine.future_cpus)
+        end = self._end()
         if not 0 <= position <= end:
             raise UsageError(f"there is no event {position}", expected=f"0 to {end}")
         self.machine.goto(position)

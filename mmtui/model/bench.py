@@ -7,6 +7,7 @@ there is nothing left to step.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -129,7 +130,8 @@ class Bench:
         if self.changes.end < self.changes.start:
             return []
         found = self.session.rules.violations
-        return [v for v in found if low <= v.event < high and v.run == 1 and not v.known_window]
+        first, after = (bisect_left(found, at, key=lambda v: v.event) for at in (low, high))
+        return [v for v in found[first:after] if v.run == 1 and not v.known_window]
 
     # -- acting ------------------------------------------------------------------------
 
@@ -156,7 +158,7 @@ class Bench:
         running, position = session.steps[-1], session.position
         old, script = running.action, self.progress.item_of(running)
         present = old.actions if isinstance(old, CpuBlock) else (old._replace(cpu=old.cpu or 0),)
-        start = min(task.start for task in machine.tasks if task.payload is running)
+        start = min(task.start for task in session.tasks_of(running))
         order = bytes(machine.cpus[start:])
         if not order:  # going back over an event is what takes a function off its CPU
             session.step_event()
@@ -219,8 +221,9 @@ class Bench:
         machine = self.session.machine
         if self.cpu is None or not self.idle or not machine.can_redo():
             return
-        due = [t for t in machine.future_tasks if t.start == machine.position]
-        step = due[-1].payload if due else None
+        future = reversed(machine.future_tasks)
+        due = list(takewhile(lambda task: task.start == machine.position, future))
+        step = due[0].payload if due else None
         if isinstance(step, Step) and machine.future_cpus[-1] != self.cpu:
             if all(task.cpu != self.cpu for task in due):
                 return
@@ -332,19 +335,18 @@ class Bench:
 
     def back_action(self, count: int = 1) -> None:
         """Go back to the start of the running or of the last action."""
-        bounds = [b for b in self.session.action_bounds() if b < self.session.position]
-        if not bounds:
+        start = self.session.start_before(self.session.position, count)
+        if start is None:
             raise SandboxError("at the start: nothing to go back to")
-        self._back_to(bounds[-min(count, len(bounds))])
+        self._back_to(start)
 
     def back_story(self) -> None:
         """Go back to the start of the running or of the last story step."""
-        starts = self.progress.step_starts(self.session)
-        earlier = [start for start in starts if start < self.session.position]
-        if not earlier:
+        start = self.progress.story_start(self.session)
+        if start is None:
             self.back_action()
         else:
-            self._back_to(earlier[-1])
+            self._back_to(start)
 
     def _back_to(self, position: int) -> None:
         with self._move() as recorder:
@@ -419,7 +421,7 @@ class Bench:
         action, machine = step.action, self.session.machine
         if not isinstance(action, CpuBlock) or len(action.actions) < 2:
             return action
-        tasks = [task for task in machine.tasks if task.payload is step]
+        tasks = self.session.tasks_of(step)
         start = min(task.start for task in tasks)
         end = max(machine.position if task.end is None else task.end for task in tasks)
         order = tuple(machine.cpus[start:end])

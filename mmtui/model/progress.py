@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mmtui.model.script import Script
 from sandbox.errors import SandboxError
+from sandbox.following import Follower
 from sandbox.scenario.checks import Refusal
 from sandbox.scenario.expect import ExpectResult, evaluate_all
 from sandbox.scenario.runner import ScenarioRun
@@ -20,17 +23,69 @@ class _Refusal:
     """An action that the machine refused: where in history, and why."""
 
     position: int
-    done: int
-    """How many actions had been begun by then."""
     error: SandboxError
+
+
+class _Told(Follower[Step]):
+    """The steps of the session that are actions of the script, and those that are not.
+
+    A script is told in order: the numbers of its actions ascend.
+    """
+
+    def __init__(self, script: Script, items: dict[int, tuple[Step, int]]) -> None:
+        super().__init__()
+        self._script, self._items = script, items
+        self.items: list[int] = []
+        """The script's actions begun so far."""
+        self.stories: list[int] = []
+        """The story step of each of them."""
+        self.places: list[int] = []
+        """The place of each of them among the session's steps, from 0."""
+        self.firsts: list[int] = []
+        """Which of them was the first of its story step."""
+        self.own: list[Step] = []
+        """The other steps: actions of one's own."""
+        self.strays = 0
+        """Steps that are not what the script says: of one's own, or with others beside them."""
+
+    def _index(self, step: Step) -> int | None:
+        found = self._items.get(id(step))
+        return None if found is None else found[1]
+
+    def added(self, step: Step, at: int) -> None:
+        """Take in a step."""
+        index = self._index(step)
+        self.strays += self._stray(step, index)
+        if index is None:
+            self.own.append(step)
+            return
+        story = self._script.items[index].step
+        if not self.stories or self.stories[-1] != story:
+            self.firsts.append(len(self.items))
+        self.items.append(index)
+        self.stories.append(story)
+        self.places.append(at)
+
+    def dropped(self, step: Step, at: int) -> None:
+        """The last step was taken back."""
+        if not self.places or self.places[-1] != at:
+            self.strays -= self._stray(self.own.pop(), None)
+            return
+        self.strays -= self._stray(step, self.items.pop())
+        self.stories.pop()
+        self.places.pop()
+        if self.firsts[-1] == len(self.items):
+            self.firsts.pop()
+
+    def _stray(self, step: Step, index: int | None) -> bool:
+        return index is None or self._script.items[index].action != step.action
 
 
 def step_state(session: Session) -> dict[str, Any]:
     """The state after the last action, as an expectation reads it."""
     state = session.state()
-    steps = session.steps
-    if steps:
-        last = steps[-1]
+    last = session.last_step
+    if last is not None:
         result = session.result_of(last.number)
         state |= {
             "step": last.number,
@@ -49,28 +104,52 @@ class Progress:
         self._script = script
         self._items: dict[int, tuple[Step, int]] = {}
         """Script item by the identity of the session's step (which is kept alive here)."""
+        self._told = _Told(script, self._items)
         self._refusals: dict[int, _Refusal] = {}
-        self._results: dict[tuple[int, ...], tuple[ExpectResult, ...]] = {}
+        self._results: dict[tuple[int, int], tuple[ExpectResult, ...]] = {}
+        self._upcoming = (0, 0, 0)
+        """The next action after so many, at that position in history, as it was last found."""
+        self._ends = {item.step: after for after, item in enumerate(script.items, 1)}
+        """The action after the last one of each story step."""
+        self.surplus: set[int] = set()
+        """Story steps that ever had more results than expectations."""
+
+    def _follow(self, session: Session) -> _Told:
+        """What was told so far, up to date."""
+        self._told.follow(session.steps)
+        return self._told
 
     # -- what happened -----------------------------------------------------------------
 
     def begun(self, index: int, step: Step) -> None:
         """Note that an action of the script was begun."""
+        self._told.forget(step, step.number - 1)
         self._items[id(step)] = (step, index)
 
     def refused(self, index: int, session: Session, error: SandboxError) -> None:
         """Note that the machine refused an action of the script."""
-        self._refusals[index] = _Refusal(session.position, len(session.steps), error)
+        self._refusals[index] = _Refusal(session.position, error)
 
     def item_of(self, step: Step) -> int | None:
         """Index of the script's action that a step of the session is."""
         found = self._items.get(id(step))
         return None if found is None else found[1]
 
-    def done_items(self, session: Session) -> list[int]:
-        """Script actions begun so far in this branch."""
-        indices = (self.item_of(step) for step in session.steps)
-        return [index for index in indices if index is not None]
+    def own_steps(self, session: Session) -> Sequence[Step]:
+        """Actions of one's own begun so far in this branch; follows the session, not a copy."""
+        return self._follow(session).own
+
+    def is_done(self, index: int, session: Session) -> bool:
+        """Whether an action of the script was begun in this branch."""
+        items = self._follow(session).items
+        at = bisect_left(items, index)
+        return at < len(items) and items[at] == index
+
+    def refusals(self, session: Session) -> list[int]:
+        """The script's actions that the machine refused, at this point of history."""
+        position = session.position
+        found = (i for i, refusal in self._refusals.items() if refusal.position <= position)
+        return sorted(index for index in found if not self.is_done(index, session))
 
     def refusal(self, index: int, session: Session) -> SandboxError | None:
         """Why the machine refused an action at this point of history, if it did."""
@@ -88,12 +167,14 @@ class Progress:
 
     def next_item(self, session: Session) -> int | None:
         """Index of the next action; a refused one ends its story step."""
-        items = self._script.items
-        index = max(self.done_items(session), default=-1) + 1
+        items, position = self._script.items, session.position
+        told = self._follow(session).items
+        first = index = told[-1] + 1 if told else 0
+        if self._upcoming[0] == first and self._upcoming[1] <= position:
+            index = self._upcoming[2]  # what was refused until then still is
         while index < len(items) and self.refusal(index, session) is not None:
-            step = items[index].step
-            while index < len(items) and items[index].step == step:
-                index += 1
+            index = self._ends[items[index].step]
+        self._upcoming = (first, position, index)
         return index if index < len(items) else None
 
     def current(self, session: Session) -> int:
@@ -109,26 +190,21 @@ class Progress:
         """Index of the script's action that is running."""
         return self.item_of(session.steps[-1]) if session.running else None
 
-    def step_starts(self, session: Session) -> list[int]:
-        """Positions at which the story steps begun so far start."""
-        starts: dict[int, int] = {}
-        for task in session.machine.tasks:
-            if isinstance(task.payload, Step):
-                index = self.item_of(task.payload)
-                if index is not None:
-                    starts.setdefault(self._script.items[index].step, task.start)
-        return sorted(starts.values())
+    def story_start(self, session: Session) -> int | None:
+        """Where the story step starts that was last begun before the present position."""
+        told, starts = self._follow(session), session.starts
+        position = session.position
+        at = bisect_left(told.firsts, position, key=lambda first: starts[told.places[first]])
+        return starts[told.places[told.firsts[at - 1]]] if at else None
 
     def only_script(self, session: Session) -> bool:
         """Whether nothing but the script was done."""
-        items = self._script.items
-        numbers = [(step, self.item_of(step)) for step in session.steps]
-        return all(n is not None and items[n].action == step.action for step, n in numbers)
+        return not self._follow(session).strays
 
     def place(self, session: Session) -> int:
         """Line of the document of the last action begun, 0 before the first."""
-        done = self.done_items(session)
-        return self._script.items[max(done)].action.where.line if done else 0
+        told = self._follow(session).items
+        return self._script.items[told[-1]].action.where.line if told else 0
 
     # -- expectations --------------------------------------------------------------------
 
@@ -141,25 +217,28 @@ class Progress:
         if step is None or self._altered(session, step):
             return ()
         key = self._key(session, step)
-        if key in self._results:
-            return ()
         expected = [e for block in self._script.steps[step].expects for e in block.expectations]
+        if key in self._results or (not expected and error is None):
+            return ()
         results = tuple(evaluate_all(expected, step_state(session), run, error))
         self._results[key] = results
+        if len(results) > len(expected):
+            self.surplus.add(step)
         return results
 
-    def _altered(self, session: Session, step: int) -> bool:
+    def _altered(self, session: Session, story: int) -> bool:
         """Whether something was put beside an action of a story step: nothing is expected then."""
-        items = self._script.items
+        told, items = self._follow(session), self._script.items
+        low, high = bisect_left(told.stories, story), bisect_right(told.stories, story)
         return any(
-            index is not None and items[index].step == step and items[index].action != done.action
-            for done in session.steps
-            for index in (self.item_of(done),)
+            items[told.items[at]].action != session.steps[told.places[at]].action
+            for at in range(low, high)
         )
 
     def _completed(self, session: Session) -> tuple[int | None, SandboxError | None]:
         """The story step whose last action was the last thing done, and what ended it early."""
-        done = max(self.done_items(session), default=-1)
+        told = self._follow(session).items
+        done = told[-1] if told else -1
         items = self._script.items
         following = done + 1
         if following < len(items) and (error := self.refusal(following, session)) is not None:
@@ -168,14 +247,11 @@ class Progress:
             return None, None
         return items[done].step, None
 
-    def _key(self, session: Session, step: int) -> tuple[int, ...]:
-        """The history a result belongs to: the identities of the steps up to it."""
-        steps, last = session.steps, 0
-        for number, done in enumerate(steps, 1):
-            index = self.item_of(done)
-            if index is not None and self._script.items[index].step <= step:
-                last = number
-        return (step, *(id(done) for done in steps[:last]))
+    def _key(self, session: Session, story: int) -> tuple[int, int]:
+        """The history a result belongs to: the last step up to it, which has only one before it."""
+        told = self._follow(session)
+        at = bisect_right(told.stories, story)
+        return story, id(session.steps[told.places[at - 1]]) if at else 0
 
     def results(self, session: Session, step: int) -> tuple[ExpectResult, ...]:
         """What became of a story step's expectations in the history that led here."""

@@ -6,10 +6,10 @@ A log may hold millions of events; a line is made when it is looked at.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from mmtui.model.bench import Bench
 from mmtui.model.words import Words
@@ -31,11 +31,14 @@ class LogDoc:
 
     machine: Machine
     words: Words
-    tasks: tuple[Task, ...]
-    broken: tuple[int, ...]
-    """Events that broke a rule, ascending."""
-    functions: dict[tuple[int, int], list[tuple[str, int, str]]]
-    """Functions by task and number of its events; shared between documents."""
+    tasks: Sequence[Task]
+    """All tasks; those begun after the document was made are not looked at."""
+    begun: int
+    several: bool
+    """Whether more than one CPU did something."""
+    broken: Sequence[int]
+    """Events that broke a rule, ascending; one that broke several is there as often."""
+    functions: _Functions
     width: int
     position: int
     bar: Line
@@ -45,21 +48,6 @@ class LogDoc:
     """The events of the last step."""
     turn: int | None
     """The CPU of the next event."""
-
-    @cached_property
-    def starts(self) -> list[int]:
-        """Positions at which the actions start."""
-        return [task.start for task in self.tasks]
-
-    @cached_property
-    def _heads(self) -> list[int]:
-        """Line numbers of the actions' headlines."""
-        return [start + number for number, start in enumerate(self.starts)]
-
-    @cached_property
-    def several(self) -> bool:
-        """Whether more than one CPU did something."""
-        return any(task.cpu for task in self.tasks)
 
     @property
     def head(self) -> tuple[Line, ...]:
@@ -79,7 +67,7 @@ class LogDoc:
     @property
     def last(self) -> int:
         """The last line: what is next."""
-        return self.position + len(self.tasks)
+        return self.position + self.begun
 
     @property
     def height(self) -> int:
@@ -95,11 +83,15 @@ class LogDoc:
         """Line *y* of the log."""
         if y == self.last:
             return self._next()
-        number = bisect_right(self._heads, y)
-        if number and self._heads[number - 1] == y:
+        number = bisect_right(range(self.begun), y, key=self._head)
+        if number and self._head(number - 1) == y:
             return clip(self._headline(self.tasks[number - 1]), self.width)
         index = y - number
         return clip(self._event(index), self.width) if 0 <= index < self.position else EMPTY
+
+    def _head(self, number: int) -> int:
+        """The line of a task's headline."""
+        return self.tasks[number].start + number
 
     def _headline(self, task: Task) -> Line:
         name = f"{task.payload.number} {task.name}" if isinstance(task.payload, Step) else task.name
@@ -141,7 +133,7 @@ class LogDoc:
     def _function(self, index: int) -> str:
         """The kernel function an event belongs to."""
         cpu = self.machine.cpus[index]
-        number = bisect_right(self.starts, index) - 1
+        number = bisect_right(self.tasks, index, hi=self.begun, key=_start) - 1
         while number >= 0 and self.tasks[number].cpu != cpu:
             number -= 1
         if number < 0:
@@ -149,33 +141,58 @@ class LogDoc:
         task = self.tasks[number]
         if len(task.answers) > (_TRACED_RUNNING if task.running else _TRACED):
             return ""
-        key = (id(task), len(task.answers))
-        if key not in self.functions:
-            if len(self.functions) > 64:
-                self.functions.clear()
-            self.functions[key] = self.machine.trace_functions(task)
-        within = self.machine.cpus[task.start : index].count(cpu)
-        traced = self.functions[key]
-        return traced[within][0] if within < len(traced) else ""
+        return self.functions.name(task, self.machine.cpus.count(cpu, task.start, index))
 
 
-_FUNCTIONS: dict[tuple[int, int], list[tuple[str, int, str]]] = {}
+def _start(task: Task) -> int:
+    return task.start
+
+
+class _Functions:
+    """The functions of the actions that were looked at last, shared between documents."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._trace = machine.trace_functions
+        self._traced: dict[int, tuple[Task, int, list[str]]] = {}
+        """By the identity of a task, which is kept alive here: it, its events, their functions."""
+        self._held = 0
+
+    def name(self, task: Task, event: int) -> str:
+        """The kernel function that an event of a task belongs to, by its number from 0."""
+        events = len(task.answers)
+        found = self._traced.get(id(task))
+        if found is None or found[1] != events:
+            if self._held > _HELD:
+                self._traced.clear()
+                self._held = 0
+            self._held += events - (found[1] if found is not None and self._held else 0)
+            found = task, events, [function for function, _, _ in self._trace(task)]
+            self._traced[id(task)] = found
+        return found[2][event] if event < len(found[2]) else ""
+
+
+_HELD = 500_000
+"""Events whose functions are kept: some 4 MB."""
+
+_FUNCTIONS: WeakKeyDictionary[Bench, _Functions] = WeakKeyDictionary()
 
 
 def view(bench: Bench, width: int, height: int = 0) -> LogDoc:
     """Look at the events."""
-    session = bench.session
-    broken = sorted({v.event for v in session.rules.violations if not v.known_window})
+    session, machine = bench.session, bench.session.machine
+    functions = _FUNCTIONS.get(bench)
+    if functions is None:
+        functions = _FUNCTIONS[bench] = _Functions(machine)
     start, end = bench.changes.start, bench.changes.end
-    bar = timeline(session, broken, width)
+    bar = timeline(session, width)
     return LogDoc(
-        session.machine, Words(session), tuple(session.machine.tasks), tuple(broken), _FUNCTIONS,
-        width, session.position, bar, height // 2, range(start, max(start, end)),
-        bench.turn,
+        machine, Words(session), machine.tasks, len(machine.tasks), session.several_cpus,
+        session.rules.breaks, functions, width, session.position, bar, height // 2,
+        range(start, max(start, end)), bench.turn,
     )  # fmt: skip
 
 
-def timeline(session: Session, broken: Sequence[int], width: int) -> Line:
+def timeline(session: Session, width: int) -> Line:
     """The whole branch as a bar: `|` actions, `!` broken rules, `=` done, `-` still to redo."""
     position = session.position
     end = position + len(session.machine.future_cpus)
@@ -184,10 +201,10 @@ def timeline(session: Session, broken: Sequence[int], width: int) -> Line:
     if room < 8 or not end:
         return say(label)
     cells: list[list[Any]] = [["=" if c * end < position * room else "-", ""] for c in range(room)]
-    for start in session.action_bounds()[:-1]:
-        cells[min(start * room // end, room - 1)] = ["|", ""]
-    for event in broken:
-        cells[min(event * room // end, room - 1)] = ["!", "violation"]
+    for cell in _marked(session.start_from, end, room):
+        cells[cell] = ["|", ""]
+    for cell in _marked(session.rules.broken_from, end, room):
+        cells[cell] = ["!", "violation"]
     here = min(position * room // end, room - 1)
     cells[here] = ["^", "current"]
     return join(
@@ -195,3 +212,12 @@ def timeline(session: Session, broken: Sequence[int], width: int) -> Line:
         ((glyph, token) for glyph, token in cells),
         (("]", "dim"),),
     )
+
+
+def _marked(following: Callable[[int], int | None], end: int, room: int) -> Iterator[int]:
+    """The cells of a bar that something falls into, one look for each; it tells what follows."""
+    at = following(0)
+    while at is not None and at < end:
+        cell = at * room // end
+        yield cell
+        at = following(-(-(cell + 1) * end // room))

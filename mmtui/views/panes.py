@@ -15,7 +15,7 @@ __all__ = ["clicked", "document"]
 _Make = Callable[[Bench, Marks, int, int], Doc]
 
 _PANES: dict[str, _Make] = {
-    "story": lambda bench, _marks, width, _height: story.render(story.view(bench), width),
+    "story": lambda bench, _marks, width, _height: story.view(bench, width),
     "source": lambda bench, marks, width, height: source.render(
         source.view(bench, marks), width, height
     ),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from mmtui.model.bench import Bench
 from mmtui.views.lines import Line, Lines, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, worst
+from sandbox.following import Follower
 from sandbox.memory import Globals, Mm
 from sandbox.mm.flags import MMF_HAS_PINNED
-from sandbox.scenario.language import Action, CpuBlock
+from sandbox.scenario.language import CpuBlock
 from sandbox.scenario.state import holds_state, vma_state
+from sandbox.session import Session, Step
 
 __all__ = ["ProcessRow", "ProcessesView", "VmaRow", "render", "view"]
 
@@ -55,7 +58,7 @@ class ProcessesView:
 def view(bench: Bench, marks: Marks) -> ProcessesView:
     """Look at the processes."""
     session = bench.session
-    parents = _parents(bench)
+    parents = _parents(session)
     rows = []
     for name, mm in session.ledger.processes().items():
         rows.append(_row(bench, marks, name, mm, _depth(name, parents)))
@@ -90,18 +93,43 @@ def _row(bench: Bench, marks: Marks, name: str, mm: Mm, depth: int) -> ProcessRo
     return ProcessRow(name, depth, tuple(rss), pinned, mark, tuple(vmas), mine)
 
 
-def _parents(bench: Bench) -> dict[str, str]:
-    parents: dict[str, str] = {}
-    for step in bench.session.steps:
+class _Family(Follower[Step]):
+    """Who forked whom, in step with the actions of a session."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parents: dict[str, str] = {}
+        self._before: list[tuple[int, str, str | None]] = []
+        """The place of each fork, the child, and the parent that one of its name had before."""
+
+    def added(self, step: Step, at: int) -> None:
+        """Note the forks of an action."""
         block = step.action
         for action in block.actions if isinstance(block, CpuBlock) else (block,):
-            _note_parent(parents, action)
-    return parents
+            if action.verb == "fork":
+                child = action.args["child"]
+                self._before.append((at, child, self.parents.get(child)))
+                self.parents[child] = action.args["proc"]
+
+    def dropped(self, step: Step, at: int) -> None:
+        """The last action was taken back."""
+        while self._before and self._before[-1][0] == at:
+            _, child, parent = self._before.pop()
+            if parent is None:
+                del self.parents[child]
+            else:
+                self.parents[child] = parent
 
 
-def _note_parent(parents: dict[str, str], action: Action) -> None:
-    if action.verb == "fork":
-        parents[action.args["child"]] = action.args["proc"]
+_FAMILIES: WeakKeyDictionary[Session, _Family] = WeakKeyDictionary()
+
+
+def _parents(session: Session) -> dict[str, str]:
+    family = _FAMILIES.get(session)
+    if family is None:
+        family = _FAMILIES[session] = _Family()
+    family.follow(session.steps)
+    return family.parents
 
 
 def _depth(name: str, parents: dict[str, str]) -> int:

@@ -2,92 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmtui.model.bench import Bench
-from mmtui.views.lines import EMPTY, Line, Lines, clip, join, say, wrap_words
-from sandbox.rules import RULES, Rule, Violation
+from mmtui.views.episodes import Episode, Listed, listed
+from mmtui.views.lines import EMPTY, Doc, Line, Lines, clip, join, say, wrap_words
+from sandbox.rules import RULES, Rule
 
-__all__ = ["Episode", "RulesView", "episodes", "render", "view"]
-
-
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """A rule broken for one subject in consecutive states."""
-
-    rule: str
-    subject: str
-    text: str
-    """The numbers of the worst state."""
-    event: int
-    """The event that broke it."""
-    function: str
-    states: int
-    worst: int
-    window: str | None
-    now: bool
+__all__ = ["RulesDoc", "RulesView", "render", "view"]
 
 
 @dataclass(frozen=True, slots=True)
 class RulesView:
     """All episodes so far, those of now first, and the one that is looked at."""
 
-    episodes: tuple[Episode, ...]
+    episodes: Listed
     cursor: int
     watched: int
 
 
-def episodes(violations: list[Violation], now: dict[tuple[str, str], Violation]) -> list[Episode]:
-    """Gather consecutive states into episodes, oldest first."""
-    groups: list[list[Violation]] = []
-    latest: dict[tuple[str, str], list[Violation]] = {}
-    for violation in violations:
-        key = (violation.rule, violation.subject)
-        if violation.run == 1 or key not in latest:
-            latest[key] = []
-            groups.append(latest[key])
-        latest[key].append(violation)
-    return [_episode(group, now) for group in groups]
-
-
-def _episode(group: list[Violation], now: dict[tuple[str, str], Violation]) -> Episode:
-    first = group[0]
-    current = now.get((first.rule, first.subject))
-    alive = current is not None and group[-1].event == current.event
-    shown = current if alive and current is not None else max(group, key=lambda v: v.deficit)
-    worst = max(v.deficit for v in group)
-    return Episode(
-        first.rule, first.subject, shown.text, first.event, first.function,
-        len(group), worst, first.known_window, alive,
-    )  # fmt: skip
-
-
 def view(bench: Bench) -> RulesView:
     """Look at the rules; what is broken now comes first, then the latest."""
-    rules = bench.session.rules
-    found = episodes(rules.violations, rules.broken)
-    found.sort(key=lambda e: (not e.now, e.window is not None, -e.event))
+    found = listed(bench.session.rules)
     cursor = max(0, min(bench.rule, len(found) - 1))
-    return RulesView(tuple(found), cursor, len(RULES))
+    return RulesView(found, cursor, len(RULES))
 
 
 # -- drawing -----------------------------------------------------------------------------
 
 
-def render(seen: RulesView, width: int, height: int) -> Lines:
+@dataclass(frozen=True)
+class RulesDoc:
+    """A line per episode, made when it is looked at, and the chosen rule explained."""
+
+    seen: RulesView
+    width: int
+    below: Sequence[Line]
+    """The explanation, where there is room for it below the episodes."""
+    foot: Sequence[Line]
+    """What stays of it at the bottom otherwise."""
+
+    @property
+    def head(self) -> tuple[Line, ...]:
+        """Nothing stays at the top."""
+        return ()
+
+    @property
+    def leaps(self) -> bool:
+        """The cursor is followed line by line."""
+        return False
+
+    @property
+    def height(self) -> int:
+        """Number of lines that scroll."""
+        return len(self.seen.episodes) + len(self.below)
+
+    @property
+    def focus(self) -> int | None:
+        """The chosen episode."""
+        return self.seen.cursor
+
+    def line(self, y: int) -> Line:
+        """Line *y* of those that scroll."""
+        if y < len(self.seen.episodes):
+            return clip(_episode_line(self.seen.episodes[y], y == self.seen.cursor), self.width)
+        y -= len(self.seen.episodes)
+        return self.below[y] if y < len(self.below) else EMPTY
+
+
+def render(seen: RulesView, width: int, height: int) -> Doc:
     """Draw a line per episode, and the chosen rule explained at the bottom."""
     if not seen.episodes:
         text = f" all {seen.watched} rules hold so far"
         return Lines((say(text, "ok"),))
-    lines = []
-    for index, episode in enumerate(seen.episodes):
-        lines.append(clip(_episode_line(episode, index == seen.cursor), width))
-    chosen = seen.episodes[seen.cursor]
-    why = _explanation(chosen, width)
-    if len(lines) + len(why) <= height:
-        return Lines((*lines, *why), seen.cursor)
-    foot = why[: max(0, height - min(len(lines), 2) - 1)]  # two episodes stay in sight
-    return Lines(tuple(lines), seen.cursor, foot=tuple(foot))
+    count = len(seen.episodes)
+    why = _explanation(seen.episodes[seen.cursor], width)
+    if count + len(why) <= height:
+        return RulesDoc(seen, width, why, ())
+    return RulesDoc(seen, width, (), why[: max(0, height - min(count, 2) - 1)])  # two stay in sight
 
 
 def _episode_line(episode: Episode, chosen: bool) -> Line:

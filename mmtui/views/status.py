@@ -33,10 +33,9 @@ class StatusView:
 def view(bench: Bench) -> StatusView:
     """Look at where the bench is."""
     session = bench.session
-    steps = session.steps
+    last = session.last_step
     action = ""
-    if steps:
-        last = steps[-1]
+    if last is not None:
         result = session.result_of(last.number)
         state = (
             "running" if session.running else f"ret {result.ret}" if result and result.ret else ""

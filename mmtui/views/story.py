@@ -1,20 +1,33 @@
-"""The story pane: the prose of a preset, its actions, and which expectations held."""
+"""The story pane: the prose of a preset, its actions, and which expectations held.
+
+A story may have thousands of actions; a line is made when it is looked at.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
+from itertools import accumulate
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from mmtui.model.bench import Bench
-from mmtui.views.lines import EMPTY, Line, Lines, clip, join, pure_text, say
+from mmtui.model.progress import Progress
+from mmtui.model.script import Script
+from mmtui.views.lines import EMPTY, Line, clip, join, pure_text, say
 from mmtui.views.prose import prose_lines
-from sandbox.scenario.presets import Prose, StoryStep
+from sandbox.scenario.expect import Expectation, ExpectResult
+from sandbox.scenario.presets import Prose
+from sandbox.session import Step
 
-__all__ = ["Check", "Command", "Phase", "StepView", "StoryView", "render", "view"]
+__all__ = ["Phase", "StoryDoc", "view"]
 
 
 class Phase(Enum):
-    """Where an action or a step of the story stands."""
+    """Where an action of the story stands."""
 
     DONE = "done"
     RUNNING = "running"
@@ -23,107 +36,258 @@ class Phase(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One action of the story."""
+class _Part(NamedTuple):
+    """Lines of the story that belong together, with the blank one that follows them."""
 
-    text: str
-    phase: Phase
-    note: str = ""
-    """Why it was refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One expectation: not looked at yet (None), held, or did not."""
-
-    text: str
-    ok: bool | None
-    got: str = ""
+    story: int
+    """Number of the story step."""
+    height: int
+    """How many lines, while nothing was refused; that of prose depends on the width."""
+    prose: str | None = None
+    item: int | None = None
+    """An action of the script."""
+    expected: tuple[Expectation, ...] = ()
+    before: int = 0
+    """Expectations of the same story step that stand above these."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepView:
-    """One step of the story."""
+class _Layout:
+    """What a script consists of, and where its parts begin before anything was done."""
 
-    number: int
-    prose: str
-    commands: tuple[Command, ...]
-    after: tuple[str | tuple[Check, ...], ...]
-    """Prose and blocks of expectations, in the order of the document."""
-    phase: Phase
+    def __init__(self, script: Script) -> None:
+        self.parts: list[_Part] = []
+        self.stories: list[int] = []
+        """The first part of each story step."""
+        self.items: list[int] = []
+        """The part of each action."""
+        self.expectations: list[int] = []
+        """How many each story step has."""
+        self._starts: dict[int, list[int]] = {}
+        for story, step in enumerate(script.steps):
+            self.stories.append(len(self.parts))
+            if step.prose:
+                self.parts.append(_Part(story, 1, step.prose))
+            self._add_actions(script, story)
+            before = 0
+            for part in step.after:
+                if isinstance(part, Prose):
+                    self.parts.append(_Part(story, 1, part.text))
+                    continue
+                block = part.expectations
+                self.parts.append(_Part(story, len(block) + 1, expected=block, before=before))
+                before += len(block)
+            self.expectations.append(before)
+
+    def _add_actions(self, script: Script, story: int) -> None:
+        items, index = script.items, len(self.items)
+        while index < len(items) and items[index].step == story:
+            self.items.append(len(self.parts))
+            self.parts.append(_Part(story, items[index].action.source.count("\n") + 1, item=index))
+            index += 1
+        if self.parts and self.parts[-1].item is not None and self.parts[-1].story == story:
+            self.parts[-1] = self.parts[-1]._replace(height=self.parts[-1].height + 1)
+
+    def starts(self, width: int) -> list[int]:
+        """Where each part begins at a width, and where the last one ends."""
+        if width not in self._starts:
+            if len(self._starts) > _WIDTHS:
+                self._starts.clear()
+            heights = (
+                part.height + (len(prose_lines(part.prose, width)) if part.prose else 0)
+                for part in self.parts
+            )
+            self._starts[width] = list(accumulate(heights, initial=0))
+        return self._starts[width]
+
+    def is_last(self, number: int) -> bool:
+        """Whether a part is the last one of its story step."""
+        following = number + 1
+        return following == len(self.parts) or self.parts[following].story != (
+            self.parts[number].story
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class StoryView:
-    """The story, and what was done apart from it."""
+_WIDTHS = 4
+"""Widths for which it is kept where the parts begin: that of the pane, and zoomed."""
 
-    title: str
-    about: str
-    steps: tuple[StepView, ...]
+_LAYOUTS: WeakKeyDictionary[Progress, _Layout] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class StoryDoc:
+    """The story as it is told on the bench's kernel, and what was done apart from it."""
+
+    bench: Bench
+    layout: _Layout
+    width: int
+    base: list[int]
+    """Where each part would begin if nothing was refused."""
+    longer: list[int]
+    """The parts that have more lines than that, ascending."""
+    above: list[int]
+    """How many lines more there are above each of them, and in all."""
     current: int
-    own: tuple[str, ...]
-    """One's own actions so far, with their numbers."""
+    """The story step that is done or is next."""
+    running: int | None
+    upcoming: int | None
+    own: Sequence[Step]
+    """One's own actions so far."""
+
+    @cached_property
+    def _lead(self) -> list[Line]:
+        """What stands above the story."""
+        lines: list[Line] = []
+        if not self.bench.script.steps:
+            lines += prose_lines(_FREE_PLAY, self.width)
+        about = "; ".join(f"{mail.author} {mail.date}" for mail in self.bench.source.mails)
+        if about:
+            lines += [*prose_lines(about, self.width), EMPTY]
+        return lines
+
+    @cached_property
+    def _drawn(self) -> dict[int, list[Line]]:
+        """The parts drawn so far."""
+        return {}
+
+    @property
+    def head(self) -> tuple[Line, ...]:
+        """Nothing stays at the top."""
+        return ()
+
+    @property
+    def foot(self) -> tuple[Line, ...]:
+        """Nothing stays at the bottom."""
+        return ()
+
+    @property
+    def leaps(self) -> bool:
+        """The next action is followed line by line."""
+        return False
+
+    def _start(self, number: int) -> int:
+        """The line of the story a part begins at; after the last one, the end."""
+        return self.base[number] + self.above[bisect_left(self.longer, number)]
+
+    @cached_property
+    def height(self) -> int:
+        """Number of lines."""
+        story = self._start(len(self.layout.parts))
+        return len(self._lead) + story + (len(self.own) + 1 if self.own else 0)
+
+    @property
+    def focus(self) -> int | None:
+        """The action that is running or next, else the beginning of its step, or the end."""
+        stories = self.layout.stories
+        if not stories:
+            return None
+        if self.current >= len(stories):
+            return self.height - 1
+        number = stories[self.current]
+        active = self.upcoming if self.running is None else self.running
+        if active is not None and self._phase(active) in (Phase.RUNNING, Phase.NEXT):
+            part = self.layout.items[active]
+            number = part if self.layout.parts[part].story == self.current else number
+        return len(self._lead) + self._start(number)
+
+    # -- lines -------------------------------------------------------------------------
+
+    def line(self, y: int) -> Line:
+        """Line *y* of the document."""
+        if y < len(self._lead):
+            return self._lead[y]
+        y -= len(self._lead)
+        parts = len(self.layout.parts)
+        if y >= self._start(parts):
+            return self._own_line(y - self._start(parts))
+        number = bisect_right(range(parts), y, key=self._start) - 1
+        if number not in self._drawn:
+            self._drawn[number] = self._part(number)
+        drawn, row = self._drawn[number], y - self._start(number)
+        return drawn[row] if row < len(drawn) else EMPTY
+
+    def _own_line(self, row: int) -> Line:
+        if row == 0:
+            return say(" your own actions", "strong") if self.own else EMPTY
+        if row > len(self.own):
+            return EMPTY
+        step = self.own[row - 1]
+        return clip(say(f"   {pure_text(f'{step.number} {step.action.text}')}"), self.width)
+
+    def _part(self, number: int) -> list[Line]:
+        """Draw one part."""
+        part, width = self.layout.parts[number], self.width
+        results = self.bench.progress.results(self.bench.session, part.story)
+        lines: list[Line] = []
+        if part.item is not None:
+            lines += (clip(line, width) for line in self._action_lines(part.item))
+            following = part.item + 1
+            items = self.bench.script.items
+            if following == len(items) or items[following].step != part.story:
+                lines.append(EMPTY)
+        elif part.prose is not None:
+            lines += [*prose_lines(part.prose, width), EMPTY]
+        else:
+            for place, expectation in enumerate(part.expected, part.before):
+                result = results[place] if place < len(results) else None
+                lines.append(clip(_check_line(expectation.text, result), width))
+            lines.append(EMPTY)
+        surplus = results[self.layout.expectations[part.story] :]
+        if surplus and self.layout.is_last(number):
+            lines += [*(clip(_check_line(r.text, r), width) for r in surplus), EMPTY]
+        return lines
+
+    def _phase(self, index: int) -> Phase:
+        """Where an action of the script stands."""
+        progress, session = self.bench.progress, self.bench.session
+        if not progress.is_done(index, session):
+            if progress.refusal(index, session) is not None:
+                return Phase.REFUSED
+            return Phase.NEXT if index == self.upcoming and self.running is None else Phase.LATER
+        return Phase.RUNNING if index == self.running else Phase.DONE
+
+    def _action_lines(self, index: int) -> list[Line]:
+        phase = self._phase(index)
+        glyph, token = _MARKS[phase]
+        source = self.bench.script.items[index].action.source
+        lines = [
+            join(((f" {glyph} ", token), (text, token or "strong"))) for text in source.split("\n")
+        ]
+        error = self.bench.progress.refusal(index, self.bench.session)
+        if phase is Phase.REFUSED and error is not None and error.message:
+            lines.append(say(f"     {error.message}", "violation"))
+        return lines
 
 
-def view(bench: Bench) -> StoryView:
+def view(bench: Bench, width: int) -> StoryDoc:
     """Look at the story as it is told on the bench's kernel."""
     session, progress = bench.session, bench.progress
-    current = progress.current(session)
-    steps = tuple(
-        _step(bench, number, step, current) for number, step in enumerate(bench.script.steps)
-    )
-    own = tuple(
-        f"{step.number} {step.action.text}"
-        for step in session.steps
-        if progress.item_of(step) is None
-    )
-    mails = bench.source.mails
-    about = "; ".join(f"{mail.author} {mail.date}" for mail in mails)
-    return StoryView(bench.source.title, about, steps, current, own)
+    layout = _LAYOUTS.get(progress)
+    if layout is None:
+        layout = _LAYOUTS[progress] = _Layout(bench.script)
+    more = _unexpected(bench, layout)
+    longer = sorted(more)
+    above = list(accumulate((more[number] for number in longer), initial=0))
+    return StoryDoc(
+        bench, layout, width, layout.starts(width), longer, above, progress.current(session),
+        progress.running_item(session), progress.next_item(session), progress.own_steps(session),
+    )  # fmt: skip
 
 
-def _step(bench: Bench, number: int, step: StoryStep, current: int) -> StepView:
-    results = iter(bench.progress.results(bench.session, number))
-    after: list[str | tuple[Check, ...]] = []
-    for part in step.after:
-        if isinstance(part, Prose):
-            after.append(part.text)
-            continue
-        checks = []
-        for expectation in part.expectations:
-            result = next(results, None)
-            ok = None if result is None else result.ok
-            checks.append(Check(expectation.text, ok, "" if result is None else result.got))
-        after.append(tuple(checks))
-    unexpected = tuple(Check(r.text, r.ok, r.got) for r in results)
-    if unexpected:
-        after.append(unexpected)
-    phase = Phase.DONE if number < current else Phase.LATER
-    if number == current:
-        phase = Phase.NEXT
-    return StepView(number, step.prose, _commands(bench, number), tuple(after), phase)
-
-
-def _commands(bench: Bench, number: int) -> tuple[Command, ...]:
-    session, progress = bench.session, bench.progress
-    done = set(progress.done_items(session))
-    running, upcoming = progress.running_item(session), progress.next_item(session)
-    commands = []
-    for index, item in enumerate(bench.script.items):
-        if item.step != number:
-            continue
+def _unexpected(bench: Bench, layout: _Layout) -> dict[int, int]:
+    """Lines that parts have in addition: why an action was refused, and results unasked for."""
+    progress, session = bench.progress, bench.session
+    more: dict[int, int] = {}
+    for index in progress.refusals(session):
         error = progress.refusal(index, session)
-        if error is not None and index not in done:
-            commands.append(Command(item.action.source, Phase.REFUSED, error.message))
-            continue
-        phase = Phase.DONE if index in done else Phase.LATER
-        if index == running:
-            phase = Phase.RUNNING
-        elif index == upcoming and running is None:
-            phase = Phase.NEXT
-        commands += [Command(text, phase) for text in item.action.source.split("\n")]
-    return tuple(commands)
+        if error is not None and error.message:
+            more[layout.items[index]] = 1
+    for story in progress.surplus:
+        surplus = len(progress.results(session, story)) - layout.expectations[story]
+        if surplus > 0:
+            ends = layout.stories[story + 1] if story + 1 < len(layout.stories) else None
+            last = (len(layout.parts) if ends is None else ends) - 1
+            more[last] = more.get(last, 0) + surplus + 1
+    return more
 
 
 # -- drawing -----------------------------------------------------------------------------
@@ -135,29 +299,6 @@ _MARKS = {
     Phase.LATER: (" ", "dim"),
     Phase.REFUSED: ("!", "violation"),
 }
-
-
-def render(seen: StoryView, width: int) -> Lines:
-    """Draw the story; the line to keep in sight is the action that is next."""
-    lines: list[Line] = []
-    if not seen.steps:
-        lines += prose_lines(_FREE_PLAY, width)
-    if seen.about:
-        lines += [*prose_lines(seen.about, width), EMPTY]
-    focus = None
-    for step in seen.steps:
-        start = len(lines)
-        lines += _step_lines(step, width)
-        if step.number == seen.current:
-            at = _active(lines, start)
-            focus = at if at is not None else start
-    if seen.own:
-        lines.append(say(" your own actions", "strong"))
-        lines += [clip(say(f"   {pure_text(text)}"), width) for text in seen.own]
-    if seen.current >= len(seen.steps) and seen.steps:
-        focus = len(lines) - 1
-    return Lines(tuple(lines), focus)
-
 
 _FREE_PLAY = """An empty machine. Start with
 
@@ -171,36 +312,10 @@ and then `f` to fork, `p` to pin what is selected, `d` to drop it, and so on.
 `?` lists every key."""
 
 
-def _active(lines: list[Line], start: int) -> int | None:
-    for at in range(start, len(lines)):
-        if any(token == "current" for _, token in lines[at]):
-            return at
-    return None
-
-
-def _step_lines(step: StepView, width: int) -> list[Line]:
-    lines: list[Line] = []
-    if step.prose:
-        lines += [*prose_lines(step.prose, width), EMPTY]
-    for command in step.commands:
-        glyph, token = _MARKS[command.phase]
-        spans = ((f" {glyph} ", token), (command.text, token or "strong"))
-        lines.append(clip(join(spans), width))
-        if command.note:
-            lines.append(clip(say(f"     {command.note}", "violation"), width))
-    if step.commands:
-        lines.append(EMPTY)
-    for part in step.after:
-        if isinstance(part, str):
-            lines += [*prose_lines(part, width), EMPTY]
-        else:
-            lines += [*(clip(_check_line(check), width) for check in part), EMPTY]
-    return lines
-
-
-def _check_line(check: Check) -> Line:
-    if check.ok is None:
-        return say(f"     ? {check.text}", "dim")
-    if check.ok:
-        return join((("    ok ", "ok"), (check.text, "")))
-    return join((("  FAIL ", "violation"), (check.text, ""), (f"  got {check.got}", "violation")))
+def _check_line(text: str, result: ExpectResult | None) -> Line:
+    """An expectation: not looked at yet, held, or what was found instead."""
+    if result is None:
+        return say(f"     ? {text}", "dim")
+    if result.ok:
+        return join((("    ok ", "ok"), (text, "")))
+    return join((("  FAIL ", "violation"), (text, ""), (f"  got {result.got}", "violation")))

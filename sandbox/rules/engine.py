@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.frames import innermost
@@ -58,6 +59,8 @@ class RuleEngine:
         self.machine, self.ledger, self.kernel = machine, ledger, kernel
         self.violations: list[Violation] = []
         """Every state in which a rule did not hold, in order (known windows included)."""
+        self.breaks: list[int] = []
+        """The event of each violation that no known window covers, ascending."""
         self.now: dict[Key, Violation] = {}
         self._changes: list[tuple[int, Key, Violation | None]] = []
         self.windows: dict[int, str] = {}
@@ -73,6 +76,11 @@ class RuleEngine:
     def broken(self) -> dict[tuple[str, str], Violation]:
         """What is broken in the present state, by (rule, subject)."""
         return {(v.rule, v.subject): v for v in self.now.values()}
+
+    def broken_from(self, position: int) -> int | None:
+        """The first event at *position* or after it that broke a rule, known windows left out."""
+        at = bisect_left(self.breaks, position)
+        return self.breaks[at] if at < len(self.breaks) else None
 
     def counts(self, rule: str) -> tuple[int, int, int]:
         """(states broken, longest run, worst deficit) of one rule, known windows left out."""
@@ -119,6 +127,8 @@ class RuleEngine:
             window or (self.windows.get(key) if rule in BALANCE else None),
         )
         self.violations.append(violation)
+        if violation.known_window is None:
+            self.breaks.append(index)
         self._set((rule, key), violation)
 
     def _set(self, key: Key, violation: Violation | None) -> None:
@@ -167,6 +177,8 @@ class RuleEngine:
             self.log.undone(position)
         while self.violations and self.violations[-1].event >= position:
             self.violations.pop()
+        while self.breaks and self.breaks[-1] >= position:
+            self.breaks.pop()
         while self._changes and self._changes[-1][0] >= position:
             _, key, before = self._changes.pop()
             if before is None:

@@ -12,7 +12,7 @@ from sandbox.memory import ALLOC, BITS, COPY
 from sandbox.mm.flags import PG_buddy
 from sandbox.rules import Violation
 from sandbox.scenario.language import Action, CpuBlock
-from sandbox.session import Session, Step
+from sandbox.session import Session
 
 
 class BrokenCount(NamedTuple):
@@ -72,10 +72,9 @@ class ScenarioRun:
 
     def _last_action(self) -> range:
         """Positions of the events of the last action."""
-        machine = self.session.machine
-        tasks = [t for t in machine.tasks if isinstance(t.payload, Step)]
-        last = [t for t in tasks if t.payload is tasks[-1].payload]
-        return range(last[0].start, max(t.end or machine.position for t in last))
+        last = self.session.tasks_of(self.session.steps[-1])
+        position = self.session.position
+        return range(last[0].start, max(task.end or position for task in last))
 
     def count(self, what: str) -> int:
         """How often the last action did `alloc`, `free` (of unused folios) or `copy` of pages."""
