@@ -32,5 +32,4 @@ def open_app(target: str | None, kernel: str | None, commands: tuple[str, ...]) 
         raise UsageError("no terminal to draw on", expected="a terminal, or a command: `mmtui run`")
     from mmtui.app import run_app
 
-    run_app(source, kernel)
-    return ExitCode.OK
+    return ExitCode(run_app(source, kernel))

@@ -13,6 +13,7 @@ from mmtui.keys import textual_key
 from mmtui.views.lines import EMPTY, Line, join, say
 from mmtui.widgets.bars import Bar
 from mmtui.widgets.chooser import Choice, Chooser
+from mmtui.widgets.contained import ContainedScreen
 from mmtui.widgets.filter import Filter
 from sandbox.scenario.presets import Card
 
@@ -53,7 +54,7 @@ def preset_choices(cards: list[Card]) -> list[Choice]:
     return [*rows, Choice("", empty, about, "play blank")]
 
 
-class LibraryScreen(Screen[None]):
+class LibraryScreen(ContainedScreen, Screen[None]):
     """A list of presets; Enter opens one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -103,8 +104,9 @@ class LibraryScreen(Screen[None]):
     @on(Chooser.Chosen)
     def _chosen(self, event: Chooser.Chosen) -> None:
         event.stop()
-        self.say(EMPTY)
-        self.app.open_document(event.value)
+        if self.is_current:  # Enter twice: the document is open by then
+            self.say(EMPTY)
+            self.app.open_document(event.value)
 
     def action_filter(self) -> None:
         """Type words that narrow the list."""
@@ -118,7 +120,7 @@ class LibraryScreen(Screen[None]):
             self._filter.remove_class("-open")
             self.chooser.focus()
         elif self._over:
-            self.app.pop_screen()
+            self.dismiss()
 
     def action_theme(self) -> None:
         """Take the next theme."""

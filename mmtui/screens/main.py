@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,10 +27,11 @@ from mmtui.screens.frame import Frame
 from mmtui.screens.working import Mover, WorkingScreen
 from mmtui.themes import THEMES
 from mmtui.views import status
-from mmtui.views.lines import Line, say
-from mmtui.views.marks import marks_of
+from mmtui.views.lines import Line, Lines, say
+from mmtui.views.marks import Marks, marks_of
 from mmtui.views.panes import clicked, document
 from mmtui.widgets.bars import Bar, key_line
+from mmtui.widgets.contained import ContainedScreen
 from mmtui.widgets.pane import Pane
 from mmtui.widgets.prompt import Prompt
 from sandbox.errors import SandboxError, UsageError
@@ -66,7 +68,7 @@ _COMMAND_OF_KEY = {
 }
 
 
-class MainScreen(Screen[None]):
+class MainScreen(ContainedScreen, Screen[None]):
     """The workbench on the screen; it is the `Desk` that commands work at."""
 
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
@@ -115,17 +117,42 @@ class MainScreen(Screen[None]):
         """Show the present state in everything that is on the screen."""
         if self.mover.busy:
             return  # another thread is changing what would be shown
-        marks = marks_of(self._bench)
-        for pane in self.frame.shown():
-            if pane.room[0] > 0:
-                pane.show(document(pane.id or "", self._bench, marks, *pane.room), follow=follow)
+        marks = Marks()
+        with self._contained():
+            marks = marks_of(self._bench)
+        shown = set(self.frame.shown())
+        for pane in self.frame.panes.values():
+            if pane in shown and pane.room[0] > 0:
+                self._show(pane, marks, follow=follow)
+            else:
+                pane.let_go()  # it would be old when it is seen
         real = any(not v.known_window for v in marks.broken.values())
         self.frame.alarm(frozenset({"rules", "folios"} if real else ()))
         self._bars()
 
+    def _show(self, pane: Pane, marks: Marks, *, follow: bool) -> None:
+        failed = True
+        with self._contained():
+            pane.show(document(pane.id or "", self._bench, marks, *pane.room), follow=follow)
+            failed = False
+        if failed:
+            pane.let_go()
+            pane.show(Lines((say(" this cannot be shown: internal error", "violation"),)))
+
     def _bars(self) -> None:
-        self.status.show(status.render(status.view(self._bench), self.size.width))
-        self.keys.show(key_line(COMMANDS.values(), self._bench, self.size.width))
+        if self.mover.busy:
+            return
+        with self._contained():
+            self.status.show(status.render(status.view(self._bench), self.size.width))
+            self.keys.show(key_line(COMMANDS.values(), self._bench, self.size.width))
+
+    @contextmanager
+    def _contained(self) -> Iterator[None]:
+        """Go on after an error in what only shows something."""
+        try:
+            yield
+        except BaseException as error:  # noqa: BLE001  # of any class: views run kernel functions
+            self.app.contain(error, drawing=True)
 
     @on(Pane.Resized)
     def _pane_resized(self, event: Pane.Resized) -> None:
@@ -138,6 +165,8 @@ class MainScreen(Screen[None]):
         event.stop()
         if event.pane.id:
             self.frame.go_to(event.pane.id)
+            if self.mover.busy:
+                return
             if clicked(self._bench, event.pane.id, event.pane.doc, event.line, event.column):
                 self.refresh_panes(follow=False)
 
@@ -147,8 +176,18 @@ class MainScreen(Screen[None]):
         """Give a command by its key, unless the key belongs to a line being typed."""
         if self._prompt.is_open:
             raise SkipAction
+        self.give(name)
+
+    def give(self, name: str) -> None:
+        """Give a command."""
         with self._guard():
+            self._need_rest()
             invoke(self, name)
+
+    def _need_rest(self) -> None:
+        """Commands look at the machine, which another thread may be changing."""
+        if self.mover.busy:
+            raise UsageError("the last move is still under way")
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
@@ -159,6 +198,9 @@ class MainScreen(Screen[None]):
             self.refresh_panes()
             text = _AT_PROMPT.sub("", " ".join(str(error).split()))
             self._tell(say(text, "violation"))
+        except BaseException as error:  # noqa: BLE001  # the outermost handler of commands
+            self.refresh_panes()
+            self.app.contain(error)
 
     @property
     def bench(self) -> Bench:
@@ -181,6 +223,8 @@ class MainScreen(Screen[None]):
             with self._guard():
                 done(future.result())
 
+        for pane in self.frame.panes.values():
+            pane.let_go()  # what they would read is being changed
         self.app.push_screen(WorkingScreen(move, future), ended)
 
     def moved(self, message: str = "") -> None:
@@ -293,6 +337,8 @@ class MainScreen(Screen[None]):
         self._prompt.ask(text, lambda _: []) if search else self._prompt.ask(":", self._completions)
 
     def _completions(self, line: str) -> list[str]:
+        if self.mover.busy:
+            return []
         return completions(line, self._bench, [theme.name for theme in THEMES])
 
     def _prompt_gone(self) -> None:
@@ -324,6 +370,7 @@ class MainScreen(Screen[None]):
         event.stop()
         self._prompt_gone()
         with self._guard():
+            self._need_rest()
             if event.lead == "/":
                 self.search(event.text)
             else:
@@ -351,6 +398,7 @@ class MainScreen(Screen[None]):
         def done(choice: str | None) -> None:
             if choice:
                 with self._guard():
+                    self._need_rest()
                     invoke(self, name, choice)
 
         return done
@@ -371,7 +419,8 @@ class MainScreen(Screen[None]):
         if not path:
             raise UsageError("no file to write to", expected=":save FILE")
         save_bench(self._bench, Path(path).expanduser())
-        self.say(f"saved to {path}: mmtui run {path} --kernel {self._bench.kernel}")
+        words = shlex.join(["mmtui", "run", path, "--kernel", self._bench.kernel])
+        self.say(f"saved to {path}: {words}")
 
     def open(self, target: str) -> None:
         """Open another document; nothing is the library."""
@@ -403,4 +452,5 @@ class MainScreen(Screen[None]):
             save_bench(self._bench, path)
         except UsageError as error:
             return f"the session was not saved: {error}"
-        return f"the session was saved: mmtui {path} --kernel {self._bench.kernel}"
+        words = shlex.join(["mmtui", str(path), "--kernel", self._bench.kernel])
+        return f"the session was saved: {words}"
