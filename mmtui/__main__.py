@@ -18,9 +18,12 @@ def main(argv: list[str] | None = None) -> int:
     if args in (["--version"], ["-V"]):  # answered before anything else is imported
         sys.stdout.write(f"mmtui {__version__}\n")
         return 0
-    from mmtui.cli import dispatch
+    try:
+        from mmtui.cli import dispatch
 
-    return dispatch(args)
+        return dispatch(args)
+    except KeyboardInterrupt:  # before or after the command's own care
+        return 130
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -10,29 +9,24 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from textual import constants, events
-from textual.app import App
+from textual import constants
 from textual.binding import Binding, BindingType
 from textual.command import Provider
-from textual.driver import Driver
-from textual.message import Message
-from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
-from mmtui.crash import brief, one_line, write_report
-from mmtui.driver import MmtuiDriver
+from mmtui.crash import one_line
 from mmtui.ending import Ending
 from mmtui.exit_codes import ExitCode
 from mmtui.model.script import Source, empty_source, open_source
+from mmtui.safe_app import SafeApp
 from mmtui.screens.library import LibraryScreen
 from mmtui.screens.opening import OpeningScreen
 from mmtui.terminal import Terminal
 from mmtui.themes import THEMES, token_colours
-from mmtui.views.lines import pure_text, say
+from mmtui.views.lines import say
 from mmtui.widgets.bars import Bar
-from mmtui.widgets.contained import Contained
 from sandbox.errors import SandboxError, UsageError
 from sandbox.scenario.presets import list_cards
 
@@ -51,11 +45,7 @@ def _commands() -> type[Provider]:
     return CommandProvider
 
 
-_REPORTS = 20
-"""Reports that one run of the application writes at most: an error may come with every frame."""
-
-
-class MmtuiApp(Contained, App[None]):
+class MmtuiApp(SafeApp):
     """mmtui on the screen.
 
     `target` is a document, or the name of a preset or a file, None for the library; `kernel`
@@ -80,20 +70,13 @@ class MmtuiApp(Contained, App[None]):
         kernel: str | None = None,
         terminal: Terminal | None = None,
     ) -> None:
-        self.terminal = terminal
-        """What the driver draws on; None: it looks for one itself."""
         # The filter that leaves the terminal's own colours alone can only be chosen now.
-        super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
+        super().__init__(terminal, ansi_color=True if os.environ.get("NO_COLOR") else None)
         self._source = open_source(*_split(target)) if isinstance(target, str) else target
         self._kernel = kernel
         self.desk: MainScreen | None = None
         """The main screen, if a document is open."""
         self._asked = False
-        self.last_words: list[str] = []
-        """Lines for stderr when the screen is gone."""
-        self._status = ExitCode.OK
-        self._saved = False
-        self._reports: dict[tuple[object, ...], str] = {}
         for theme in THEMES:
             self.register_theme(theme)
         wanted = os.environ.get("MMTUI_THEME", "") or THEMES[0].name
@@ -102,20 +85,6 @@ class MmtuiApp(Contained, App[None]):
             raise UsageError(f"MMTUI_THEME: there is no theme {wanted[:30]!r}", expected=names)
         self.theme = wanted
         self.animation_level = "none"
-
-    def get_driver_class(self) -> type[Driver]:
-        """Our driver of terminals, or what TEXTUAL_DRIVER names, e.g. that of a web server.
-
-        Raises:
-            UsageError: it names no driver.
-        """
-        if constants.DRIVER is None:
-            return MmtuiDriver
-        try:
-            return super().get_driver_class()
-        except (ImportError, AttributeError, ValueError, TypeError, RuntimeError) as error:
-            text = f"TEXTUAL_DRIVER: no driver {constants.DRIVER[:60]!r}: {brief(error)}"
-            raise UsageError(text, expected="MODULE:CLASS") from error
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Colours of the tokens for themes that do not name them."""
@@ -129,7 +98,7 @@ class MmtuiApp(Contained, App[None]):
 
     def on_mount(self) -> None:
         """Paint first, then get ready for what comes next."""
-        asyncio.get_running_loop().set_exception_handler(self._stray)
+        self.catch_strays()
         self.call_after_refresh(self._begin)
 
     async def _begin(self) -> None:
@@ -139,10 +108,10 @@ class MmtuiApp(Contained, App[None]):
             try:
                 screen = self._main_screen(self._bench(self._source, self._kernel))
             except SandboxError as error:
-                self._end(f"mmtui: {error}", ExitCode.USAGE)
+                self.end_with(f"mmtui: {error}", ExitCode.USAGE)
                 return
             except Exception as error:  # noqa: BLE001  # there is nothing to go back to
-                self._die_of(error)
+                self.die_of(error)
                 return
             await self.push_screen(screen)
         else:
@@ -248,128 +217,11 @@ class MmtuiApp(Contained, App[None]):
         message = desk.keep_log() if desk is not None else None
         self.exit(message=message)
 
-    def leave_at_once(self) -> None:
-        """Save what was done and end, whatever stands in the way.
-
-        For when nobody can be asked: a signal came, or the terminal is gone.
-        """
-        if not self._exit:
-            self.exit(message=self._keep())
-
-    def _keep(self) -> str | None:
-        """Save what was done, though anything may be broken; what there is to say about it."""
-        if self._saved:
-            return None
-        self._saved = True
-        try:
-            if (working := self._working()) is not None:
-                working.stop_and_wait()
-            return self.desk.keep_log() if self.desk is not None else None
-        except BaseException as error:  # noqa: BLE001  # the end must not be kept up by it
-            return f"the session was not saved: {brief(error)}; {write_report(error)}"
-
-    # -- errors that nobody foresaw --------------------------------------------------------
-
-    @property
-    def status(self) -> int:
-        """The exit status of the process."""
-        return int(self._status)
-
-    def may_contain(self, message: Message) -> bool:
-        """Without its first messages there is no application to go on with."""
-        return not isinstance(message, (events.Load, events.Compose, events.Mount))
-
-    def contain(self, error: BaseException, *, drawing: bool = False) -> None:
-        """Tell of an error in our own code: a report on file, a message on the screen, and go on.
-
-        `drawing` is for what happens with every frame: it is told of once.
-        """
-        told, place = self._report(error)
-        if told and drawing:
-            return
-        text = f"internal error: {brief(error)}; {place}"
-        if self._exit:
-            self.last_words.append(f"mmtui: {text}")
-            return
-        line = say(f" {text}", "violation")
-        try:
-            bars = [getattr(screen, "message", None) for screen in reversed(self.screen_stack)]
-            for bar in bars:
-                if isinstance(bar, Bar):
-                    bar.show(line)
-                    break
-            if not isinstance(bars[0], Bar):
-                self.notify(text, severity="error")
-        except Exception as again:  # noqa: BLE001  # what is broken may be this
-            self.last_words.append(f"mmtui: {text} ({brief(again)})")
-
-    def _stray(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """An error in a task or a callback of the event loop that nobody waits for."""
-        error = context.get("exception")
-        if self._running and isinstance(error, BaseException):
-            self.contain(error)
-        else:
-            loop.default_exception_handler(context)
-
-    def _report(self, error: BaseException) -> tuple[bool, str]:
-        """Whether an error of this kind and place was reported before, and where it is."""
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        code = None if trace is None else trace.tb_frame.f_code
-        key = (type(error), code, None if trace is None else trace.tb_lineno)
-        told = key in self._reports
-        if not told:
-            full = len(self._reports) >= _REPORTS
-            self._reports[key] = (
-                f"no more than {_REPORTS} reports are written" if full else write_report(error)
-            )
-        return told, self._reports[key]
-
-    def _handle_exception(self, error: Exception) -> None:
-        # Textual's way to end after an error outside of what is contained.  Its own prints the
-        # traceback over the terminal, and leaves with status 1 and without what was done.
-        if self._exception is None:
-            self._exception = error  # for tests, which get it raised
-            self._exception_event.set()
-        self._die_of(error)
-
-    def _die_of(self, error: BaseException) -> None:
-        """Save what was done and end with `ExitCode.INTERNAL`."""
-        told, place = self._report(error)
-        if not told:
-            self._end(f"mmtui: internal error: {brief(error)}; {place}", ExitCode.INTERNAL)
-
-    def _end(self, words: str, status: ExitCode) -> None:
-        if (kept := self._keep()) is not None:
-            self.last_words.append(kept)
-        self.last_words.append(words)
-        self._status = status
-        self._exit = True
-        self._close_messages_no_wait()
-
-    def _print_error_renderables(self) -> None:
-        # Textual's wraps what is to be copied, and prints a first error of several.
-        self.last_words += [str(words) for words in self._exit_renderables]
-        self._exit_renderables.clear()
-
-    def notify(
-        self,
-        message: str,
-        *,
-        title: str = "",
-        severity: SeverityLevel = "information",
-        timeout: float | None = None,
-        markup: bool = False,
-    ) -> None:
-        """Show a message over the screen, as it is: no markup, no control characters."""
-        super().notify(
-            pure_text(message),
-            title=pure_text(title),
-            severity=severity,
-            timeout=timeout,
-            markup=markup,
-        )
+    def keep(self) -> str | None:
+        """Save what was done, whatever is under way; what there is to say about it."""
+        if (working := self._working()) is not None:
+            working.stop_and_wait()
+        return self.desk.keep_log() if self.desk is not None else None
 
     def action_command_palette(self) -> None:
         """Show every command, to be searched."""
@@ -409,6 +261,7 @@ def run_app(source: Source | None, kernel: str | None) -> int:
         loop = app._loop
         try:
             if loop is not None and loop.is_running():
+                app.leaving = True
                 loop.call_soon_threadsafe(app.leave_at_once)
                 return True
         except RuntimeError:  # closed in this moment
@@ -428,7 +281,9 @@ def run_app(source: Source | None, kernel: str | None) -> int:
         try:
             app.run()
         except BaseException as error:  # noqa: BLE001  # SystemExit within Textual, say
-            app._die_of(error)
+            app.die_of(error)
+    if terminal.stuck and sys.stderr.isatty():
+        return ending.finish(app.status)  # it would not take the words either
     _say_last(app)
     return ending.finish(app.status)
 

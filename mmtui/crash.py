@@ -95,7 +95,7 @@ def write_report(error: BaseException) -> str:
         except OSError as failed:
             reason = failed.strerror or str(failed)
             continue
-        return f"please report it with {one_line(path)}"
+        return f"report in {one_line(path)}"
     return f"the report could not be written ({reason})"
 
 

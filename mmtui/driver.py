@@ -47,7 +47,7 @@ class MmtuiDriver(LinuxDriver):
         # It writes to stderr and reads descriptor 0, and dies with them; ours are private.
         terminal = getattr(app, "terminal", None)
         self._terminal: Terminal = Terminal() if terminal is None else terminal
-        self._on = self._suspended = False
+        self._on = self._suspended = self._stop_wanted = False
         super().__init__(app, debug=debug, mouse=mouse, size=size or self._terminal.size())
         self._file: Any = self._terminal
         self.fileno = self._terminal.input
@@ -102,9 +102,11 @@ class MmtuiDriver(LinuxDriver):
         # Its own stops from within the signal handler, which takes the lock of the writer's
         # queue: a frame that is being written in the same thread holds it, and that is a
         # deadlock.  Here the event loop does it, between two of its callbacks.
+        self._stop_wanted = True
         self._soon(self._suspend)
 
     def _sigcont_application(self, *_: object) -> None:
+        self._stop_wanted = False  # as the kernel forgets a stop that is still to come
         self._soon(self._resume)
 
     def _soon(self, callback: Callable[[], None]) -> None:
@@ -116,10 +118,12 @@ class MmtuiDriver(LinuxDriver):
 
     def _suspend(self) -> None:
         """Give the terminal back and stop this process."""
-        if self._on and self._auto_restart:
+        if self._on and self._auto_restart and self._stop_wanted:
             self.suspend_application_mode()
             self._suspended = self._must_signal_resume = True
-        os.kill(os.getpid(), signal.SIGSTOP)
+        if self._stop_wanted:
+            self._stop_wanted = False
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     def _resume(self) -> None:
         """Take the terminal again.

@@ -72,8 +72,8 @@ class Ending:
         trace: TracebackType | None,
     ) -> None:
         for number, before in self._before.items():
-            if number != self.signal:
-                signal.signal(number, before)
+            if number != self.signal:  # Python's own handler of SIGINT prints a traceback
+                signal.signal(number, signal.SIG_DFL if number == signal.SIGINT else before)
 
     def begin(self, number: int) -> None:
         """Leave as that signal would have it: the terminal was closed, say."""

@@ -123,7 +123,7 @@ class Terminal:
     def hurry(self, patience: float | None = 1.0) -> None:
         """Wait no longer than so many seconds for a terminal that takes nothing; None: for ever."""
         self._patience = patience
-        self.stuck = False
+        self.stuck = self.stuck and patience is not None
 
     def lose(self) -> None:
         """The terminal was found closed; from any thread."""
