@@ -25,9 +25,12 @@ def main(argv: list[str] | None = None) -> int:
             pass
         else:
             return 0
-    from mmtui.cli import dispatch
+    try:
+        from mmtui.cli import dispatch
 
-    return dispatch(args)
+        return dispatch(args)
+    except KeyboardInterrupt:  # before or after the command's own care
+        return 130
 
 
 def _open_missing() -> None:

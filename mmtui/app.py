@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App
+from textual import constants
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.screen import Screen
 
+from mmtui.ending import Ending
+from mmtui.exit_codes import ExitCode
 from mmtui.model.script import Source, open_named
+from mmtui.safe_app import SafeApp
 from mmtui.screens.library import LibraryScreen
 from mmtui.screens.opening import OpeningScreen
+from mmtui.terminal import Terminal
 from mmtui.themes import THEMES, token_colours
 from mmtui.views.lines import Line, plain, say
 from mmtui.widgets.bars import Bar
 from sandbox.errors import SandboxError, UsageError
 from sandbox.kernels import is_file_name, name_kernel
+from sandbox.printable import one_line
 from sandbox.scenario.presets import list_cards
 
 if TYPE_CHECKING:
@@ -37,7 +45,7 @@ def _commands() -> type[Provider]:
     return CommandProvider
 
 
-class MmtuiApp(App[None]):
+class MmtuiApp(SafeApp):
     """mmtui on the screen.
 
     `target` is a document, or the name of a preset or a file, None for the library; `kernel`
@@ -56,9 +64,14 @@ class MmtuiApp(App[None]):
         Binding("ctrl+q", "leave", "Quit", show=False, id="app.quit"),
     ]
 
-    def __init__(self, target: Source | str | None = None, kernel: str | None = None) -> None:
+    def __init__(
+        self,
+        target: Source | str | None = None,
+        kernel: str | None = None,
+        terminal: Terminal | None = None,
+    ) -> None:
         # The filter that leaves the terminal's own colours alone can only be chosen now.
-        super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
+        super().__init__(terminal, ansi_color=True if os.environ.get("NO_COLOR") else None)
         self._source = open_named(target) if isinstance(target, str) else target
         if kernel is not None and is_file_name(kernel):
             name_kernel(kernel, again=False)  # whoever starts the application names it
@@ -68,7 +81,11 @@ class MmtuiApp(App[None]):
         self._asked = False
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = os.environ.get("MMTUI_THEME", "") or THEMES[0].name
+        wanted = os.environ.get("MMTUI_THEME", "") or THEMES[0].name
+        if wanted not in self.available_themes:
+            names = ", ".join(theme.name for theme in THEMES)
+            raise UsageError(f"MMTUI_THEME: there is no theme {wanted[:30]!r}", expected=names)
+        self.theme = wanted
         self.animation_level = "none"
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -83,18 +100,28 @@ class MmtuiApp(App[None]):
 
     def on_mount(self) -> None:
         """Paint first, then get ready for what comes next."""
+        self.catch_strays()
         self.call_after_refresh(self._begin)
 
     async def _begin(self) -> None:
         """Open the document; in the library, import behind the screen what opening needs."""
         opening = self.screen
         if self._source is not None:
-            desk = self._main_screen(self._bench(self._source, self._kernel))
+            try:
+                desk = self._main_screen(self._bench(self._source, self._kernel))
+            except SandboxError as error:
+                self.end_with(f"mmtui: {error}", ExitCode.USAGE)
+                return
+            except Exception as error:  # noqa: BLE001  # there is nothing to go back to
+                self.die_of(error)
+                return
             await self.push_screen(desk)
             if self._source.session is not None:
                 desk.resume()
         else:
-            self.run_worker(lambda: import_module("mmtui.screens.main"), thread=True)
+            self.run_worker(
+                lambda: import_module("mmtui.screens.main"), thread=True, exit_on_error=False
+            )
         if isinstance(opening, OpeningScreen):
             for key in opening.typed:  # before those that wait in the queue
                 await self.on_event(key)
@@ -141,7 +168,7 @@ class MmtuiApp(App[None]):
             if isinstance(library, LibraryScreen):
                 library.say(say(f" {error}", "violation"))
             return
-        self.pop_screen()
+        library.dismiss()
         with desk.guard():
             desk.open_instead(value, self._kernel)
 
@@ -204,12 +231,74 @@ class MmtuiApp(App[None]):
         else:
             self.notify(plain(line).strip(), markup=False)
 
+    def keep(self) -> str | None:
+        """Save what was done, whatever is under way; what there is to say about it."""
+        if (working := self._working()) is not None:
+            working.stop_and_wait()
+        return self.desk.keep_log() if self.desk is not None else None
+
+    def action_command_palette(self) -> None:
+        """Show every command, to be searched."""
+        from mmtui.palette import Palette
+
+        if self.use_command_palette and not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
 
 def run_app(source: Source | None, kernel: str | None) -> int:
     """Open the application on the library, or on a document; returns the exit status.
 
-    The kernel and those of the document are known to exist.
+    The kernel and those of the document are known to exist.  Where a signal ended it, other than
+    SIGINT, the process ends here, by that signal.
+
+    Raises:
+        UsageError: the environment asks for a theme or a driver that there is not.
     """
-    app = MmtuiApp(source, kernel)
-    app.run()
-    return app.return_code or 0
+    if constants.DRIVER is not None:  # what it draws on is its own affair
+        app = MmtuiApp(source, kernel)
+        app.run()
+        _say_last(app)
+        return app.status
+    terminal = Terminal()
+    app = MmtuiApp(source, kernel, terminal)
+    ending = Ending(terminal)
+
+    def leave() -> bool:
+        loop = app._loop
+        try:
+            if loop is not None and loop.is_running():
+                app.leaving = True
+                loop.call_soon_threadsafe(app.leave_at_once)
+                return True
+        except RuntimeError:  # closed in this moment
+            pass
+        return False
+
+    ending.leave = leave
+
+    def gone() -> None:  # in a thread that reads or writes
+        loop = app._loop
+        with contextlib.suppress(RuntimeError):
+            if loop is not None:
+                loop.call_soon_threadsafe(ending.begin, signal.SIGHUP)
+
+    terminal.on_gone = gone
+    with ending, terminal.alone():
+        try:
+            app.run()
+        except BaseException as error:  # noqa: BLE001  # SystemExit within Textual, say
+            app.die_of(error)
+    if terminal.stuck and sys.stderr.isatty():
+        return ending.finish(app.status)  # it would not take the words either
+    _say_last(app)
+    return ending.finish(app.status)
+
+
+def _say_last(app: MmtuiApp) -> None:
+    """Say on stderr what there is to say when the screen is gone; it may be gone as well."""
+    try:
+        for words in app.last_words:
+            sys.stderr.write(f"{one_line(words)}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass

@@ -4,15 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Literal
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual import events
+from textual.app import ComposeResult
+from textual.command import (
+    CommandInput,
+    CommandList,
+    CommandPalette,
+    DiscoveryHit,
+    Hit,
+    Hits,
+    Provider,
+    SearchIcon,
+)
+from textual.containers import Horizontal, Vertical
+from textual.widgets import LoadingIndicator
 
 from mmtui.commands.model import Command
 from mmtui.commands.registry import COMMANDS
 from mmtui.screens.main import MainScreen
 from mmtui.widgets.bars import key_name
+from mmtui.widgets.contained import ContainedScreen, ContainedWidget
 
-__all__ = ["CommandProvider"]
+__all__ = ["CommandProvider", "Palette"]
+
+
+class _Input(ContainedWidget, CommandInput):
+    """The line of the palette."""
+
+
+class _List(ContainedWidget, CommandList):
+    """The commands of the palette that were found."""
+
+    def _move_page(self, direction: Literal[-1, 1]) -> None:
+        # Textual's looks up where the highlighted option is drawn. Before the first layout, or
+        # when the list has just been filled anew, nothing is drawn anywhere: a KeyError.
+        if self._lines and (self.highlighted or 0) in self._index_to_line:
+            super()._move_page(direction)
+
+
+class Palette(ContainedScreen, CommandPalette):
+    """Textual's palette, left once however often it is clicked at.
+
+    Its own is dismissed by each click beside it, also by those that come when it is gone: the
+    second takes the screen below away, the third finds none.
+    """
+
+    def compose(self) -> ComposeResult:
+        """The line, the list, and the sign that it is searched; as Textual has them."""
+        with Vertical(id="--container"):
+            with Horizontal(id="--input"):
+                yield SearchIcon()
+                yield _Input(placeholder=self._placeholder, select_on_focus=False)
+            with Vertical(id="--results"):
+                yield _List()
+                yield LoadingIndicator()
+
+    def _on_mount(self, event: events.Mount) -> None:
+        # Textual's looks for the screen below; escape may have been faster.
+        if not self.is_current:
+            event.prevent_default()
 
 
 class CommandProvider(Provider):
@@ -32,7 +84,7 @@ class CommandProvider(Provider):
     async def discover(self) -> Hits:
         """All commands, in their order."""
         for command, text, about, desk in self._commands():
-            yield DiscoveryHit(text, partial(desk.action_give, command.name), help=about)
+            yield DiscoveryHit(text, partial(desk.give, command.name), help=about)
 
     async def search(self, query: str) -> Hits:
         """The commands that match a query."""
@@ -43,6 +95,6 @@ class CommandProvider(Provider):
                 yield Hit(
                     score,
                     matcher.highlight(text),
-                    partial(desk.action_give, command.name),
+                    partial(desk.give, command.name),
                     help=about,
                 )

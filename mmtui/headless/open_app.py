@@ -45,8 +45,7 @@ def open_app(
     from mmtui.app import run_app
 
     with unwrapped():
-        run_app(source, kernel)
-    return ExitCode.OK
+        return ExitCode(run_app(source, kernel))
 
 
 def _latest(target: str | None) -> str:

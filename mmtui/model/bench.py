@@ -140,10 +140,10 @@ class Bench:
 
         While an action is running, one on another CPU joins it, and waits at its first event.
         """
-        with self._move():
+        with self._move() as recorder:
             if not self.idle:
                 if isinstance(action, CpuBlock):
-                    return self._join(action)
+                    return self._join(action, recorder)
                 task = self.session.running[0]
                 raise UsageError(
                     f"{task.name} is still running",
@@ -152,7 +152,7 @@ class Bench:
             self.cpu = None
             return self.session.begin(action) if paused else self.session.do(action)
 
-    def _join(self, block: CpuBlock) -> Step:
+    def _join(self, block: CpuBlock, recorder: ChangeRecorder) -> Step:
         """Begin the running action anew with another one beside it, and come back to this event."""
         session, machine = self.session, self.session.machine
         running, position = session.steps[-1], session.position
@@ -162,7 +162,8 @@ class Bench:
         order = bytes(machine.cpus[start:])
         if not order:  # going back over an event is what takes a function off its CPU
             session.step_event()
-        session.goto(start)
+        while session.position > start:
+            recorder.undo()
         try:
             step = session.begin(CpuBlock((*present, *block.actions), (), block.where))
         except SandboxError:
@@ -373,8 +374,11 @@ class Bench:
             known = ", ".join(map(str, branches)) or "none yet: go back and do something else"
             raise UsageError(f"there is no branch {number}", expected=known)
         branch = branches[number]
+        low = branch
+        while low.parent is not None:  # its own parents are gone along first, from the lowest
+            low = low.parent
         with self._move() as recorder:
-            while self.session.position > branch.position:
+            while self.session.position > low.position:
                 recorder.undo()
             self.session.machine.switch_branch(branch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,9 @@ class Changes:
     """Value before the move by address, of the words that changed."""
     unmarked: bool = False
     """The move was too long to say what it changed."""
+    size: int = sys.maxsize
+    """Words of memory when it was at its shortest: where an old value points beyond it, there is
+    another object now, or none."""
 
     def __contains__(self, addr: int) -> bool:
         return addr in self.olds
@@ -53,6 +57,7 @@ class ChangeRecorder:
     def restart(self) -> None:
         """Forget what was collected: the move begins here."""
         self._start = self._low = self._machine.position
+        self._size = self._purged = len(self._machine.memory.cells)
         self._olds.clear()
         self._unmarked = False
 
@@ -67,6 +72,7 @@ class ChangeRecorder:
                 self._unmarked = len(self._olds) > MARKED
         machine.undo()
         self._low = machine.position
+        self._size = min(self._size, len(machine.memory.cells))
 
     def _settle(self) -> None:
         """Note the old values of what the journal gained since the last look."""
@@ -75,6 +81,10 @@ class ChangeRecorder:
             self._unmarked = True
             self._olds.clear()
             self._low = machine.position
+        if self._low < machine.position and self._size < self._purged:
+            # What was changed there was changed in objects that are no more.
+            self._olds = {addr: old for addr, old in self._olds.items() if addr < self._size}
+            self._purged = self._size
         for index in range(self._low, machine.position):
             event = machine.events[index]
             if event[0] >= FIRST_MUTATING and event[0] != ALLOC:
@@ -85,8 +95,8 @@ class ChangeRecorder:
         """The words whose value differs from that at the beginning."""
         self._settle()
         if self._unmarked:
-            return Changes(self._start, self._machine.position, unmarked=True)
+            return Changes(self._start, self._machine.position, {}, True, self._size)
         cells = self._machine.memory.cells
         size = len(cells)
         kept = {a: old for a, old in self._olds.items() if a < size and cells[a] != old}
-        return Changes(self._start, self._machine.position, kept)
+        return Changes(self._start, self._machine.position, kept, size=self._size)

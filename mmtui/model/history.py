@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
 from pathlib import Path
 
 from mmtui.model.files import write_atomically
@@ -10,6 +12,10 @@ from mmtui.model.files import write_atomically
 __all__ = ["History"]
 
 _KEPT = 500
+_READ = 1 << 18
+"""Bytes that are read, from the end of the file."""
+_LONGEST = 2_000
+"""Characters of a line that is kept: a longer one was pasted by mistake."""
 
 
 class History:
@@ -21,8 +27,12 @@ class History:
         self._at = 0
         self._draft = ""
         if path is not None:
-            with contextlib.suppress(OSError, UnicodeDecodeError):
-                self._lines = path.read_text(encoding="utf-8").splitlines()[-_KEPT:]
+            try:
+                self._lines = _read(path)[-_KEPT:]
+            except FileNotFoundError:
+                pass
+            except OSError:
+                self._path = None  # nor is it written: a FIFO, a device, a folder of another's
         self.rewind()
 
     def rewind(self) -> None:
@@ -45,9 +55,31 @@ class History:
     def add(self, line: str) -> None:
         """Keep a line."""
         line = line.strip()
-        if line and line not in self._lines[-1:]:
+        if line and line not in self._lines[-1:] and _is_line(line):
             self._lines = [*self._lines, line][-_KEPT:]
             if self._path is not None:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, UnicodeError):
                     write_atomically(self._path, "\n".join(self._lines) + "\n")
         self.rewind()
+
+
+def _read(path: Path) -> list[str]:
+    """The lines at the end of a file; what is none of ours is left out.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    # Opening a FIFO waits for somebody who writes, and reading a device may never end.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with os.fdopen(handle, "rb") as file:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(f"{path} is no regular file")
+        start = max(0, about.st_size - _READ)
+        file.seek(start)
+        lines = file.read(_READ).decode("utf-8", "replace").split("\n")
+    return [line for line in lines[bool(start) :] if line and _is_line(line)]
+
+
+def _is_line(line: str) -> bool:
+    return len(line) <= _LONGEST and line.isprintable()

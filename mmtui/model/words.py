@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from copy import copy
+
 from sandbox.arch.arm64 import pgtable as pt
-from sandbox.fields import Struct
+from sandbox.fields import STRUCTS, Struct, field
 from sandbox.frames import Frame
 from sandbox.ledger import entry_kind
 from sandbox.memory import (
@@ -56,6 +59,9 @@ _PAGE_BITS = tuple(
 )
 _PER_PAGE = ("_mapcount", "flags", "data", "compound_head")
 _PT_MM, _PT_START = 513, 514
+_HEAD = field(Struct.PAGE, "compound_head")
+_FIRST = {struct: layout.kinds[0] for struct, layout in STRUCTS.items()}
+"""The field that a structure begins with: nothing else has it, so it tells what an address is."""
 
 
 def pte_flags(pte: int) -> str:
@@ -66,29 +72,63 @@ def pte_flags(pte: int) -> str:
 
 
 class Words:
-    """Names of the words of one session, for people."""
+    """Names of the words of one session, for people.
+
+    Every address and every value has a name, also one that belongs to another position: what is
+    not there now, or is not what the handle says, is named as gone (`vma(gone)`, `page(gone)`).
+    """
 
     def __init__(self, session: Session) -> None:
         self._ledger = session.ledger
         self._memory = session.machine.memory
         self._cells = session.machine.memory.cells
         self._procs = {int(mm): name for name, mm in session.ledger.processes().items()}
+        self._limit = sys.maxsize
+
+    def before(self, size: int) -> Words:
+        """The same words for values from before a move that left *size* words at its shortest.
+
+        What such a value points at beyond them was taken away: what stands there now is another
+        object, whose name would be wrong.
+        """
+        other = copy(self)
+        other._limit = size
+        return other
+
+    def _is(self, addr: int, struct: Struct) -> bool:
+        """Whether a structure of that kind begins at an address."""
+        kinds = self._memory.kinds
+        return 0 <= addr < min(len(kinds), self._limit) and kinds[addr] == _FIRST[struct]
+
+    def _head(self, addr: int) -> Folio | None:
+        """The folio that the page around an address belongs to, None if there is no page."""
+        at = (addr & ADDR_MASK) + 6
+        kinds = self._memory.kinds
+        if not 0 <= at < min(len(kinds), self._limit) or kinds[at] != _HEAD:
+            return None
+        head = self._cells[at]
+        return Folio(head) if isinstance(head, int) and self._is_page(head) else None
+
+    def _is_page(self, addr: int) -> bool:
+        return self._is(addr & ADDR_MASK, Struct.PAGE)
 
     # -- names -------------------------------------------------------------------------
 
     def name(self, addr: int) -> str:
-        """The object and field of a word."""
-        if not 0 < addr < len(self._cells):
+        """The object and field of a word; an address alone where there is none."""
+        if not 0 < addr < min(len(self._cells), self._limit):
             return f"{addr:#x}"
         base, struct, _order = self._memory.object_at(addr)
         field = self._memory.field_at(addr)
+        if addr < base or field.struct is not struct:  # between two objects
+            return f"{addr:#x}"
         match struct:
             case Struct.PAGE:
                 return self._page_word(base, addr, field.name)
             case Struct.PTE_TABLE | Struct.PMD_TABLE:
                 return self._table_word(base, addr, field.name)
             case Struct.MM:
-                return f"mm({self.proc(base)}).{field.name}"
+                return f"{self._mm(base)}.{field.name}"
             case Struct.VMA:
                 return f"{self.vma(base)}.{field.name}"
             case Struct.CPU:
@@ -97,26 +137,33 @@ class Words:
                 return field.name
 
     def _page_word(self, base: int, addr: int, field: str) -> str:
-        folio = self.folio(base)
-        large = bool(Folio(self._cells[base + 6]).order)
-        if large and field in _PER_PAGE:
-            return f"{folio}.page{(addr - base) >> 4}.{field}"
-        return f"{folio}.{field}"
+        head = self._head(base)
+        if head is not None and head.order and field in _PER_PAGE:
+            return f"{self.folio(base)}.page{(addr - base) >> 4}.{field}"
+        return f"{self.folio(base)}.{field}"
 
     def _table_word(self, base: int, addr: int, field: str) -> str:
+        owner = self.proc(self._cells[base + _PT_MM])
         if addr - base >= 512:
-            return f"{self.proc(self._cells[base + _PT_MM])} {field}"
+            return f"{owner} {field}"
         index = addr - base
         shift = 9 if field == "pmd" else 0
         region, page = self._ledger.region_of(self._cells[base + _PT_START] + (index << shift))
-        return f"{self.proc(self._cells[base + _PT_MM])}.{region} {field} {page}"
+        return f"{owner}.{region} {field} {page}"
 
     def proc(self, mm: int) -> str:
-        """Name of the process that owns an mm; `new` before it has one."""
-        return self._procs.get(int(mm), "new")
+        """Name of the process that owns an mm; `new` before it has one, `gone` if there is none."""
+        if self._limit > mm and (name := self._procs.get(int(mm))) is not None:
+            return name
+        return "new" if not mm or self._is(mm, Struct.MM) else "gone"
+
+    def _mm(self, mm: int) -> str:
+        return f"mm({self.proc(mm)})"
 
     def vma(self, vma: int) -> str:
         """A VMA by its process, region and first page."""
+        if not self._is(vma, Struct.VMA):
+            return "vma(gone)"
         handle = Vma(vma)
         start = self._cells[handle.vm_start]
         if not start and not self._cells[handle.vm_end]:
@@ -127,14 +174,17 @@ class Words:
 
     def folio(self, addr: int) -> str:
         """Name of the folio that contains an address."""
-        return self._ledger.name_of(Folio(self._cells[(addr & ADDR_MASK) + 6]))
+        head = self._head(addr)
+        return "folio(gone)" if head is None else self._ledger.name_of(head)
 
     def page(self, page: int) -> str:
         """A page as `F1.5`."""
-        if page + 6 >= len(self._cells) or not isinstance(self._cells[page + 6], Folio):
-            return f"{page:#x}"
-        folio = Folio(self._cells[page + 6])
-        return f"{self._ledger.name_of(folio)}.{folio.index_of(page)}"
+        if not page:
+            return "NULL"
+        head = self._head(page)
+        if head is None:
+            return "page(gone)"
+        return f"{self._ledger.name_of(head)}.{head.index_of(page)}"
 
     # -- values ------------------------------------------------------------------------
 
@@ -143,7 +193,7 @@ class Words:
         if not pte:
             return "none"
         kind = entry_kind(pte)
-        if kind in ("swap", "special", "zero"):
+        if kind in ("swap", "special", "zero"):  # swap and special ones point at no page
             return kind if kind != "zero" else f"zero {pte_flags(pte)}"
         target = self.page(pt.pte_pfn(pte) << 4)
         prefix = "" if kind == "present" else f"{kind} "
@@ -167,15 +217,15 @@ class Words:
         """Page flags by their kernel names."""
         return ",".join(name for name, bit in _PAGE_BITS if value & bit) or "0"
 
-    def thing(self, value: object) -> str:
-        """Any value a kernel function may hold, in a few words."""
+    def thing(self, value: object, depth: int = 3) -> str:
+        """Any value a kernel function may hold, in a few words; lists within lists to a depth."""
         match value:
             case bool() | None | str():
                 return repr(value)
             case int():
                 return self._number(value)
-            case list() | tuple() if len(value) <= 3:
-                return "[" + ", ".join(map(self.thing, value)) + "]"
+            case list() | tuple() if len(value) <= 3 and depth:
+                return "[" + ", ".join(self.thing(item, depth - 1) for item in value) + "]"
             case list() | tuple() | dict():
                 return f"[{len(value)} items]"
             case _:
@@ -184,18 +234,27 @@ class Words:
     def _number(self, value: int) -> str:
         """A number, or what a handle points at."""
         match value:
+            case Folio() | Page() | Mm() | Vma() | AnonVma() | Mapping():
+                return self._handle(value)
+            case _:
+                return str(value) if -1 << 16 < value < 1 << 16 else f"{value:#x}"
+
+    def _handle(self, value: int) -> str:
+        """What a handle points at."""
+        if not value:
+            return "NULL"
+        match value:
             case Folio():
-                return self._ledger.name_of(value)
+                return self.folio(value)
             case Page():
                 return self.page(value)
             case Mm():
-                return f"mm({self.proc(value)})"
+                return self._mm(value)
             case Vma():
-                return self.vma(value) if value else "NULL"
-            case AnonVma() | Mapping():
-                return f"{type(value).__name__.lower()}:{value:#x}" if value else "NULL"
-            case _:
-                return str(value) if -1 << 16 < value < 1 << 16 else f"{value:#x}"
+                return self.vma(value)
+        kind = type(value).__name__.lower()
+        struct = Struct.ANON_VMA if isinstance(value, AnonVma) else Struct.MAPPING
+        return f"{kind}:{value:#x}" if self._is(value, struct) else f"{kind}(gone)"
 
     # -- events and functions --------------------------------------------------------------
 
@@ -218,7 +277,16 @@ class Words:
         return self.thing(rest[0]) if op == APPEND else ""
 
     def event(self, event: Event) -> str:
-        """An event in a few words: the operation, the word, the operands."""
+        """An event in a few words: the operation, the word, the operands.
+
+        What a kernel of one's own yields may be no event at all; it is shown as the value it is.
+        """
+        try:
+            return self._event(event)
+        except (TypeError, ValueError, IndexError, AttributeError):
+            return self.thing(event)
+
+    def _event(self, event: Event) -> str:
         op, addr, rest = event[0], event[1], event[2:]
         if op == NOTE:
             return "note " + " ".join(v if isinstance(v, str) else self.thing(v) for v in rest)

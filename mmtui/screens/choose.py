@@ -12,13 +12,14 @@ from textual.screen import ModalScreen
 
 from mmtui.model.bench import Bench
 from mmtui.widgets.chooser import Choice, Chooser
+from mmtui.widgets.contained import ContainedScreen
 from mmtui.widgets.filter import Filter
 from sandbox.kernels import REGISTRY
 
 __all__ = ["ChooseScreen", "branch_choices", "kernel_choices"]
 
 
-class ChooseScreen(ModalScreen[str | None]):
+class ChooseScreen(ContainedScreen, ModalScreen[str | None]):
     """Choose one of a few rows; typing narrows them, Escape backs out."""
 
     DEFAULT_CSS = """

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from mmtui.commands.looking import PANES
+from mmtui.widgets.contained import ContainedWidget
 from mmtui.widgets.pane import Pane
 
 __all__ = ["Frame"]
@@ -21,7 +22,7 @@ _COLUMNS = {
 _UPPER = _COLUMNS["left"]
 
 
-class Frame(Container):
+class Frame(ContainedWidget, Container):
     """The panes in their columns.
 
     On a small screen one pane of the left column is shown over one of the others, and

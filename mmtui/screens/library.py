@@ -15,6 +15,7 @@ from mmtui.model.session_list import Kept, list_sessions
 from mmtui.views.lines import EMPTY, Line, join, say
 from mmtui.widgets.bars import Bar
 from mmtui.widgets.chooser import Choice, Chooser
+from mmtui.widgets.contained import ContainedScreen
 from mmtui.widgets.filter import Filter
 from sandbox.scenario.presets import Card
 
@@ -74,7 +75,7 @@ def session_choices(sessions: list[Kept]) -> list[Choice]:
     return rows
 
 
-class LibraryScreen(Screen[None]):
+class LibraryScreen(ContainedScreen, Screen[None]):
     """The sessions to go on with and the presets; Enter opens one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -125,8 +126,9 @@ class LibraryScreen(Screen[None]):
     @on(Chooser.Chosen)
     def _chosen(self, event: Chooser.Chosen) -> None:
         event.stop()
-        self.say(EMPTY)
-        self.app.open_document(event.value)
+        if self.is_current:  # Enter twice: the document is open by then
+            self.say(EMPTY)
+            self.app.open_document(event.value)
 
     def action_filter(self) -> None:
         """Type words that narrow the list."""
@@ -140,7 +142,7 @@ class LibraryScreen(Screen[None]):
             self._filter.remove_class("-open")
             self.chooser.focus()
         elif self._over:
-            self.app.pop_screen()
+            self.dismiss()
 
     def action_theme(self) -> None:
         """Take the next theme."""

@@ -29,10 +29,11 @@ from mmtui.screens.frame import Frame
 from mmtui.screens.working import Mover, WorkingScreen
 from mmtui.themes import THEMES
 from mmtui.views import status
-from mmtui.views.lines import Line, join, say
-from mmtui.views.marks import marks_of
+from mmtui.views.lines import Line, Lines, join, say
+from mmtui.views.marks import Marks, marks_of
 from mmtui.views.panes import clicked, document
 from mmtui.widgets.bars import Bar, key_line
+from mmtui.widgets.contained import ContainedScreen
 from mmtui.widgets.pane import Pane
 from mmtui.widgets.prompt import Prompt
 from sandbox.errors import SandboxError, UsageError
@@ -70,7 +71,7 @@ _COMMAND_OF_KEY = {
 }
 
 
-class MainScreen(Screen[None]):
+class MainScreen(ContainedScreen, Screen[None]):
     """The workbench on the screen; it is the `Desk` that commands work at."""
 
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
@@ -123,17 +124,42 @@ class MainScreen(Screen[None]):
         """Show the present state in everything that is on the screen."""
         if self.mover.busy:
             return  # another thread is changing what would be shown
-        marks = marks_of(self.bench)
-        for pane in self.frame.shown():
-            if pane.room[0] > 0:
-                pane.show(document(pane.id or "", self.bench, marks, *pane.room), follow=follow)
+        marks = Marks()
+        with self._contained():
+            marks = marks_of(self.bench)
+        shown = set(self.frame.shown())
+        for pane in self.frame.panes.values():
+            if pane in shown and pane.room[0] > 0:
+                self._show(pane, marks, follow=follow)
+            else:
+                pane.let_go()  # it would be old when it is seen
         real = any(not v.known_window for v in marks.broken.values())
         self.frame.alarm(frozenset({"rules", "folios"} if real else ()))
         self._bars()
 
+    def _show(self, pane: Pane, marks: Marks, *, follow: bool) -> None:
+        failed = True
+        with self._contained():
+            pane.show(document(pane.id or "", self.bench, marks, *pane.room), follow=follow)
+            failed = False
+        if failed:
+            pane.let_go()
+            pane.show(Lines((say(" this cannot be shown: internal error", "violation"),)))
+
     def _bars(self) -> None:
-        self.status.show(status.render(status.view(self.bench), self.size.width))
-        self.keys.show(key_line(COMMANDS.values(), self.bench, self.size.width))
+        if self.mover.busy:
+            return
+        with self._contained():
+            self.status.show(status.render(status.view(self.bench), self.size.width))
+            self.keys.show(key_line(COMMANDS.values(), self.bench, self.size.width))
+
+    @contextmanager
+    def _contained(self) -> Iterator[None]:
+        """Go on after an error in what only shows something."""
+        try:
+            yield
+        except BaseException as error:  # noqa: BLE001  # of any class: views run kernel functions
+            self.app.contain(error, drawing=True)
 
     @on(Pane.Resized)
     def _pane_resized(self, event: Pane.Resized) -> None:
@@ -146,6 +172,8 @@ class MainScreen(Screen[None]):
         event.stop()
         if event.pane.id:
             self.frame.go_to(event.pane.id)
+            if self.mover.busy:
+                return
             if clicked(self.bench, event.pane.id, event.pane.doc, event.line, event.column):
                 self.refresh_panes(follow=False)
 
@@ -155,8 +183,18 @@ class MainScreen(Screen[None]):
         """Give a command by its key, unless the key belongs to a line being typed."""
         if self._prompt.is_open:
             raise SkipAction
+        self.give(name)
+
+    def give(self, name: str) -> None:
+        """Give a command."""
         with self.guard():
+            self._need_rest()
             invoke(self, name)
+
+    def _need_rest(self) -> None:
+        """Commands look at the machine, which another thread may be changing."""
+        if self.mover.busy:
+            raise UsageError("the last move is still under way")
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -167,6 +205,9 @@ class MainScreen(Screen[None]):
             self.refresh_panes()
             text = _AT_PROMPT.sub("", " ".join(str(error).split()))
             self._tell(say(text, "violation"))
+        except BaseException as error:  # noqa: BLE001  # the outermost handler of commands
+            self.refresh_panes()
+            self.app.contain(error)
 
     @property
     def bench(self) -> Bench:
@@ -193,6 +234,8 @@ class MainScreen(Screen[None]):
             with self.guard():
                 done(future.result())
 
+        for pane in self.frame.panes.values():
+            pane.let_go()  # what they would read is being changed
         self.app.push_screen(WorkingScreen(move, future), ended)
 
     def moved(self, message: str = "") -> None:
@@ -349,6 +392,8 @@ class MainScreen(Screen[None]):
         self._prompt.ask(text, lambda _: []) if search else self._prompt.ask(":", self._completions)
 
     def _completions(self, line: str) -> list[str]:
+        if self.mover.busy:
+            return []
         return completions(line, self.bench, [theme.name for theme in THEMES])
 
     def _prompt_gone(self) -> None:
@@ -380,6 +425,7 @@ class MainScreen(Screen[None]):
         event.stop()
         self._prompt_gone()
         with self.guard():
+            self._need_rest()
             if event.lead == "/":
                 self.search(event.text)
             else:
@@ -407,6 +453,7 @@ class MainScreen(Screen[None]):
         def done(choice: str | None) -> None:
             if choice:
                 with self.guard():
+                    self._need_rest()
                     invoke(self, name, choice)
 
         return done

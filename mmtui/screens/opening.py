@@ -7,11 +7,12 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 
 from mmtui.widgets.bars import Bar
+from mmtui.widgets.contained import ContainedScreen
 
 __all__ = ["OpeningScreen"]
 
 
-class OpeningScreen(Screen[None]):
+class OpeningScreen(ContainedScreen, Screen[None]):
     """A status line, painted before the engine is imported; keeps what is typed until then."""
 
     def __init__(self, title: str) -> None:

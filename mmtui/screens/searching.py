@@ -12,12 +12,14 @@ from textual.widgets import Input
 
 from mmtui.views.lines import Lines
 from mmtui.widgets.bars import Bar
+from mmtui.widgets.contained import ContainedScreen
+from mmtui.widgets.line_input import LineInput
 from mmtui.widgets.pane import Pane
 
 __all__ = ["SearchScreen"]
 
 
-class SearchScreen(ModalScreen[None]):
+class SearchScreen(ContainedScreen, ModalScreen[None]):
     """A text over the whole screen; what is typed narrows it, escape goes back."""
 
     DEFAULT_CSS = """
@@ -33,7 +35,7 @@ class SearchScreen(ModalScreen[None]):
         Binding("pageup", "page_text(-1)", "Page up", show=False, priority=True),
         Binding("pagedown", "page_text(1)", "Page down", show=False, priority=True),
     ]
-    AUTO_FOCUS = "Input"
+    AUTO_FOCUS = "LineInput"
     placeholder = "type to search"
 
     def __init__(self) -> None:
@@ -41,6 +43,7 @@ class SearchScreen(ModalScreen[None]):
         self.pane = Pane("text", "text")
         self.pane.can_focus = False
         self._keys = Bar("text-keys")
+        self._field = LineInput(placeholder=self.placeholder, compact=True)
 
     def document(self, search: str, width: int) -> Lines:
         """The text, narrowed by a search."""
@@ -48,7 +51,7 @@ class SearchScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """A search line over the text."""
-        yield Input(placeholder=self.placeholder, compact=True)
+        yield self._field
         yield self.pane
         yield self._keys
 
@@ -57,8 +60,7 @@ class SearchScreen(ModalScreen[None]):
         self._keys.show(((" esc", "key"), (" back  ", ""), ("up down", "key"), (" scroll", "")))
 
     def _show(self) -> None:
-        text = self.query_one(Input).value
-        self.pane.show(self.document(text, self.pane.room[0]))
+        self.pane.show(self.document(self._field.value, self.pane.room[0]))
 
     @on(Pane.Resized)
     def _resized(self, event: Pane.Resized) -> None:
@@ -80,8 +82,7 @@ class SearchScreen(ModalScreen[None]):
 
     def action_back(self) -> None:
         """Go back; a search is emptied first."""
-        field = self.query_one(Input)
-        if field.value:
-            field.value = ""
+        if self._field.value:
+            self._field.value = ""
         else:
             self.dismiss(None)

@@ -12,6 +12,7 @@ from textual.screen import Screen
 
 from mmtui.views.lines import say
 from mmtui.widgets.bars import Bar
+from mmtui.widgets.contained import ContainedScreen
 from sandbox.errors import UsageError
 from sandbox.long_move import LongMove
 from sandbox.session import Session
@@ -68,7 +69,7 @@ class Mover:
         return move, future
 
 
-class WorkingScreen(Screen[None]):
+class WorkingScreen(ContainedScreen, Screen[None]):
     """Over the panes, which must not be drawn while another thread changes what they show."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "stop", "Stop", show=False)]

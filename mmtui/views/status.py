@@ -103,7 +103,9 @@ def _verdict(bench: Bench) -> Line:
 def _changed(bench: Bench) -> Line:
     words = Words(bench.session)
     cells = bench.session.machine.memory.cells
-    olds = {a: old for a, old in bench.changes.olds.items() if a != Globals.step}
+    former = words.before(bench.changes.size)
+    size = len(cells)
+    olds = {a: old for a, old in bench.changes.olds.items() if a != Globals.step and a < size}
     if bench.changes.unmarked:
         events = abs(bench.changes.end - bench.changes.start)
         return say(f"{events:,} events, too many to mark what they changed")
@@ -114,7 +116,7 @@ def _changed(bench: Bench) -> Line:
     telling = sorted(olds, key=lambda addr: _rank(fields(addr).name))
     for addr in telling[:3]:
         old = olds[addr]
-        before, after = words.value(addr, old), words.value(addr, cells[addr])
+        before, after = former.value(addr, old), words.value(addr, cells[addr])
         parts += [(words.name(addr), "changed"), (f" {before} -> {after}  ", "")]
     if len(olds) > 3:
         parts.append((f"and {len(olds) - 3} more words", "dim"))

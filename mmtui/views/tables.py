@@ -308,7 +308,8 @@ class Tables:
 
     def _was(self, entry: Entry) -> Line:
         old = self.marks.changes.olds.get(entry.word) if entry.word else None
-        return EMPTY if old is None else say(f"  was {self.words.entry(old)}", "dim")
+        former = self.words.before(self.marks.changes.size)
+        return EMPTY if old is None else say(f"  was {former.entry(old)}", "dim")
 
     def _bits(self, entry: Entry) -> Line:
         """The descriptor's bits by their kernel names, and the page behind it."""

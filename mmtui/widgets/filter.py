@@ -8,11 +8,12 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from mmtui.widgets.chooser import Chooser
+from mmtui.widgets.line_input import LineInput
 
 __all__ = ["Filter"]
 
 
-class Filter(Input):
+class Filter(LineInput):
     """An input for a chooser: what is typed narrows it, the arrows and Enter go to it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

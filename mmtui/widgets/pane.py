@@ -14,7 +14,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from mmtui.themes import TOKEN_CSS
-from mmtui.views.lines import EMPTY, TOKENS, Doc, Line, Lines
+from mmtui.views.lines import EMPTY, TOKENS, Doc, Line, Lines, pure_text
+from mmtui.widgets.contained import ContainedWidget
 
 __all__ = ["Painted", "Pane"]
 
@@ -22,7 +23,7 @@ _KEPT = 2048
 """Strips that a widget keeps; more than it shows at a time."""
 
 
-class Painted(Widget):
+class Painted(ContainedWidget, Widget):
     """A widget that draws lines of tokens, with one component class per token."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"pane--{token}" for token in TOKENS}
@@ -35,14 +36,18 @@ class Painted(Widget):
         self._strips: dict[tuple[Line, int], Strip] = {}
 
     def paint(self, line: Line, width: int) -> Strip:
-        """A line as a strip of exactly *width* cells."""
+        """A line as a strip of exactly *width* cells.
+
+        Whatever a document's text holds, nothing that a terminal acts upon comes through here.
+        """
         key = (line, width)
         strip = self._strips.get(key)
         if strip is None:
             if len(self._strips) > _KEPT:
                 self._strips.clear()
-            segments = [Segment(text, self.token_style(token)) for text, token in line]
-            strip = Strip(segments, sum(len(text) for text, _ in line))
+            spans = [(pure_text(text), token) for text, token in line]
+            segments = [Segment(text, self.token_style(token)) for text, token in spans]
+            strip = Strip(segments, sum(len(text) for text, _ in spans))
             strip = strip.adjust_cell_length(width, self.token_style(""))
             self._strips[key] = strip
         return strip
@@ -69,6 +74,11 @@ class Pane(Painted, can_focus=True):
 
     Scrolling is the pane's own: the height of a document may change with every step,
     and that must not cost a layout.
+
+    A document makes its lines from the machine as it is when they are asked for.  So it is asked
+    only while it is sure to be of the present state: when it is shown, and when the pane scrolls.
+    Painting takes the lines that were made then.  Who moves the machine shows a new document, or
+    lets the old one go.
     """
 
     DEFAULT_CSS = """
@@ -109,6 +119,7 @@ class Pane(Painted, can_focus=True):
         self._doc: Doc = Lines(())
         self._top = 0
         self._shown: list[Line] = []
+        self._size_drawn = (0, 0)
 
     @property
     def doc(self) -> Doc:
@@ -135,13 +146,21 @@ class Pane(Painted, can_focus=True):
             self._follow(doc.focus)
         self._draw()
 
+    def let_go(self) -> None:
+        """Forget the document: it is going to be old, and nobody sees it."""
+        if self._shown or self._doc.height:
+            self._doc, self._shown = Lines(()), []
+            self._hint()
+            self.refresh()
+
     def _draw(self) -> None:
         """Refresh the rows that are not what they were."""
         width, height = self.room
         lines = [self._line(y) for y in range(height)]
         old, self._shown = self._shown, lines
+        size, self._size_drawn = self._size_drawn, self.room
         self._hint()
-        if len(old) != len(lines):
+        if len(old) != len(lines) or size != self.room:
             self.refresh()
             return
         changed = [y for y, line in enumerate(lines) if line != old[y]]
@@ -180,7 +199,7 @@ class Pane(Painted, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Draw one row."""
-        line = self._shown[y] if y < len(self._shown) else self._line(y)
+        line = self._shown[y] if y < len(self._shown) else EMPTY
         return self.paint(line, self.room[0])
 
     # -- scrolling ---------------------------------------------------------------------
@@ -219,6 +238,5 @@ class Pane(Painted, can_focus=True):
             self.post_message(self.Clicked(self, row + self._top, event.x))
 
     def on_resize(self) -> None:
-        """Ask for a document that fits."""
-        self._shown = []
+        """Ask for a document that fits; what is drawn stays until it is there."""
         self.post_message(self.Resized(self))

@@ -13,13 +13,15 @@ from textual.message import Message
 from textual.widgets import Input, Label
 
 from mmtui.model.history import History
+from mmtui.widgets.contained import ContainedWidget
+from mmtui.widgets.line_input import LineInput
 
 __all__ = ["Prompt"]
 
 Complete = Callable[[str], list[str]]
 
 
-class _Field(Input):
+class _Field(LineInput):
     """The input proper; Tab and the arrows belong to the prompt."""
 
     BINDINGS = [  # noqa: RUF012  # textual declares it so
@@ -60,7 +62,7 @@ class _Field(Input):
                 await self.app.run_action(binding.action, self)
 
 
-class Prompt(Horizontal):
+class Prompt(ContainedWidget, Horizontal):
     """A prompt that appears over the message line, with completion and history."""
 
     DEFAULT_CSS = """
