@@ -91,9 +91,8 @@ class _Line:
 
     def spans(self) -> list[_Span]:
         """The steps that begin on this line, in order."""
-        # What was only begun is there while it waits to be stepped, and not in a future.
-        begun = self._branch is None and not self._machine.future_cpus
-        found = _starts(self.tasks, self.end + begun)
+        # What was only begun waits at the end of the present line, and in no branch.
+        found = _starts(self.tasks, self.end + (self._branch is None))
         drains = sorted(t.start for t in self.tasks if not isinstance(t.payload, Step))
         spans, at = [], 0
         for number, (step, start) in enumerate(found, 1):
@@ -124,9 +123,8 @@ def _starts(tasks: Sequence[Task], end: int) -> list[tuple[Step, int]]:
 
 def root_steps(machine: Machine) -> list[tuple[Step, int]]:
     """The steps of the present line, what is ahead included, and where they start."""
-    begun = not machine.future_cpus
-    end = machine.position + len(machine.future_cpus) + begun
-    return _starts([*machine.tasks, *reversed(machine.future_tasks)], end)
+    end = machine.position + len(machine.future_cpus)
+    return _starts([*machine.tasks, *reversed(machine.future_tasks)], end + 1)
 
 
 def place_of(starts: Sequence[int], position: int, end: int) -> Place:
@@ -185,8 +183,9 @@ def _done(line: _Line, span: _Span, context: _Context, *, open_end: bool) -> Don
     action = span.step.action
     if isinstance(action, CpuBlock) and len(action.actions) > 1:
         order = line.cpus(span.start, span.own)
-        if not open_end:  # what is left runs to its end by itself
+        if not open_end and order:  # what is left runs to its end by itself
             order = order[: len(order) - len([*takewhile(order[-1:].__contains__, order[::-1])])]
         action = action._replace(schedule=order)
-    events = span.own - span.start if open_end and span.own == span.end else None
+    begun = span.start == line.end
+    events = span.own - span.start if begun or (open_end and span.own == span.end) else None
     return Done(action, context.line_of(span.step), events)
