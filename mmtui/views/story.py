@@ -15,7 +15,7 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from mmtui.model.bench import Bench
-from mmtui.model.progress import Progress
+from mmtui.model.progress import Progress, Unexpected
 from mmtui.model.script import Script
 from mmtui.views.lines import EMPTY, Line, clip, join, pure_text, say
 from mmtui.views.prose import prose_lines
@@ -63,6 +63,7 @@ class _Layout:
         self.expectations: list[int] = []
         """How many each story step has."""
         self._starts: dict[int, list[int]] = {}
+        self._longer = (Unexpected((), {}), _NONE)
         for story, step in enumerate(script.steps):
             self.stories.append(len(self.parts))
             if step.prose:
@@ -99,6 +100,20 @@ class _Layout:
             self._starts[width] = list(accumulate(heights, initial=0))
         return self._starts[width]
 
+    def longer(self, unexpected: Unexpected) -> tuple[list[int], list[int]]:
+        """The parts that something unexpected adds lines to, and how many more are above each."""
+        if self._longer[0] is not unexpected:
+            # Why an action was refused, and the results with a blank line after them.
+            more = dict.fromkeys((self.items[index] for index in unexpected.refused), 1)
+            for story, surplus in unexpected.surplus.items():
+                following = story + 1
+                ends = self.stories[following] if following < len(self.stories) else len(self.parts)
+                more[ends - 1] = more.get(ends - 1, 0) + surplus + 1
+            parts = sorted(more)
+            above = list(accumulate((more[part] for part in parts), initial=0))
+            self._longer = (unexpected, (parts, above))
+        return self._longer[1]
+
     def is_last(self, number: int) -> bool:
         """Whether a part is the last one of its story step."""
         following = number + 1
@@ -107,6 +122,7 @@ class _Layout:
         )
 
 
+_NONE: tuple[list[int], list[int]] = ([], [0])
 _WIDTHS = 4
 """Widths for which it is kept where the parts begin: that of the pane, and zoomed."""
 
@@ -253,7 +269,7 @@ class StoryDoc:
             join(((f" {glyph} ", token), (text, token or "strong"))) for text in source.split("\n")
         ]
         error = self.bench.progress.refusal(index, self.bench.session)
-        if phase is Phase.REFUSED and error is not None and error.message:
+        if phase is Phase.REFUSED and error is not None:
             lines.append(say(f"     {error.message}", "violation"))
         return lines
 
@@ -264,30 +280,11 @@ def view(bench: Bench, width: int) -> StoryDoc:
     layout = _LAYOUTS.get(progress)
     if layout is None:
         layout = _LAYOUTS[progress] = _Layout(bench.script)
-    more = _unexpected(bench, layout)
-    longer = sorted(more)
-    above = list(accumulate((more[number] for number in longer), initial=0))
+    longer, above = layout.longer(progress.unexpected(session))
     return StoryDoc(
         bench, layout, width, layout.starts(width), longer, above, progress.current(session),
         progress.running_item(session), progress.next_item(session), progress.own_steps(session),
     )  # fmt: skip
-
-
-def _unexpected(bench: Bench, layout: _Layout) -> dict[int, int]:
-    """Lines that parts have in addition: why an action was refused, and results unasked for."""
-    progress, session = bench.progress, bench.session
-    more: dict[int, int] = {}
-    for index in progress.refusals(session):
-        error = progress.refusal(index, session)
-        if error is not None and error.message:
-            more[layout.items[index]] = 1
-    for story in progress.surplus:
-        surplus = len(progress.results(session, story)) - layout.expectations[story]
-        if surplus > 0:
-            ends = layout.stories[story + 1] if story + 1 < len(layout.stories) else None
-            last = (len(layout.parts) if ends is None else ends) - 1
-            more[last] = more.get(last, 0) + surplus + 1
-    return more
 
 
 # -- drawing -----------------------------------------------------------------------------
