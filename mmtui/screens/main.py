@@ -188,7 +188,7 @@ class MainScreen(Screen[None]):
         self.refresh_panes()
         self._tell(say(message) if message else status.news(self._bench))
         changes = self._bench.changes
-        collector.keep_history(abs(changes.end - changes.start))
+        collector.keep_history(abs(changes.end - changes.start), self._bench.end)
 
     def say(self, message: str) -> None:
         """Show a message."""
