@@ -133,7 +133,9 @@ class Progress:
         """Positions of the refusals, ascending."""
         self._surplus: dict[tuple[int, int], int] = {}
         """How many of these results belong to no expectation, where there are such."""
-        self._unexpected: tuple[tuple[int, int, int], Unexpected] = ((0, 0, 0), Unexpected((), {}))
+        self._unexpected = Unexpected((), {})
+        self._when: tuple[int, int, int] | None = None
+        """The refusals reached, the last step and the results, when that was found."""
 
     def _follow(self, session: Session) -> _Told:
         """What was told so far, up to date."""
@@ -151,7 +153,7 @@ class Progress:
         """Note that the machine refused an action of the script."""
         self._refusals[index] = _Refusal(session.position, error)
         self._reached = sorted(refusal.position for refusal in self._refusals.values())
-        self._unexpected = ((0, 0, 0), self._unexpected[1])
+        self._when = None
 
     def item_of(self, step: Step) -> int | None:
         """Index of the script's action that a step of the session is."""
@@ -173,7 +175,7 @@ class Progress:
         told, position = self._follow(session), session.position
         last = id(session.steps[told.places[-1]]) if told.places else 0
         key = (bisect_right(self._reached, position), last, len(self._results))
-        if self._unexpected[0] != key:
+        if self._when != key:
             reached = {i for i, refusal in self._refusals.items() if refusal.position <= position}
             refused = tuple(sorted(reached.difference(told.again)))
             steps, stories, places = session.steps, told.stories, told.places
@@ -183,8 +185,11 @@ class Progress:
                 if history
                 == (id(steps[places[at - 1]]) if (at := bisect_right(stories, story)) else 0)
             }
-            self._unexpected = (key, Unexpected(refused, surplus))
-        return self._unexpected[1]
+            found = Unexpected(refused, surplus)
+            self._when = key
+            if found != self._unexpected:
+                self._unexpected = found
+        return self._unexpected
 
     def refusal(self, index: int, session: Session) -> SandboxError | None:
         """Why the machine refused an action at this point of history, if it did."""

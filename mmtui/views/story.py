@@ -58,6 +58,8 @@ class _Layout:
         self.parts: list[_Part] = []
         self.stories: list[int] = []
         """The first part of each story step."""
+        self.lasts: list[int] = []
+        """The last part of each story step."""
         self.items: list[int] = []
         """The part of each action."""
         self.expectations: list[int] = []
@@ -78,6 +80,7 @@ class _Layout:
                 self.parts.append(_Part(story, len(block) + 1, expected=block, before=before))
                 before += len(block)
             self.expectations.append(before)
+            self.lasts.append(len(self.parts) - 1)
 
     def _add_actions(self, script: Script, story: int) -> None:
         items, index = script.items, len(self.items)
@@ -104,22 +107,14 @@ class _Layout:
         """The parts that something unexpected adds lines to, and how many more are above each."""
         if self._longer[0] is not unexpected:
             # Why an action was refused, and the results with a blank line after them.
-            more = dict.fromkeys((self.items[index] for index in unexpected.refused), 1)
+            more = dict.fromkeys(map(self.items.__getitem__, unexpected.refused), 1)
             for story, surplus in unexpected.surplus.items():
-                following = story + 1
-                ends = self.stories[following] if following < len(self.stories) else len(self.parts)
-                more[ends - 1] = more.get(ends - 1, 0) + surplus + 1
+                last = self.lasts[story]
+                more[last] = more.get(last, 0) + surplus + 1
             parts = sorted(more)
-            above = list(accumulate((more[part] for part in parts), initial=0))
+            above = list(accumulate(map(more.__getitem__, parts), initial=0))
             self._longer = (unexpected, (parts, above))
         return self._longer[1]
-
-    def is_last(self, number: int) -> bool:
-        """Whether a part is the last one of its story step."""
-        following = number + 1
-        return following == len(self.parts) or self.parts[following].story != (
-            self.parts[number].story
-        )
 
 
 _NONE: tuple[list[int], list[int]] = ([], [0])
@@ -248,7 +243,7 @@ class StoryDoc:
                 lines.append(clip(_check_line(expectation.text, result), width))
             lines.append(EMPTY)
         surplus = results[self.layout.expectations[part.story] :]
-        if surplus and self.layout.is_last(number):
+        if surplus and number == self.layout.lasts[part.story]:
             lines += [*(clip(_check_line(r.text, r), width) for r in surplus), EMPTY]
         return lines
 
