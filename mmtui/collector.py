@@ -18,18 +18,36 @@ _THRESHOLDS = (20_000, 20, 20)
 _LONG = 5_000
 """Events of a move that leaves enough behind for a later pass to be felt."""
 
+_LEAST = 100_000
+"""Events of long moves, at least, after which what was kept is looked through."""
+
+
+class _Since:
+    """What happened since everything was looked through last."""
+
+    moved = 0
+    """Events of long moves."""
+
 
 def relax() -> None:
     """Collect less often than Python does by itself; called once, before anything is imported."""
     gc.set_threshold(*_THRESHOLDS)
 
 
-def keep_history(events: int) -> None:
+def keep_history(events: int, length: int) -> None:
     """After a move over so many events: never visit what exists now again, if that was a long one.
 
-    It is a splice of lists inside the interpreter, whatever their length.
+    It is a splice of lists inside the interpreter, whatever their length.  But what is garbage now,
+    or will be, in cycles (the screen that showed the move's progress is a megabyte of them), is
+    kept as well.  So once as much was moved as forth and back over a history of *length* events,
+    all is looked through: a twentieth of the time that these moves took.
     """
-    if events >= _LONG:
+    if events < _LONG:
+        return
+    _Since.moved += events
+    if _Since.moved >= max(_LEAST, 2 * length):
+        renew()
+    else:
         gc.freeze()
 
 
@@ -38,6 +56,7 @@ def renew() -> None:
 
     For when a document was put aside; takes as long as its history is.
     """
+    _Since.moved = 0
     if gc.get_freeze_count():
         gc.unfreeze()
         gc.collect()

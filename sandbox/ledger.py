@@ -43,7 +43,9 @@ class Ledger:
     `mapcounts[head]` is the sum of logical page mapcounts as stored; `leaves[head]` the number of
     leaf entries that map any part of the folio; `page_leaves[page]` the PTEs of one page,
     `writable[page]` the writable ones;
-    `owners[head][mm]` those of one mm; `rss[mm, member]` what rss should say.
+    `owners[head][mm]` those of one mm; `rss[mm, member]` what rss should say.  Only what is not
+    zero is in these two, and `mapped` has the heads of folios that any entry maps: a history of
+    many processes and folios that are gone costs nothing.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -52,9 +54,10 @@ class Ledger:
         self.mapcounts: defaultdict[int, int] = defaultdict(int)
         self.leaves: defaultdict[int, int] = defaultdict(int)
         self.page_leaves: defaultdict[int, int] = defaultdict(int)
-        self.owners: defaultdict[int, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
+        self.mapped: dict[int, None] = {}
+        self.owners: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self.writable: defaultdict[int, int] = defaultdict(int)
-        self.rss: defaultdict[tuple[int, int], int] = defaultdict(int)
+        self.rss: dict[tuple[int, int], int] = {}
         self.zero_leaves: defaultdict[int, int] = defaultdict(int)
         self.names: dict[int, str] = {}
         self.births: list[tuple[int, int]] = []
@@ -85,6 +88,8 @@ class Ledger:
             if value & PTE_HUGE and value & PTE_SPECIAL:
                 head = value >> PFN_SHIFT << 4
                 self.zero_leaves[head] += delta
+                if not self.zero_leaves[head]:
+                    del self.zero_leaves[head]
                 self._name(head, delta)
             elif value & PTE_HUGE and maps_page(value):
                 self._name(self._count(value >> PFN_SHIFT << 4, mm, delta, 512), delta)
@@ -98,8 +103,17 @@ class Ledger:
 
     def _count(self, page: int, mm: int, delta: int, pages: int) -> int:
         head: int = self.cells[page + 6] & ADDR_MASK
-        self.leaves[head] += delta
-        self.owners[head][mm] += delta
+        leaves = self.leaves[head] = self.leaves[head] + delta
+        if leaves == 1:
+            self.mapped[head] = None
+        elif leaves < 1:
+            self.mapped.pop(head, None)
+        owners = self.owners[head]
+        mine = owners.get(mm, 0) + delta
+        if mine:
+            owners[mm] = mine
+        else:
+            del owners[mm]
         flags = self.cells[head]
         member = (
             MM_ANONPAGES
@@ -108,7 +122,11 @@ class Ledger:
             if flags & PG_swapbacked
             else MM_FILEPAGES
         )
-        self.rss[mm, member] += delta * pages
+        charged = self.rss.get((mm, member), 0) + delta * pages
+        if charged:
+            self.rss[mm, member] = charged
+        else:
+            del self.rss[mm, member]
         return head
 
     def _name(self, head: int, delta: int) -> None:
@@ -176,11 +194,11 @@ class Ledger:
         """Named folios that are mapped or held, in the order of their names."""
         held = {int(p) & ADDR_MASK for hold in self.cells[Globals.holds] for p in hold[2]}
         heads = {int(self.cells[p + 6]) & ADDR_MASK for p in held}
-        return [
-            Folio(self.cells[h + 6])
-            for h in self.names
-            if self.leaves[h] > 0 or h in heads or self.zero_leaves[h] > 0
-        ]
+        heads.update(head for head, leaves in self.zero_leaves.items() if leaves > 0)
+        heads.update(self.mapped)
+        found = [head for head in heads if head in self.names]
+        found.sort(key=lambda head: int(self.names[head][1:]))
+        return [Folio(self.cells[head + 6]) for head in found]
 
 
 def entry_kind(pte: int) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.actions import resident, scenario, writes
 from benchmarks.report import Figure
 from benchmarks.timing import alternate, percentile
 from benchmarks.workload import machine_like, pages_of, populated, run_tasks
+from sandbox.scenario.language import parse_scenarios
 
 TINY = ["--runs", "1", "--folios", "2", "--size", "1M", "--kernel", "6.9", "--json"]
 
@@ -86,3 +90,9 @@ def test_a_bare_machine_does_the_same_events() -> None:
     run_tasks(machine, session.machine.tasks)
     assert machine.events == session.machine.events
     assert machine.memory.cells == session.machine.memory.cells
+
+
+def test_what_is_opened_for_the_cost_of_a_key_is_a_scenario(tmp_path: Path) -> None:
+    (found,) = parse_scenarios(scenario(str(tmp_path), "few", writes(3)).read_text(), "few")
+    assert [step.text for step in found.steps][-1] == "write A R 2 3"
+    assert resident(os.getpid()) > 1 or not Path("/proc").is_dir()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmtui.model.script import Script
 from sandbox.errors import SandboxError
@@ -15,7 +15,7 @@ from sandbox.scenario.expect import ExpectResult, evaluate_all
 from sandbox.scenario.runner import ScenarioRun
 from sandbox.session import Session, Step
 
-__all__ = ["Progress", "step_state"]
+__all__ = ["Progress", "Unexpected", "step_state"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +26,26 @@ class _Refusal:
     error: SandboxError
 
 
+class Unexpected(NamedTuple):
+    """What did not go as the story says, at a point of history."""
+
+    refused: tuple[int, ...]
+    """The script's actions that the machine refused."""
+    surplus: dict[int, int]
+    """By story step, results that belong to no expectation."""
+
+
 class _Told(Follower[Step]):
     """The steps of the session that are actions of the script, and those that are not.
 
     A script is told in order: the numbers of its actions ascend.
     """
 
-    def __init__(self, script: Script, items: dict[int, tuple[Step, int]]) -> None:
+    def __init__(
+        self, script: Script, items: dict[int, tuple[Step, int]], refusals: Container[int]
+    ) -> None:
         super().__init__()
-        self._script, self._items = script, items
+        self._script, self._items, self._refusals = script, items, refusals
         self.items: list[int] = []
         """The script's actions begun so far."""
         self.stories: list[int] = []
@@ -43,6 +54,8 @@ class _Told(Follower[Step]):
         """The place of each of them among the session's steps, from 0."""
         self.firsts: list[int] = []
         """Which of them was the first of its story step."""
+        self.again: list[int] = []
+        """Those that the machine refused in another history."""
         self.own: list[Step] = []
         """The other steps: actions of one's own."""
         self.strays = 0
@@ -63,6 +76,8 @@ class _Told(Follower[Step]):
         if not self.stories or self.stories[-1] != story:
             self.firsts.append(len(self.items))
         self.items.append(index)
+        if index in self._refusals:
+            self.again.append(index)
         self.stories.append(story)
         self.places.append(at)
 
@@ -71,7 +86,10 @@ class _Told(Follower[Step]):
         if not self.places or self.places[-1] != at:
             self.strays -= self._stray(self.own.pop(), None)
             return
-        self.strays -= self._stray(step, self.items.pop())
+        index = self.items.pop()
+        self.strays -= self._stray(step, index)
+        if self.again and self.again[-1] == index:
+            self.again.pop()
         self.stories.pop()
         self.places.pop()
         if self.firsts[-1] == len(self.items):
@@ -104,15 +122,20 @@ class Progress:
         self._script = script
         self._items: dict[int, tuple[Step, int]] = {}
         """Script item by the identity of the session's step (which is kept alive here)."""
-        self._told = _Told(script, self._items)
         self._refusals: dict[int, _Refusal] = {}
+        self._told = _Told(script, self._items, self._refusals)
         self._results: dict[tuple[int, int], tuple[ExpectResult, ...]] = {}
         self._upcoming = (0, 0, 0)
         """The next action after so many, at that position in history, as it was last found."""
         self._ends = {item.step: after for after, item in enumerate(script.items, 1)}
         """The action after the last one of each story step."""
-        self.surplus: set[int] = set()
-        """Story steps that ever had more results than expectations."""
+        self._reached: list[int] = []
+        """Positions of the refusals, ascending."""
+        self._surplus: dict[tuple[int, int], int] = {}
+        """How many of these results belong to no expectation, where there are such."""
+        self._unexpected = Unexpected((), {})
+        self._when: tuple[int, int, int] | None = None
+        """The refusals reached, the last step and the results, when that was found."""
 
     def _follow(self, session: Session) -> _Told:
         """What was told so far, up to date."""
@@ -129,6 +152,8 @@ class Progress:
     def refused(self, index: int, session: Session, error: SandboxError) -> None:
         """Note that the machine refused an action of the script."""
         self._refusals[index] = _Refusal(session.position, error)
+        self._reached = sorted(refusal.position for refusal in self._refusals.values())
+        self._when = None
 
     def item_of(self, step: Step) -> int | None:
         """Index of the script's action that a step of the session is."""
@@ -145,11 +170,26 @@ class Progress:
         at = bisect_left(items, index)
         return at < len(items) and items[at] == index
 
-    def refusals(self, session: Session) -> list[int]:
-        """The script's actions that the machine refused, at this point of history."""
-        position = session.position
-        found = (i for i, refusal in self._refusals.items() if refusal.position <= position)
-        return sorted(index for index in found if not self.is_done(index, session))
+    def unexpected(self, session: Session) -> Unexpected:
+        """What did not go as the story says; the same object as long as that is the same."""
+        told, position = self._follow(session), session.position
+        last = id(session.steps[told.places[-1]]) if told.places else 0
+        key = (bisect_right(self._reached, position), last, len(self._results))
+        if self._when != key:
+            reached = {i for i, refusal in self._refusals.items() if refusal.position <= position}
+            refused = tuple(sorted(reached.difference(told.again)))
+            steps, stories, places = session.steps, told.stories, told.places
+            surplus = {
+                story: more
+                for (story, history), more in self._surplus.items()
+                if history
+                == (id(steps[places[at - 1]]) if (at := bisect_right(stories, story)) else 0)
+            }
+            found = Unexpected(refused, surplus)
+            self._when = key
+            if found != self._unexpected:
+                self._unexpected = found
+        return self._unexpected
 
     def refusal(self, index: int, session: Session) -> SandboxError | None:
         """Why the machine refused an action at this point of history, if it did."""
@@ -223,7 +263,7 @@ class Progress:
         results = tuple(evaluate_all(expected, step_state(session), run, error))
         self._results[key] = results
         if len(results) > len(expected):
-            self.surplus.add(step)
+            self._surplus[key] = len(results) - len(expected)
         return results
 
     def _altered(self, session: Session, story: int) -> bool:

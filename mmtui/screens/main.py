@@ -248,7 +248,7 @@ class MainScreen(ContainedScreen, Screen[None]):
             line = join(say(reason, "alarm"), ((" ", ""),), line)
         self._tell(line)
         changes = self.bench.changes
-        collector.keep_history(abs(changes.end - changes.start))
+        collector.keep_history(abs(changes.end - changes.start), self.bench.end)
 
     def say(self, message: str) -> None:
         """Show a message."""

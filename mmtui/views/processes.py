@@ -58,10 +58,10 @@ class ProcessesView:
 def view(bench: Bench, marks: Marks) -> ProcessesView:
     """Look at the processes."""
     session = bench.session
-    parents = _parents(session)
+    family = _family(session)
     rows = []
     for name, mm in session.ledger.processes().items():
-        rows.append(_row(bench, marks, name, mm, _depth(name, parents)))
+        rows.append(_row(bench, marks, name, mm, family.depth(name)))
     holds = tuple(
         (id_, hold["kind"], " ".join(hold["pages"]))
         for id_, hold in holds_state(session.ledger).items()
@@ -98,7 +98,9 @@ class _Family(Follower[Step]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.parents: dict[str, str] = {}
+        self._parents: dict[str, str] = {}
+        self._depths: dict[str, int] = {}
+        """Generations above a process, as they were asked for since the last fork."""
         self._before: list[tuple[int, str, str | None]] = []
         """The place of each fork, the child, and the parent that one of its name had before."""
 
@@ -108,36 +110,40 @@ class _Family(Follower[Step]):
         for action in block.actions if isinstance(block, CpuBlock) else (block,):
             if action.verb == "fork":
                 child = action.args["child"]
-                self._before.append((at, child, self.parents.get(child)))
-                self.parents[child] = action.args["proc"]
+                self._before.append((at, child, self._parents.get(child)))
+                self._parents[child] = action.args["proc"]
+                self._depths.clear()
 
     def dropped(self, step: Step, at: int) -> None:
         """The last action was taken back."""
         while self._before and self._before[-1][0] == at:
             _, child, parent = self._before.pop()
+            self._depths.clear()
             if parent is None:
-                del self.parents[child]
+                del self._parents[child]
             else:
-                self.parents[child] = parent
+                self._parents[child] = parent
+
+    def depth(self, name: str) -> int:
+        """Generations above a process, those that are gone included."""
+        found = self._depths.get(name)
+        if found is None:
+            above, seen = name, {name}
+            while (above := self._parents.get(above, "")) and above not in seen:
+                seen.add(above)
+            found = self._depths[name] = len(seen) - 1
+        return found
 
 
 _FAMILIES: WeakKeyDictionary[Session, _Family] = WeakKeyDictionary()
 
 
-def _parents(session: Session) -> dict[str, str]:
+def _family(session: Session) -> _Family:
     family = _FAMILIES.get(session)
     if family is None:
         family = _FAMILIES[session] = _Family()
     family.follow(session.steps)
-    return family.parents
-
-
-def _depth(name: str, parents: dict[str, str]) -> int:
-    depth, seen = 0, {name}
-    while (name := parents.get(name, "")) and name not in seen:
-        seen.add(name)
-        depth += 1
-    return depth
+    return family
 
 
 def row_at(seen: ProcessesView, y: int) -> tuple[str, str | None] | None:

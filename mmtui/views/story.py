@@ -15,7 +15,7 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from mmtui.model.bench import Bench
-from mmtui.model.progress import Progress
+from mmtui.model.progress import Progress, Unexpected
 from mmtui.model.script import Script
 from mmtui.views.lines import EMPTY, Line, clip, join, pure_text, say
 from mmtui.views.prose import prose_lines
@@ -58,11 +58,14 @@ class _Layout:
         self.parts: list[_Part] = []
         self.stories: list[int] = []
         """The first part of each story step."""
+        self.lasts: list[int] = []
+        """The last part of each story step."""
         self.items: list[int] = []
         """The part of each action."""
         self.expectations: list[int] = []
         """How many each story step has."""
         self._starts: dict[int, list[int]] = {}
+        self._longer = (Unexpected((), {}), _NONE)
         for story, step in enumerate(script.steps):
             self.stories.append(len(self.parts))
             if step.prose:
@@ -77,6 +80,7 @@ class _Layout:
                 self.parts.append(_Part(story, len(block) + 1, expected=block, before=before))
                 before += len(block)
             self.expectations.append(before)
+            self.lasts.append(len(self.parts) - 1)
 
     def _add_actions(self, script: Script, story: int) -> None:
         items, index = script.items, len(self.items)
@@ -99,14 +103,21 @@ class _Layout:
             self._starts[width] = list(accumulate(heights, initial=0))
         return self._starts[width]
 
-    def is_last(self, number: int) -> bool:
-        """Whether a part is the last one of its story step."""
-        following = number + 1
-        return following == len(self.parts) or self.parts[following].story != (
-            self.parts[number].story
-        )
+    def longer(self, unexpected: Unexpected) -> tuple[list[int], list[int]]:
+        """The parts that something unexpected adds lines to, and how many more are above each."""
+        if self._longer[0] is not unexpected:
+            # Why an action was refused, and the results with a blank line after them.
+            more = dict.fromkeys(map(self.items.__getitem__, unexpected.refused), 1)
+            for story, surplus in unexpected.surplus.items():
+                last = self.lasts[story]
+                more[last] = more.get(last, 0) + surplus + 1
+            parts = sorted(more)
+            above = list(accumulate(map(more.__getitem__, parts), initial=0))
+            self._longer = (unexpected, (parts, above))
+        return self._longer[1]
 
 
+_NONE: tuple[list[int], list[int]] = ([], [0])
 _WIDTHS = 4
 """Widths for which it is kept where the parts begin: that of the pane, and zoomed."""
 
@@ -232,7 +243,7 @@ class StoryDoc:
                 lines.append(clip(_check_line(expectation.text, result), width))
             lines.append(EMPTY)
         surplus = results[self.layout.expectations[part.story] :]
-        if surplus and self.layout.is_last(number):
+        if surplus and number == self.layout.lasts[part.story]:
             lines += [*(clip(_check_line(r.text, r), width) for r in surplus), EMPTY]
         return lines
 
@@ -253,7 +264,7 @@ class StoryDoc:
             join(((f" {glyph} ", token), (text, token or "strong"))) for text in source.split("\n")
         ]
         error = self.bench.progress.refusal(index, self.bench.session)
-        if phase is Phase.REFUSED and error is not None and error.message:
+        if phase is Phase.REFUSED and error is not None:
             lines.append(say(f"     {error.message}", "violation"))
         return lines
 
@@ -264,30 +275,11 @@ def view(bench: Bench, width: int) -> StoryDoc:
     layout = _LAYOUTS.get(progress)
     if layout is None:
         layout = _LAYOUTS[progress] = _Layout(bench.script)
-    more = _unexpected(bench, layout)
-    longer = sorted(more)
-    above = list(accumulate((more[number] for number in longer), initial=0))
+    longer, above = layout.longer(progress.unexpected(session))
     return StoryDoc(
         bench, layout, width, layout.starts(width), longer, above, progress.current(session),
         progress.running_item(session), progress.next_item(session), progress.own_steps(session),
     )  # fmt: skip
-
-
-def _unexpected(bench: Bench, layout: _Layout) -> dict[int, int]:
-    """Lines that parts have in addition: why an action was refused, and results unasked for."""
-    progress, session = bench.progress, bench.session
-    more: dict[int, int] = {}
-    for index in progress.refusals(session):
-        error = progress.refusal(index, session)
-        if error is not None and error.message:
-            more[layout.items[index]] = 1
-    for story in progress.surplus:
-        surplus = len(progress.results(session, story)) - layout.expectations[story]
-        if surplus > 0:
-            ends = layout.stories[story + 1] if story + 1 < len(layout.stories) else None
-            last = (len(layout.parts) if ends is None else ends) - 1
-            more[last] = more.get(last, 0) + surplus + 1
-    return more
 
 
 # -- drawing -----------------------------------------------------------------------------

@@ -333,11 +333,11 @@ class Checks(
         folio = Folio(self.cells[page.compound_head])
         if not self.cells[folio.flags] & PG_anon:
             return
-        others = [m for m, n in self.ledger.owners[folio & ADDR_MASK].items() if n and m != mm]
+        others = [other for other in self.ledger.owners[folio & ADDR_MASK] if other != mm]
         seen = self.ledger.page_leaves[page] > 1 and bool(others)
         held = [h[0] for h in self.cells[Globals.holds] if h[3] != mm and page in h[2]]
         text = f"page {folio.index_of(page)} is written while " + (
-            f"{self.ledger.process_of(others[0])} maps it"
+            f"{self.ledger.process_of(min(others))} maps it"
             if seen
             else f"{', '.join(map(str, held))} holds it"
         )

@@ -136,7 +136,7 @@ class FreezeChecks:
         self.reused_once(folio)
         mm = self.cells[event[4] + 7]
         ref, large = self.cells[folio._refcount], self.cells[folio._large_mapcount] + 1
-        mine = self.ledger.owners[folio & ADDR_MASK][mm]
+        mine = self.ledger.owners[folio & ADDR_MASK].get(mm, 0)
         ok = ref == large == mine and self.cells[folio._pincount] == 0
         self.report(
             ok,

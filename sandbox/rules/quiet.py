@@ -116,7 +116,7 @@ class QuietChecks:
             (MM_FILEPAGES, "file"),
             (MM_SHMEMPAGES, "shmem"),
         ):
-            have, want = self.cells[mm.rss_stat(member)], self.ledger.rss[mm, member]
+            have, want = self.cells[mm.rss_stat(member)], self.ledger.rss.get((mm, member), 0)
             if have != want:
                 wrong.append(f"{label} {have}, in page tables {want}")
         if wrong:

@@ -255,7 +255,7 @@ class SectionChecks:
 
     def mm_leaves_of(self, head: int) -> list[tuple[int, int]]:
         """(mm, entries) for every mm that maps the folio."""
-        return [(mm, n) for mm, n in self.ledger.owners[head].items() if n]
+        return list(self.ledger.owners[head].items())
 
     def slots(self, folio: Folio) -> None:
         """I-43, I-44, I-45."""
