@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO, cast
+from typing import NoReturn, TextIO, cast
 
 from sandbox.errors import SandboxError
 from sandbox.printable import printable
@@ -59,7 +59,13 @@ class _Printable:
 
 
 class _Data(_Printable):
-    """stdout: what cannot be written is an error."""
+    """stdout: what cannot be written is an error, and stays one.
+
+    The parser of the command line swallows errors of its own writing, so that the last flush has
+    to raise them again.
+    """
+
+    failure: BrokenPipeError | OutputError | None = None
 
     def write(self, text: str) -> int:
         """Write a text.
@@ -69,28 +75,34 @@ class _Data(_Printable):
             BrokenPipeError: its reader went away.
         """
         if self.stream is None:
-            raise OutputError("cannot write the output: stdout is closed")
-        with self._named():
+            self.failure = OutputError("cannot write the output: stdout is closed")
+            raise self.failure
+        if self.failure is not None:
+            raise self.failure
+        try:
             self.stream.write(printable(text))
+        except (OSError, ValueError) as error:
+            self._fail(error)
         return len(text)
 
     def flush(self) -> None:
         """Write what is waiting; raises as `write`."""
+        if self.failure is not None:
+            raise self.failure
         if self.stream is not None:
-            with self._named():
+            try:
                 self.stream.flush()
+            except (OSError, ValueError) as error:
+                self._fail(error)
 
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        try:
-            yield
-        except BrokenPipeError:
-            self.forget()
-            raise
-        except (OSError, ValueError) as error:
-            self.forget()
+    def _fail(self, error: OSError | ValueError) -> NoReturn:
+        self.forget()
+        if isinstance(error, BrokenPipeError):
+            self.failure = error
+        else:
             reason = error.strerror if isinstance(error, OSError) else "stdout is closed"
-            raise OutputError(f"cannot write the output: {reason}") from error
+            self.failure = OutputError(f"cannot write the output: {reason}")
+        raise self.failure
 
 
 class _Narration(_Printable):
@@ -122,7 +134,8 @@ def wrapped() -> Iterator[None]:
     before = sys.stdout, sys.stderr
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):  # a title with an accent in an ASCII locale
-            stream.reconfigure(errors="backslashreplace")
+            with contextlib.suppress(OSError, ValueError):  # it writes what waits; told of below
+                stream.reconfigure(errors="backslashreplace")
     data, narration = _Data(before[0], 1), _Narration(before[1], 2)
     sys.stdout, sys.stderr = cast("TextIO", data), cast("TextIO", narration)
     try:

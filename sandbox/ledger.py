@@ -7,7 +7,8 @@ derived from the journal alone: the same watchers run backwards when events are 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import compress
 
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
@@ -175,20 +176,17 @@ class Ledger:
 
     def leaf_entries(self, mm: Mm) -> Iterator[tuple[int, int, int]]:
         """Non-empty leaf entries of an mm in address order: (virtual page, word, value)."""
-        for gib in range(512):
-            table = self.cells[mm + 16 + gib]
-            if not table:
-                continue
-            for i in range(512):
-                pmd = self.cells[table + i]
-                addr = gib << 18 | i << 9
+        cells = self.cells
+        for gib in _filled(cells[mm + 16 : mm + 16 + 512]):
+            table = cells[mm + 16 + gib]
+            for i in _filled(cells[table : table + 512]):
+                pmd, addr = cells[table + i], gib << 18 | i << 9
                 if pmd & PTE_HUGE:
                     yield addr, table + i, pmd
-                elif pmd:
-                    pte_table = pmd >> 16
-                    for j, pte in enumerate(self.cells[pte_table : pte_table + 512]):
-                        if pte:
-                            yield addr + j, pte_table + j, pte
+                    continue
+                pte_table = pmd >> 16
+                for j in _filled(cells[pte_table : pte_table + 512]):
+                    yield addr + j, pte_table + j, cells[pte_table + j]
 
     def live_folios(self) -> list[Folio]:
         """Named folios that are mapped or held, in the order of their names."""
@@ -199,6 +197,11 @@ class Ledger:
         found = [head for head in heads if head in self.names]
         found.sort(key=lambda head: int(self.names[head][1:]))
         return [Folio(self.cells[head + 6]) for head in found]
+
+
+def _filled(table: Sequence[int]) -> Iterator[int]:
+    """Indices of a table's entries that are not 0: most are, and it is walked at every step."""
+    return compress(range(512), table)
 
 
 def entry_kind(pte: int) -> str:

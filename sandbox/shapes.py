@@ -55,9 +55,8 @@ class Misshapen(Exception):
     def error(self, file: str) -> SandboxError:
         """Make it an error that names the file and the path, `steps[3].procs.A`."""
         path = "".join(map(_spell, reversed(self.path))).removeprefix(".")
-        return SandboxError(
-            f"{file}: {path or 'the whole'} is {self.found}", expected=self.expected
-        )
+        found = self.found or _shown(self.value)
+        return SandboxError(f"{file}: {path or 'the whole'} is {found}", expected=self.expected)
 
 
 def _spell(member: str | int) -> str:

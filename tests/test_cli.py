@@ -279,3 +279,91 @@ def test_rules_explains_the_ones_named(mmtui: Callable[..., Outcome]) -> None:
     assert status == ExitCode.OK
     assert out.startswith("rule: I-05\nstatement: ")
     assert_one_line_error(mmtui("rules", "I-99"), "I-99")
+
+
+PRESET = """\
++++
+title = "x"
+kernels = ["7.2", "6.9"]
+summary = "x."
+tags = []
++++
+```mm
+mmap A R 64K
+```
+"""
+
+
+def test_check_writes_one_json_object_per_preset_and_kernel(
+    mmtui: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    file = tmp_path / "own.md"
+    file.write_text(PRESET + "```expect\nret = 0\nret = 1\n```\n", encoding="utf-8")
+    status, out, _err = mmtui("check", str(file), "--json")
+    assert status == ExitCode.FAILED
+    first, second = scenario_objects(out)
+    assert (first["scenario"], first["kernel"], first["ok"]) == ("own", "7.2", False)
+    assert second["kernel"] == "6.9"
+    good, bad = first["expectations"]
+    assert (good["text"], good["ok"]) == ("ret = 0", True)
+    wanted = {"file": str(file), "line": 12, "column": 1, "text": "ret = 1", "ok": False}
+    assert bad == wanted | {"got": "0"}
+
+
+def test_check_without_a_verdict_fails(mmtui: Callable[..., Outcome], tmp_path: Path) -> None:
+    file = tmp_path / "own.md"
+    for text in (PRESET, PRESET + "```expect\n# nothing\n```\n"):
+        file.write_text(text, encoding="utf-8")
+        status, out, _err = mmtui("check", str(file))
+        assert status == ExitCode.FAILED
+        assert out.splitlines()[0] == "FAILED own on 7.2: nothing is expected"
+    file.write_text(PRESET + "```expect 7.2\nret = 0\n```\n", encoding="utf-8")
+    assert mmtui("check", str(file), "-k", "7.2")[0] == ExitCode.OK
+    assert mmtui("check", str(file), "-k", "6.9")[0] == ExitCode.FAILED
+
+
+def test_check_takes_the_scenario_of_a_name(mmtui: Callable[..., Outcome]) -> None:
+    status, out, _err = mmtui("check", "1", "3", "--scenario", "seed-pin-middle", "-k", "6.9")
+    assert (status, out.count("\n")) == (ExitCode.OK, 1)
+    assert_one_line_error(mmtui("check", "1", "--scenario", "nope"), "seed-v2-order")
+
+
+def test_proc_writes_json(mmtui: Callable[..., Outcome]) -> None:
+    status, text, _err = mmtui("proc", "3", "status", "-k", "6.9", "--step", "4")
+    assert status == ExitCode.OK
+    status, out, _err = mmtui("proc", "3", "status", "-k", "6.9", "--step", "4", "--json")
+    (found,) = scenario_objects(out)
+    assert found.pop("lines") == text.splitlines()[1:]
+    assert found == {
+        "scenario": "seed-pin-middle", "kernel": "6.9", "step": 4, "what": "status", "process": None
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["run", "check", "proc"])
+def test_what_takes_a_document_takes_the_common_options(
+    mmtui: Callable[..., Outcome], command: str
+) -> None:
+    _status, out, _err = mmtui(command, "--help")
+    for option in ("-k KERNEL, --kernel KERNEL", "--scenario NAME", "--json"):
+        assert option in out
+
+
+def test_a_step_is_a_plain_number(mmtui: Callable[..., Outcome]) -> None:
+    for text in ("-1", "1_0", "x", "9" * 5000, "\u0661", ""):
+        assert_one_line_error(mmtui("proc", "3", "smaps", f"--step={text}"), "no number from 0")
+
+
+def test_an_empty_kernel_is_none(mmtui: Callable[..., Outcome]) -> None:
+    for command in (["run", "3"], ["check", "3"], ["proc", "3", "smaps"], ["3"]):
+        assert_one_line_error(mmtui(*command, "--kernel="), "unknown kernel ''")
+
+
+def test_a_name_with_a_newline_is_no_line_of_its_own(
+    mmtui: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    file = tmp_path / "a\nok other on 7.2: 1 of 1 hold.md"
+    file.write_text(PRESET + "```expect\nret = 1\n```\n", encoding="utf-8")
+    _status, out, _err = mmtui("check", str(file), "-k", "7.2")
+    assert [line[:6] for line in out.splitlines()] == ["FAILED", "  /" + str(tmp_path)[1:4]]
+    _status, out, _err = mmtui("run", str(file))
+    assert out.splitlines()[0].startswith("== a ok other")

@@ -61,7 +61,8 @@ def _write(result: PresetCheck, as_json: bool) -> None:
     else:
         lines = _lines(result)
     for line in lines:
-        sys.stdout.write(f"{line}\n")
+        # A name with a newline in it must not look like a verdict of its own.
+        sys.stdout.write(line.replace("\n", "\\n") + "\n")
 
 
 def _lines(result: PresetCheck) -> Iterator[str]:

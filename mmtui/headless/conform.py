@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mmtui.exit_codes import ExitCode
 from sandbox.conform import conform_paths
 from sandbox.conform_text import markdown_report, text_report
+from sandbox.printable import one_line
 
 __all__ = ["conform"]
 
@@ -24,4 +25,4 @@ def conform(paths: Sequence[str], *, markdown: bool) -> ExitCode:
 
 
 def _narrate(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{one_line(line)}\n")

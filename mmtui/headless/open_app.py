@@ -35,7 +35,7 @@ def open_app(
     if target is None and scenario is not None:
         raise UsageError("a scenario of nothing", expected="FILE|PRESET as well")
     source = None if target is None else open_source(target, scenario, commands)
-    on = kernel or (source.kernels[0] if source is not None else None)
+    on = source.kernels[0] if kernel is None and source is not None else kernel
     if on is not None and on not in KERNEL_IDS:  # those of the list are there: start-up time counts
         kernel_by_name(on)
     # A web server for terminal applications brings its own driver in place of a terminal.

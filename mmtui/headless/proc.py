@@ -34,7 +34,7 @@ def proc(
         SandboxError: no such document, scenario, kernel, process or step, or a refused action.
     """
     document = open_document(target)
-    on = kernel or document.kernels[0]
+    on = document.kernels[0] if kernel is None else kernel
     for chosen in choose(document.name, document.scenarios(on), scenario):
         last = len(chosen.steps) if step is None else step
         if not 0 <= last <= len(chosen.steps):
@@ -52,7 +52,7 @@ def proc(
             asked = {"what": what, "process": process, "lines": lines}
             sys.stdout.write(json.dumps(names | asked) + "\n")
         else:
-            words = [chosen.name, "on", on, "after", "step", str(last)]
+            words = f"{chosen.name} on {on} after step {last}".split()
             sys.stdout.write("\n".join([*wrap("== ", words, "   "), *lines]) + "\n")
         sys.stdout.flush()
     return ExitCode.OK

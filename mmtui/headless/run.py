@@ -10,6 +10,7 @@ from mmtui.exit_codes import ExitCode
 from mmtui.headless.documents import open_document
 from mmtui.headless.working import watched
 from sandbox.errors import UsageError
+from sandbox.printable import one_line
 from sandbox.scenario.language import Action, CpuBlock, Scenario
 from sandbox.scenario.runner import ScenarioRun
 from sandbox.scenario.text import step_lines, wrap
@@ -30,7 +31,7 @@ def run(
         SandboxError: no such document, scenario or kernel, or a refused action.
     """
     document = open_document(target)
-    on = kernel or document.kernels[0]
+    on = document.kernels[0] if kernel is None else kernel
     write = _write_json if as_json else _write_text
     for chosen in choose(document.name, document.scenarios(on), scenario):
         write(chosen, on, events)
@@ -74,12 +75,12 @@ def _write_json(scenario: Scenario, kernel: str, events: bool) -> None:
         result["events"] = list(running.events())
     sys.stdout.write(json.dumps(result) + "\n")
     for line in _broken_rules(running):
-        sys.stderr.write(f"{scenario.name}: {line}\n")
+        sys.stderr.write(one_line(f"{scenario.name}: {line}") + "\n")
 
 
 def _write_text(scenario: Scenario, kernel: str, events: bool) -> None:
     running = ScenarioRun(kernel, name=scenario.name, about=scenario.about)
-    words = [scenario.name, "on", kernel, *scenario.about.split()]
+    words = f"{scenario.name} on {kernel} {scenario.about}".split()
     _write_lines(wrap("== ", words, "   "))
     seen = 0
     for step in scenario.steps:
@@ -93,8 +94,9 @@ def _write_text(scenario: Scenario, kernel: str, events: bool) -> None:
 
 
 def _write_lines(lines: Iterator[str]) -> None:
-    for line in lines:
-        sys.stdout.write(f"{line}\n")
+    text = "\n".join(lines)
+    if text:
+        sys.stdout.write(f"{text}\n")
 
 
 def _event_words(event: dict[str, Any]) -> Iterator[str]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
-from typing import TextIO
 
-from mmtui.streams import bare
 from sandbox.long_move import LongMove
 from sandbox.printable import printable
 from sandbox.session import Session
@@ -28,25 +26,17 @@ def watched(session: Session) -> Iterator[None]:
     Raises:
         Cancelled: Ctrl+C was pressed; the machine stands between two events.
     """
-    screen = bare(sys.stderr) if sys.stderr.isatty() else None
-    meter = None if screen is None else _meter(screen)
+    meter = _meter() if os.isatty(2) else None
     move = LongMove(session, meter)
     with move, _ctrl_c(move):
         try:
             yield
         finally:
-            if screen is not None:
-                _over(screen, "")
+            if meter is not None:
+                os.write(2, b"\r\x1b[K")
 
 
-def _over(screen: TextIO, text: str) -> None:
-    """Write over the present line of a terminal, which may have gone away."""
-    with suppress(OSError, ValueError):
-        screen.write(f"\r{printable(text[:100])}\x1b[K")
-        screen.flush()
-
-
-def _meter(screen: TextIO) -> Callable[[str], None]:
+def _meter() -> Callable[[str], None]:
     """Make what writes a line over the one before it, not too often."""
     due = time.monotonic() + _FIRST
 
@@ -55,7 +45,7 @@ def _meter(screen: TextIO) -> Callable[[str], None]:
         now = time.monotonic()
         if now >= due:
             due = now + _EVERY
-            _over(screen, text)
+            os.write(2, f"\r{printable(text[:100])}\x1b[K".encode(errors="backslashreplace"))
 
     return show
 
