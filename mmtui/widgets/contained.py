@@ -31,7 +31,7 @@ P = ParamSpec("P")
 class _Net(Protocol):
     """The part of the application that errors are told to."""
 
-    def contain(self, error: BaseException, *, drawing: bool = False) -> None:
+    def contain(self, error: BaseException, *, drawing: bool = False) -> str:
         """Answer an error that nobody foresaw."""
 
 
