@@ -63,7 +63,7 @@ class Palette(ContainedScreen, CommandPalette):
 
     def _on_mount(self, event: events.Mount) -> None:
         # Textual's looks for the screen below; escape may have been faster.
-        if not self.is_current:
+        if not self.on_top:
             event.prevent_default()
 
 

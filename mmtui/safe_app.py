@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from traceback import walk_tb
 from typing import Any
 
 from textual import constants, events
@@ -22,7 +23,7 @@ from sandbox.errors import UsageError
 
 __all__ = ["SafeApp"]
 
-_REPORTS = 20
+_REPORTS = 200
 """Reports that one run of the application writes at most: an error may come with every frame."""
 
 
@@ -101,19 +102,23 @@ class SafeApp(Contained, App[None]):
         """Without its first messages there is no application to go on with."""
         return not isinstance(message, (events.Load, events.Compose, events.Mount))
 
-    def contain(self, error: BaseException, *, drawing: bool = False) -> None:
+    def contain(self, error: BaseException, *, drawing: bool = False) -> str:
         """Tell of an error in our own code: a report on file, a message on the screen, and go on.
 
-        `drawing` is for what happens with every frame: it is told of once.
+        `drawing` is for what happens with every frame: it is told of once.  The words of the
+        message are returned.
         """
-        told, place = self._report(error)
-        if told and drawing:
-            return
+        told, place = self._report(error, drawing=drawing)
         kind, _, said = brief(error).partition(": ")
         text = f"internal error: {kind}; {place}" + (f" ({said})" if said else "")
         if self._exit:
             self.last_words.append(f"mmtui: {text}")
-            return
+        elif not (told and drawing):
+            self._tell_error(text)
+        return text
+
+    def _tell_error(self, text: str) -> None:
+        """Show it where there is a message line, and over a screen that has none."""
         line = say(f" {text}", "violation")
         try:
             bars = [getattr(screen, "message", None) for screen in reversed(self.screen_stack)]
@@ -137,13 +142,10 @@ class SafeApp(Contained, App[None]):
         else:
             loop.default_exception_handler(context)
 
-    def _report(self, error: BaseException) -> tuple[bool, str]:
-        """Whether an error of this kind and place was reported before, and where it is."""
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        code = None if trace is None else trace.tb_frame.f_code
-        key = (type(error), code, None if trace is None else trace.tb_lineno)
+    def _report(self, error: BaseException, *, drawing: bool = False) -> tuple[bool, str]:
+        """Whether the like was reported before, and where; in frames, whatever its words are."""
+        stack = tuple((f.f_code, line) for f, line in walk_tb(error.__traceback__))
+        key = (type(error), *((stack[-1:],) if drawing else (stack, brief(error))))
         told = key in self._reports
         if not told:
             full = len(self._reports) >= _REPORTS

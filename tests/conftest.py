@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,16 @@ def conformance() -> ConformReport:
 
 
 @pytest.fixture(autouse=True)
-def isolation(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the test an empty home and a plain terminal; return the home."""
+def isolation(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Path]:
+    """Give the test an empty home and a plain terminal; yield the home.
+
+    The application goes on after an error of its own: so that no test passes over one, there must
+    be no report of any, except in tests that are marked `reports`.
+    """
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
     for name in ("CACHE", "CONFIG", "DATA", "STATE"):
@@ -40,4 +49,6 @@ def isolation(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
         monkeypatch.delenv(name, raising=False)
     for name in [name for name in os.environ if name.startswith(("TEXTUAL_", "MMTUI_"))]:
         monkeypatch.delenv(name)
-    return home
+    yield home
+    reports = [path.read_text(encoding="utf-8") for path in home.rglob("mmtui-crash-*")]
+    assert not reports or request.node.get_closest_marker("reports"), reports[0]

@@ -126,7 +126,7 @@ class LibraryScreen(ContainedScreen, Screen[None]):
     @on(Chooser.Chosen)
     def _chosen(self, event: Chooser.Chosen) -> None:
         event.stop()
-        if self.is_current:  # Enter twice: the document is open by then
+        if self.on_top:  # Enter twice: the document is open by then
             self.say(EMPTY)
             self.app.open_document(event.value)
 

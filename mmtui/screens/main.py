@@ -29,7 +29,7 @@ from mmtui.screens.frame import Frame
 from mmtui.screens.working import Mover, WorkingScreen
 from mmtui.themes import THEMES
 from mmtui.views import status
-from mmtui.views.lines import Line, Lines, join, say
+from mmtui.views.lines import Line, Lines, join, say, wrap_words
 from mmtui.views.marks import Marks, marks_of
 from mmtui.views.panes import clicked, document
 from mmtui.widgets.bars import Bar, key_line
@@ -138,13 +138,12 @@ class MainScreen(ContainedScreen, Screen[None]):
         self._bars()
 
     def _show(self, pane: Pane, marks: Marks, *, follow: bool) -> None:
-        failed = True
-        with self._contained():
+        try:
             pane.show(document(pane.id or "", self.bench, marks, *pane.room), follow=follow)
-            failed = False
-        if failed:
+        except BaseException as error:  # noqa: BLE001  # of any class: views run kernel functions
+            words = wrap_words(self.app.contain(error, drawing=True), pane.room[0], " ")
             pane.let_go()
-            pane.show(Lines((say(" this cannot be shown: internal error", "violation"),)))
+            pane.show(Lines(tuple(say(text, "violation") for text in words)))
 
     def _bars(self) -> None:
         if self.mover.busy:
@@ -158,7 +157,7 @@ class MainScreen(ContainedScreen, Screen[None]):
         """Go on after an error in what only shows something."""
         try:
             yield
-        except BaseException as error:  # noqa: BLE001  # of any class: views run kernel functions
+        except BaseException as error:  # noqa: BLE001  # as in `_show`
             self.app.contain(error, drawing=True)
 
     @on(Pane.Resized)
@@ -240,13 +239,13 @@ class MainScreen(ContainedScreen, Screen[None]):
 
     def moved(self, message: str = "") -> None:
         """Show the bench after a move, with a message or what the move brought."""
-        self.refresh_panes()
         self._insisted = ""
         line = say(message) if message else status.news(self.bench)
         if (error := self.book.log.error) is not None:
             reason = f" not on file: {error.strerror or error}: :save FILE elsewhere "
             line = join(say(reason, "alarm"), ((" ", ""),), line)
         self._tell(line)
+        self.refresh_panes()  # afterwards: what it cannot show takes the message's place
         changes = self.bench.changes
         collector.keep_history(abs(changes.end - changes.start), self.bench.end)
 

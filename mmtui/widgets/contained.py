@@ -31,7 +31,7 @@ P = ParamSpec("P")
 class _Net(Protocol):
     """The part of the application that errors are told to."""
 
-    def contain(self, error: BaseException, *, drawing: bool = False) -> None:
+    def contain(self, error: BaseException, *, drawing: bool = False) -> str:
         """Answer an error that nobody foresaw."""
 
 
@@ -133,11 +133,16 @@ class ContainedWidget(_Widget):
 class ContainedScreen(_Screen):
     """A screen that goes on after an error, and is left once: events come after that, too."""
 
+    @property
+    def on_top(self) -> bool:
+        """Whether keys go to it; Textual's `is_current` says yes of the screen below as well."""
+        return bool(self.app.screen_stack) and self.app.screen is self
+
     def dismiss(self, result: object = None) -> AwaitComplete:
         """Leave the screen, unless it has been left or another one is over it.
 
         Textual's takes away whatever screen is on top, and calls back with a result each time.
         """
-        if self.is_current:
+        if self.on_top:
             return super().dismiss(result)
         return AwaitComplete()

@@ -1,0 +1,227 @@
+"""No error of our own ends the application: it is a message, a report on file, and on."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual import events
+from textual.pilot import Pilot
+
+from mmtui.app import MmtuiApp
+from mmtui.commands.registry import COMMANDS
+from mmtui.keys import textual_key
+from mmtui.model.bench import Bench
+from mmtui.screens.choose import ChooseScreen
+from mmtui.screens.main import MainScreen
+from mmtui.views.lines import plain
+from mmtui.widgets.bars import Bar
+from mmtui.widgets.pane import Pane
+from mmtui.widgets.prompt import Prompt
+
+pytestmark = pytest.mark.reports
+
+KINDS = (ZeroDivisionError, RecursionError, KeyError, SystemExit, KeyboardInterrupt, MemoryError)
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def desk(app: MmtuiApp) -> MainScreen:
+    found = app.desk
+    assert found is not None
+    return found
+
+
+def raiser(error: BaseException) -> Callable[..., Any]:
+    def broken(*_args: object, **_options: object) -> object:
+        raise error
+
+    return broken
+
+
+def reported(app: MmtuiApp, what: str) -> str:
+    """The report that the message names, once it tells of that error."""
+    said = plain(desk(app).message.line)
+    assert said.startswith(f" internal error: {what}; report in "), said
+    found = re.search(r"report in (\S+)", said)
+    assert found
+    return Path(found[1]).read_text(encoding="utf-8")
+
+
+async def goes_on(app: MmtuiApp, pilot: Pilot[None]) -> None:
+    """A key still does what it says."""
+    at = desk(app).bench.session.position
+    await pilot.press("s")
+    await pilot.pause()
+    assert desk(app).bench.session.position == at + 1
+
+
+async def test_an_error_in_any_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = MmtuiApp("3")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        for number, command in enumerate(COMMANDS.values()):
+            error = KINDS[number % len(KINDS)](command.name)
+            with monkeypatch.context() as patch:
+                broken = replace(command, run=raiser(error), check=lambda _bench: None)
+                patch.setitem(COMMANDS, command.name, broken)
+                for key in command.keys[:1]:
+                    app.post_message(events.Key(textual_key(key), None))
+                await pilot.pause()
+                kind = type(error).__name__
+                if command.keys:
+                    assert command.name in reported(app, kind)
+                desk(app).say("")
+                app.screen.post_message(Prompt.Submitted(":", command.name))
+                await pilot.pause()
+                assert command.name in reported(app, kind)
+            assert app.is_running
+        await goes_on(app, pilot)
+
+
+@pytest.mark.parametrize("error", [Unprintable(), asyncio.CancelledError("x"), KeyError("\x1b]0;")])
+async def test_an_error_of_any_class(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = MmtuiApp("3")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        with monkeypatch.context() as patch:
+            patch.setattr(desk(app), "zoom", raiser(error))
+            await pilot.press("z")
+            assert "broken" in reported(app, type(error).__name__)
+            patch.setattr(Bench, "_one_event", raiser(error))
+            await pilot.press("s")
+            assert "one_event" in reported(app, type(error).__name__)
+        await goes_on(app, pilot)
+
+
+async def test_an_error_in_what_is_chosen_found_or_clicked(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = MmtuiApp("3")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("n")
+        with monkeypatch.context() as patch:
+            patch.setitem(
+                COMMANDS, "kernel", replace(COMMANDS["kernel"], run=raiser(OSError(5, "chosen")))
+            )
+            desk(app).choose_kernel()
+            await pilot.pause()
+            assert isinstance(app.screen, ChooseScreen)
+            await pilot.press("enter")
+            await pilot.pause()
+            assert "chosen" in reported(app, "OSError")
+            patch.setitem(COMMANDS, "zoom", replace(COMMANDS["zoom"], run=raiser(OSError("found"))))
+            await pilot.press("ctrl+p", *"zoom pane")
+            while app.screen is desk(app) or not getattr(app.screen, "_list_visible", True):
+                await pilot.pause(0.02)
+            await pilot.press("enter")
+            await pilot.pause()
+            assert "found" in reported(app, "OSError")
+            patch.setattr("mmtui.screens.main.clicked", raiser(IndexError("clicked")))
+            await pilot.click("#tables", offset=(5, 4))
+            assert "clicked" in reported(app, "IndexError")
+        await goes_on(app, pilot)
+
+
+async def test_an_error_in_a_timer_a_callback_or_a_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = MmtuiApp("3")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        screen = desk(app)
+        for node in (app, screen, screen.frame.panes["story"], screen.message):
+            node.set_timer(0.001, raiser(OSError("timer")))
+            await pilot.pause(0.02)
+            assert "timer" in reported(app, "OSError")
+            node.call_later(raiser(LookupError("later")))
+            await pilot.pause()
+            assert "later" in reported(app, "LookupError")
+            ticks = node.set_interval(0.001, raiser(BufferError("tick")))
+            await pilot.pause(0.02)
+            ticks.stop()
+            assert "tick" in reported(app, "BufferError")
+        with monkeypatch.context() as patch:
+            patch.setattr(Pane, "scroll_lines", raiser(OSError("wheel")))
+            pane = screen.frame.panes["log"]
+            pane.post_message(
+                events.MouseScrollDown(pane, 1, 1, 0, 1, 0, False, False, False, 1, 1)
+            )
+            await pilot.pause()
+            assert "wheel" in reported(app, "OSError")
+        await goes_on(app, pilot)
+
+
+@pytest.mark.parametrize("name", ["story", "source", "tables", "folios", "rules", "log"])
+async def test_an_error_in_a_view(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = MmtuiApp("3")
+    async with app.run_test(size=(160, 50)) as pilot:
+        await pilot.press("n")
+        with monkeypatch.context() as patch:
+            for function in ("view", "render"):
+                patch.setattr(
+                    f"mmtui.views.{name}.{function}", raiser(KeyError("view")), raising=False
+                )
+            await pilot.press("n")
+            panes = desk(app).frame.panes
+            assert "internal error" in panes[name].render_line(0).text
+            assert all(
+                "internal" not in pane.render_line(0).text for pane in panes.values()
+                if pane.id != name
+            )  # fmt: skip
+            await pilot.press("n", "N")
+        assert len(list(Path.home().rglob("mmtui-crash-*"))) == 1  # not one with every frame
+        await goes_on(app, pilot)
+        assert "internal" not in desk(app).frame.panes[name].render_line(0).text
+
+
+async def test_an_error_in_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = MmtuiApp("3")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("n")
+        for kind in (Pane, Bar):
+            for function in ("render_line", "paint"):
+                with monkeypatch.context() as patch:
+                    patch.setattr(kind, function, raiser(KeyError(function)))
+                    await pilot.press("n", "N")
+                    app.refresh()
+                    await pilot.pause()
+                    assert app.is_running
+        monkeypatch.setattr("mmtui.screens.main.status.view", raiser(ValueError("bars")))
+        await pilot.press("n")
+        assert "bars" in reported(app, "ValueError")
+        monkeypatch.undo()
+        await goes_on(app, pilot)
+
+
+async def test_an_error_in_another_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = MmtuiApp("3")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        monkeypatch.setattr("mmtui.screens.help.help_doc", raiser(ValueError("help")))
+        await pilot.press("question_mark", "x")
+        assert "help" in reported(app, "ValueError")
+        await pilot.press("escape", "escape")
+        assert app.screen is desk(app)
+        await goes_on(app, pilot)
+
+
+async def test_an_error_of_textual_itself_ends_it_properly() -> None:
+    app = MmtuiApp("3")
+
+    async def broken() -> None:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await pilot.press("n", "n")
+            app._handle_exception(ZeroDivisionError("textual"))
+            await pilot.pause()
+
+    with pytest.raises(ZeroDivisionError):
+        await broken()
+    assert app.status == 70
+    saved, said = app.last_words
+    assert "session was saved" in saved
+    assert said.startswith("mmtui: internal error: ZeroDivisionError: textual; report in ")

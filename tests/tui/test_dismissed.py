@@ -1,0 +1,107 @@
+"""A screen is left once, however many events that leave it are still to come."""
+
+from __future__ import annotations
+
+import pytest
+from textual import events
+from textual.command import CommandList
+
+from mmtui.app import MmtuiApp
+from mmtui.palette import Palette
+from mmtui.screens.choose import ChooseScreen
+from mmtui.screens.help import HelpScreen
+from mmtui.screens.library import LibraryScreen
+from mmtui.screens.main import MainScreen
+from mmtui.views.lines import plain
+from mmtui.widgets.chooser import Chooser
+
+
+@pytest.mark.parametrize("key", ["pageup", "pagedown", "up", "end", "enter", "escape", "shift+end"])
+async def test_any_key_right_after_the_palette_is_opened(key: str) -> None:
+    app = MmtuiApp("3")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("n")
+        for name in ("ctrl+p", key, key, "pageup", "a", "pageup", "escape", "escape", "escape"):
+            app.post_message(events.Key(name, name if len(name) == 1 else None))
+        await pilot.pause(0.05)
+        await pilot.press("escape", "escape")
+        assert isinstance(app.screen, MainScreen)
+        await pilot.press("ctrl+p")
+        while not (app.screen.query_one(CommandList).option_count):
+            await pilot.pause(0.02)
+        command_list = app.screen.query_one(CommandList)
+        command_list.action_page_down()
+        command_list.clear_options()
+        command_list.action_page_up()
+        await pilot.press("escape", "escape")
+        assert isinstance(app.screen, MainScreen)
+
+
+def click(app: MmtuiApp, x: int, y: int) -> None:
+    for kind in (events.MouseDown, events.MouseUp):
+        app.post_message(kind(None, x, y, 0, 0, 1, False, False, False, x, y))
+
+
+async def test_clicks_beside_the_palette() -> None:
+    app = MmtuiApp("3")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("n", "ctrl+p")
+        assert isinstance(app.screen, Palette)
+        for _ in range(4):
+            click(app, 1, 28)
+        await pilot.pause()
+        await pilot.pause()
+        assert isinstance(app.screen, MainScreen)
+        await pilot.press("n")
+        assert len(app.screen.bench.session.steps) == 2
+
+
+async def test_screens_left_several_times() -> None:
+    app = MmtuiApp("3")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("n")
+        desk = app.screen
+        assert isinstance(desk, MainScreen)
+        desk.choose_kernel()
+        chooser = app.screen
+        assert isinstance(chooser, ChooseScreen)
+        for _ in range(3):
+            chooser.chooser.post_message(Chooser.Chosen("6.9"))
+        await pilot.pause()
+        await pilot.pause()
+        assert desk.bench.kernel == "6.9"
+        assert app.screen is desk
+        for screen in (HelpScreen(desk.bench), ChooseScreen("t", []), LibraryScreen([], over=True)):
+            await app.push_screen(screen)
+            for _ in range(3):
+                screen.dismiss(None)
+            await pilot.pause()
+            assert app.screen is desk
+            for name in ("back", "cancel"):
+                if action := getattr(screen, f"action_{name}", None):
+                    action()
+            await pilot.pause()
+            assert app.screen is desk
+
+
+async def test_a_document_of_the_library_is_opened_once() -> None:
+    app = MmtuiApp()
+    async with app.run_test(size=(100, 30)) as pilot:
+        library = app.screen
+        assert isinstance(library, LibraryScreen)
+        for _ in range(3):
+            library.chooser.post_message(Chooser.Chosen("3"))
+        await pilot.pause()
+        desk = app.screen
+        assert isinstance(desk, MainScreen)
+        desk.open("")
+        await pilot.pause()
+        library = app.screen
+        assert isinstance(library, LibraryScreen)
+        for _ in range(3):
+            library.chooser.post_message(Chooser.Chosen("4"))
+        await pilot.pause()
+        await pilot.pause()
+        assert app.screen is desk
+        assert desk.bench.source.title.startswith("4.")
+        assert "internal" not in plain(desk.message.line)
