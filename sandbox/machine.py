@@ -13,10 +13,11 @@ from collections.abc import Callable
 from itertools import repeat
 from typing import Any
 
+from sandbox.checked import PLACELESS, no_such_word
+from sandbox.endless import Guard
 from sandbox.errors import KernelBug, SandboxError
 from sandbox.fields import Struct
-from sandbox.frames import error_place
-from sandbox.functions import Functions
+from sandbox.functions import FUNCTION, OPERATION, REACTION, Functions
 from sandbox.journal import CHUNK, KEEP, History, pack
 from sandbox.locks import BLOCKING, deadlock, lock_owner
 from sandbox.memory import (
@@ -24,6 +25,7 @@ from sandbox.memory import (
     FIRST_MUTATING,
     LOAD,
     MAX_CPUS,
+    MB,
     NOTE,
     TLB_FLUSH,
     Event,
@@ -33,6 +35,7 @@ from sandbox.memory import (
 )
 from sandbox.operations import OPERATIONS
 from sandbox.tasks import Branch, Task
+from sandbox.watchdog import Watch
 
 __all__ = ["Branch", "Machine", "Task", "Watcher"]
 
@@ -51,7 +54,8 @@ class Machine(Functions):
     `DeadlockError` when nothing can run and leave the machine as it was.
     """
 
-    def __init__(self, cpus: int = 2) -> None:
+    def __init__(self, cpus: int = 2, *, checked: bool = False) -> None:
+        """Start an empty machine; `checked` is for functions that are not the models' own."""
         self.memory = MemoryImage()
         self.memory.allocate(Struct.GLOBALS)
         for _ in range(MAX_CPUS):
@@ -65,7 +69,13 @@ class Machine(Functions):
         """How many events stay as they are; what came before them is packed (`journal`)."""
         self.interrupt: Callable[[], None] | None = None
         """Called every so many events in a long move; what it raises ends the move there."""
+        self.interruption: BaseException | None = None
+        """What a person's own interruption raises, which no function is to blame for."""
+        self.checked = checked
+        self.watchdog = Watch(self, on=checked)
+        self.guard = Guard(self)
         self._left = BURST
+        self._performing = False
         self.future_cpus = bytearray()
         self.future_tasks: list[Task] = []
         self.branches: list[Branch] = []
@@ -117,13 +127,11 @@ class Machine(Functions):
         return task
 
     def _start(self, task: Task) -> None:
-        task.gen = task.factory()
+        if self.running[task.cpu] is not None:
+            raise KernelBug(f"{task.name} cannot begin: the function before it did other events")
+        task.gen, task.pending = self.started(task)
         task.answers = []
-        task.end = None
-        try:
-            task.pending = next(task.gen)
-        except StopIteration:
-            raise KernelBug(f"{task.name}: the function yields no event") from None
+        task.end = task.fault = None
         self.tasks.append(task)
         self.running[task.cpu] = task
 
@@ -132,7 +140,10 @@ class Machine(Functions):
             return
         if self.future_cpus:
             self._branch_count += 1
-            branch = Branch(self.position, self.future_cpus, self.future_tasks, self._branch_count)
+            end = self.position + len(self.future_cpus)
+            # What was begun and never did an event is no part of any history.
+            ran = [task for task in self.future_tasks if task.start < end]
+            branch = Branch(self.position, self.future_cpus, ran, self._branch_count)
             for other in self.branches:
                 if other.parent is None and other.position > self.position:
                     other.parent = branch
@@ -146,6 +157,7 @@ class Machine(Functions):
             self.switch_branch(branch.parent)
         self.branches.remove(branch)
         self.goto(branch.position)
+        self._unspawn_here()  # what was begun here and never did an event
         self._leave_future()
         for other in self.branches:
             if other.parent is branch:
@@ -159,6 +171,8 @@ class Machine(Functions):
         task = self.running[cpu]
         if task is None or task.pending is None:
             return "idle"
+        if task.fault is not None:
+            return task.fault.message
         owner = lock_owner(self, task.pending, cpu)
         if owner is None:
             return None
@@ -189,9 +203,7 @@ class Machine(Functions):
         if task is None or task.pending is None:
             raise SandboxError(f"CPU {cpu} is idle: nothing to step")
         event = task.pending
-        self._left -= 1
-        if self._left <= 0:
-            self._breathe()
+        self._tick()
         self._burst(task, 1)
         return event
 
@@ -207,8 +219,9 @@ class Machine(Functions):
 
     def _run(self, task: Task, left: int) -> None:
         """Perform up to *left* events of a task (all of them if negative)."""
+        self._left = BURST
         while left:
-            count = BURST if left < 0 else min(left, BURST)
+            count = self._left if left < 0 else min(left, self._left)
             self._burst(task, count)
             left -= count if left > 0 else 0
             if not task.running:
@@ -221,42 +234,78 @@ class Machine(Functions):
 
         Everything the loop needs is bound before it: it is what the model's speed is made of.
         """
+        if self._performing:
+            raise KernelBug("a kernel function moves the machine it runs on")
         cpu, cells, kinds = task.cpu, self.memory.cells, self.memory.kinds
         done, old_was, on_cpu = self.events.append, self.olds.append, self.cpus.append
         answered, reactions = task.answers.append, self.reactions
-        send = (task.gen if task.gen is not None else self.rebuild(task)).send
         event: Any = task.pending
+        send = self.sender(task)
+        phase = OPERATION
+        self._performing = True
+        if self.checked:
+            self.watchdog.__enter__()
         try:
             for _ in repeat(None, count):
+                phase = OPERATION
                 op, addr = event[0], event[1]
                 old = answer = cells[addr]
-                if op in SPECIAL:
-                    old, answer = self._special(event, old, cpu)
-                elif op >= FIRST_MUTATING:
-                    answer = OPERATIONS[op](cells, event, old, cpu)
-                elif op != LOAD:
-                    answer = None
+                if addr < 1 and op not in PLACELESS:
+                    raise KernelBug(no_such_word(event, addr, len(cells)))
+                if op:  # not LOAD
+                    if op in SPECIAL:
+                        old, answer = self._special(event, old, cpu)
+                    elif op >= FIRST_MUTATING:
+                        answer = OPERATIONS[op](cells, event, old, cpu)
+                    else:
+                        answer = None
                 done(event)
                 old_was(old)
                 on_cpu(cpu)
                 answered(answer)
                 if op >= FIRST_MUTATING:
+                    phase = REACTION
                     for react in reactions[kinds[addr]]:
                         react(addr, old, cells[addr])
-                elif op != LOAD:
+                elif op:
+                    phase = REACTION
                     self._tell(event, cpu)
+                phase = FUNCTION
                 event = send(answer)
         except StopIteration as stop:
+            self._returned(task, event, stop.value)
             event = None
-            task.result = stop.value
-            self._finished(task)
-        except SandboxError:
-            raise
-        except Exception as error:  # a person's own kernel may raise anything
-            self._take_back(task, event)
-            raise KernelBug(f"{task.name}: {error_place(error)} raised {error!r}") from error
+        except BaseException as error:  # noqa: BLE001  # a person's own kernel may raise anything
+            task.pending = event
+            fault = self._contained(task, event, phase, error)
+            if fault is error:
+                raise
+            raise fault from error
         finally:
             task.pending = event
+            self._performing = False
+            if self.checked:
+                self.watchdog.__exit__(None, None, None)
+
+    def _returned(self, task: Task, event: Event, result: Word) -> None:
+        """The function has returned on the answer to *event*."""
+        task.result = result
+        try:
+            self._finished(task)
+        except Exception as error:  # what a function left may be nothing that rules can look at
+            task.pending = event
+            task.end = task.result = None
+            self.running[task.cpu] = task
+            raise self._contained(task, event, REACTION, error) from error
+
+    def _contained(
+        self, task: Task, event: Event, phase: int, error: BaseException
+    ) -> BaseException:
+        """Leave the machine between two events; what to raise instead of *error*."""
+        fault = self.bug(task, error, phase)
+        if phase != OPERATION:
+            self._take_back(task, event)
+        return fault
 
     def _special(self, event: Event, old: Word, cpu: int) -> tuple[Word, Word]:
         """(What is journaled, the answer) of what may have to wait, or changes no one word."""
@@ -274,6 +323,8 @@ class Machine(Functions):
         elif event[0] == TLB_FLUSH:
             for flush in self.flush_watchers:
                 flush(event)
+        elif event[0] != MB:
+            raise KernelBug(f"{event!r} is not an event")
 
     def _tick(self) -> None:
         """Count a single step; every so many are a long move."""
@@ -293,16 +344,20 @@ class Machine(Functions):
                     task.answers = pack(task.answers, self.plain_events, size)
         if self.interrupt is not None:
             self.interrupt()
+        wait = self.guard.look()
+        if wait:
+            self._left = wait
 
     def _take_back(self, task: Task, event: Event) -> None:
         """The function died on the answer to *event*: as if the event had not happened."""
-        if len(task.answers) and self.events and self.events[-1] is event:
-            self.events.pop()
-            self.cpus.pop()
-            task.answers.pop()
-            self._revert(event, self.olds.pop())
-            for watch in self.undo_watchers:
-                watch(len(self.events))
+        self.events.pop()
+        self.cpus.pop()
+        task.answers.pop()
+        old = self.olds.pop()
+        if event[0] >= FIRST_MUTATING:
+            self._revert(event, old)
+        for watch in self.undo_watchers:
+            watch(len(self.events))
         task.gen = None
 
     def _finished(self, task: Task) -> None:
@@ -321,6 +376,8 @@ class Machine(Functions):
         """Take back the last event; the future stays and can be redone."""
         if not self.events:
             raise SandboxError("at the start: nothing to go back to")
+        if self._performing:
+            raise KernelBug("a kernel function moves the machine it runs on")
         self._tick()
         self._unspawn_here()
         event: Event = self.events.pop()
@@ -328,7 +385,7 @@ class Machine(Functions):
         task = self.running[cpu] or self._task_of(cpu)
         task.answers.pop()
         task.pending = event
-        task.gen = task.end = task.result = None
+        task.gen = task.end = task.result = task.fault = None
         self.running[cpu] = task
         self.future_cpus.append(cpu)
         if event[0] >= FIRST_MUTATING:
