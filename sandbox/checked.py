@@ -72,9 +72,7 @@ DEEP = 6
 PTE, PMD = field(Struct.PTE_TABLE, "pte"), field(Struct.PMD_TABLE, "pmd")
 ENTRIES = frozenset((PTE, PMD))
 COMPOUND_HEAD = field(Struct.PAGE, "compound_head")
-_INITIAL = {
-    f.number: STRUCTS[f.struct].initial[f.offset] for f in FIELDS if f.struct is not None
-}
+_INITIAL = {f.number: STRUCTS[f.struct].initial[f.offset] for f in FIELDS if f.struct is not None}
 QUEUES = frozenset(number for number, value in _INITIAL.items() if isinstance(value, tuple))
 """Fields that hold a tuple."""
 TEXTS = frozenset(number for number, value in _INITIAL.items() if isinstance(value, str))
@@ -83,9 +81,9 @@ TEXTS = frozenset(number for number, value in _INITIAL.items() if isinstance(val
 
 def event_fault(event: object, memory: MemoryImage) -> str | None:
     """Say why something yielded is not an event that this memory can do, None if it is one."""
-    if event.__class__ is not tuple or len(event) < 2:  # type: ignore[arg-type]  # a tuple: said
+    if type(event) is not tuple or len(event) < 2:
         return f"yielded {shown(event)}, which is not an event"
-    fields: Event = event  # type: ignore[assignment]  # just looked at
+    fields: Event = event
     op, addr = fields[0], fields[1]
     if op.__class__ is not int or not 0 <= op < len(OP_NAMES):
         return f"yielded {shown(event)}: no operation has the number {shown(op)}"
@@ -129,7 +127,7 @@ def _is_note(event: Event) -> bool:
 def _is_word(value: object, deep: int) -> bool:
     """Whether something is what a word may hold: a number, a text, a tuple of such."""
     if value.__class__ is tuple or (isinstance(value, tuple) and hasattr(value, "_fields")):
-        return deep > 0 and all(_is_word(item, deep - 1) for item in value)  # type: ignore[attr-defined]
+        return deep > 0 and all(_is_word(item, deep - 1) for item in value)
     return value is None or isinstance(value, str) or _is_number(value)
 
 
@@ -143,7 +141,7 @@ def _wrong_operand(event: Event, memory: MemoryImage) -> str | None:
         return None
     kind = memory.kinds[event[1]]
     number = kind not in QUEUES and kind not in TEXTS
-    value = event[NEW_VALUE[op]] if op in NEW_VALUE else None
+    value: Word = event[NEW_VALUE[op]] if op in NEW_VALUE else None
     name = FIELDS[kind].name
     if op == APPEND:
         good = kind in QUEUES and _is_word(event[2], DEEP)

@@ -29,14 +29,12 @@ _FIXED = (CodeType, type, ModuleType, BuiltinFunctionType)
 """What does not change, and is told by its identity."""
 _ENGINE = ("sandbox.machine", "sandbox.session", "sandbox.scenario.", "sandbox.ledger")
 """Modules whose objects an action's own closure leads to; no kernel function changes them."""
-_ITERATORS = frozenset(
-    type(made)
-    for made in (
-        iter(range(0)), iter(range(1 << 70)), iter([]), reversed([]), iter(()), iter(""), iter(b""),
-        iter({}), iter({}.values()), iter({}.items()), iter(set()), enumerate(()), zip(),
-        reversed(range(0)), reversed(()), iter(bytearray()), map(len, ()), filter(None, ()),
-    )
+_SAMPLES: tuple[Any, ...] = (
+    iter(range(0)), iter(range(1 << 70)), iter([]), reversed([]), iter(()), iter(""), iter(b""),
+    iter({}), iter({}.values()), iter({}.items()), iter(set()), enumerate(()), zip(),
+    reversed(range(0)), reversed(()), iter(bytearray()), map(len, ()), filter(None, ()),
 )  # fmt: skip
+_ITERATORS = frozenset(map(type, _SAMPLES))
 """Iterators whose `__reduce__` says how far they are, and leaves them there."""
 
 
@@ -83,7 +81,7 @@ def _generator(gen: Any, budget: _Budget) -> object:  # noqa: ANN401  # a genera
     return (id(gen.gi_code), frame.f_lasti, tuple(parts))
 
 
-def _value(value: Any, budget: _Budget) -> object:  # noqa: ANN401, PLR0911  # of any kind
+def _value(value: Any, budget: _Budget) -> object:  # noqa: ANN401  # of any kind
     """A copy of a value that equals another copy only if both behave alike."""
     kind = type(value)
     if kind is int or kind in _PLAIN:

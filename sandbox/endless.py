@@ -1,4 +1,4 @@
-"""Finds an action that makes no progress: one that goes round in a circle, or on and on for nothing.
+"""Finds an action that makes no progress: it goes round in a circle, or on and on for nothing.
 
 Kernel functions are pure functions of their answers.  So when, after some events, all words are as
 they were before them and the function is in the middle of the same thing (`configuration`), it will
@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from itertools import islice
 from os.path import basename
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import ref
 
 from sandbox.checked import event_text
 from sandbox.configuration import configuration, generators
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Guard"]
 
-WINDOW, LONG_WINDOW = 1 << 13, 1 << 16
-"""Events in which a repetition is looked for, often and seldom."""
+SHORT_WINDOW, WINDOW, LONG_WINDOW = 1 << 8, 1 << 13, 1 << 16
+"""Events in which a repetition is looked for: a sixteenth of what was done, within these."""
 CIRCLES = 1 << 18
 """Events of pure repetition that are enough, whatever the words say."""
 IDLE = 1 << 18
@@ -57,7 +58,7 @@ class Guard:
     """Looks at a machine between two events; `look` raises `NoProgressError`."""
 
     def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+        self._ref = ref(machine)  # a machine is freed as soon as nobody has it any more
         self.room: Callable[[], int] = lambda: 0
         """Events that one walk over all that is mapped may need."""
         self._on = True
@@ -68,6 +69,12 @@ class Guard:
         self._suspect: _Suspect | None = None
         self._circle: tuple[int, int] = (0, 0)
         self._restart(0)
+
+    @property
+    def _machine(self) -> Machine:
+        machine = self._ref()
+        assert machine is not None  # it is who asks
+        return machine
 
     def _restart(self, position: int) -> None:
         """Begin to count what changes from here."""
@@ -113,7 +120,9 @@ class Guard:
         if often and self._looks & 31:
             return 0
         self._idle(task, position)
-        period = self._period(task, position, WINDOW if often else LONG_WINDOW)
+        done = position - task.start
+        window = min(WINDOW if often else LONG_WINDOW, max(SHORT_WINDOW, done // 16))
+        period = self._period(task, position, window)
         if not period:
             return 0
         self.suspicions += 1
@@ -126,9 +135,9 @@ class Guard:
     # -- going round -------------------------------------------------------------------------
 
     def _period(self, task: Task, position: int, window: int) -> int:
-        """How many events are repeated over the latter half of what was done, 0 if none are."""
+        """How many events are repeated over a window of what was done last, 0 if none are."""
         machine = self._machine
-        start = max(task.start, position - window, (task.start + position) // 2)
+        start = max(task.start, position - window)
         cpus = machine.cpus[start:position]
         alone = len(cpus) - len(cpus.rstrip(bytes((task.cpu,))))
         if alone < 64:

@@ -63,7 +63,7 @@ def _of_the_models(kernel: type, name: str) -> tuple[bool, Any]:
     return False, None
 
 
-def _unmet(name: str, value: object, base: object) -> str | None:  # noqa: PLR0911  # a table
+def _unmet(name: str, value: object, base: object) -> str | None:  # a table
     """What was expected of an attribute in place of a model's *base*, None if it is that."""
     if name == "CONT_PTES":
         good = type(value) is int and 0 < value <= LARGEST_BLOCK and not value & (value - 1)

@@ -6,13 +6,13 @@ machine is left as it was between two events.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import compress
 from types import GeneratorType
 from typing import Any
 
-from sandbox.checked import event_fault, event_text, no_such_word, shown
-from sandbox.errors import Cancelled, DeadlockError, KernelBug, NoEventError, NotPureError
+from sandbox.checked import event_fault, event_text, shown
+from sandbox.errors import DeadlockError, KernelBug, NoEventError, NotPureError
 from sandbox.frames import (
     Frame,
     called_after,
@@ -28,7 +28,7 @@ from sandbox.memory import Event, Gen, MemoryImage, Word
 from sandbox.tasks import Task
 from sandbox.watchdog import NoEvent, Watch
 
-__all__ = ["Functions"]
+__all__ = ["FUNCTION", "OPERATION", "REACTION", "Functions", "NoEventAtAll"]
 
 OPERATION, REACTION, FUNCTION = range(3)
 """Where a burst is: in the event itself, in those told of it, in the function it is answered to."""
@@ -59,7 +59,7 @@ class Functions:
                     self._look_at(pending, gen)
         except StopIteration:
             raise KernelBug(f"{task.name}: the function yields no event") from None
-        except BaseException as error:  # noqa: BLE001  # a person's own kernel may raise anything
+        except BaseException as error:  # a person's own kernel may raise anything
             raise self.bug(task, error, None) from error
         return gen, pending
 
@@ -84,7 +84,7 @@ class Functions:
         except NotPureError as error:
             task.fault = error
             raise
-        except BaseException as error:  # noqa: BLE001  # a person's own kernel may raise anything
+        except BaseException as error:  # a person's own kernel may raise anything
             fault = self.bug(task, error, None)
             if isinstance(fault, KernelBug) and not isinstance(fault, NoEventError):
                 fault = self._not_pure(task, gen, len(task.answers), f"it {fault.message}")
@@ -134,12 +134,14 @@ class Functions:
             with self.watchdog:
                 gen = task.factory()
                 self._again(task, gen)
-        except BaseException as error:  # noqa: BLE001  # a person's own kernel may raise anything
+        except BaseException as error:  # a person's own kernel may raise anything
             if isinstance(error, NotPureError):
                 raise
             raise self.bug(task, error, None) from error
 
-    def _differs(self, task: Task, gen: Word, count: int, was: Event | None, now: object) -> KernelBug:
+    def _differs(
+        self, task: Task, gen: Word, count: int, was: Event | None, now: object
+    ) -> KernelBug:
         """A function did another event than the journal has for it."""
         old = "to return" if was is None else event_text(was, self.memory)
         if now is None:
@@ -160,7 +162,7 @@ class Functions:
         error.function, error.file, error.line = function, file, line
         return error
 
-    def sender(self, task: Task) -> Any:  # noqa: ANN401  # a bound method of a generator
+    def sender(self, task: Task) -> Callable[[Word], Event]:
         """What gives a task's function an answer and brings its next event."""
         gen = self.live(task)
         if not self.checked:
@@ -177,7 +179,7 @@ class Functions:
         """Refuse what is no event before it becomes pending."""
         fault = event_fault(event, self.memory)
         if fault is not None:
-            raise _NoEventAtAll(f"{place_text(*_in_order(innermost(gen)))} {fault}")
+            raise NoEventAtAll(f"{place_text(*_in_order(innermost(gen)))} {fault}")
 
     # -- when they go wrong ----------------------------------------------------------------
 
@@ -186,13 +188,13 @@ class Functions:
 
         A person's own interruption stays what it is.
         """
-        if error is self.interruption or (isinstance(error, Cancelled) and phase == OPERATION):
+        if error is self.interruption or not (self.checked or isinstance(error, Exception)):
             return error
         if isinstance(error, DeadlockError) and phase == OPERATION:
             return error
         if isinstance(error, NoEvent):
             return self.watchdog.ended(task.name)
-        if isinstance(error, _NoEventAtAll):
+        if isinstance(error, NoEventAtAll):
             return KernelBug(f"{task.name}: {error}")
         if phase == OPERATION:
             return self._bad_operation(task, error)
@@ -249,7 +251,7 @@ class Functions:
                 for place in trace(task.factory(), answers):
                     places.append(place)
                     self.watchdog.beat()
-        except BaseException as error:  # noqa: BLE001  # a person's own kernel may raise anything
+        except BaseException as error:  # a person's own kernel may raise anything
             if error is self.interruption:
                 raise
         return places[:wanted] + [("?", 0, "")] * (wanted - len(places))
@@ -259,7 +261,7 @@ class Functions:
         try:
             with self.watchdog:
                 events = called_after(task.factory(), task.answers)
-        except BaseException as error:  # noqa: BLE001  # a person's own kernel may raise anything
+        except BaseException as error:  # a person's own kernel may raise anything
             if error is self.interruption:
                 raise
             return len(self.cpus)
@@ -271,7 +273,7 @@ class Functions:
         return position
 
 
-class _NoEventAtAll(Exception):
+class NoEventAtAll(Exception):
     """A function yielded what is no event; the text says which, and what it yielded."""
 
 

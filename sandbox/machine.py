@@ -10,44 +10,25 @@ are pure functions of their answers).  Acting in the past keeps the old future a
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import repeat
 from typing import Any
 
-from sandbox.checked import PLACELESS, no_such_word
 from sandbox.endless import Guard
 from sandbox.errors import KernelBug, SandboxError
 from sandbox.fields import Struct
-from sandbox.functions import FUNCTION, OPERATION, REACTION, Functions
 from sandbox.journal import CHUNK, KEEP, History, pack
-from sandbox.locks import BLOCKING, deadlock, lock_owner
-from sandbox.memory import (
-    ALLOC,
-    FIRST_MUTATING,
-    LOAD,
-    MAX_CPUS,
-    MB,
-    NOTE,
-    TLB_FLUSH,
-    Event,
-    Gen,
-    MemoryImage,
-    Word,
-)
-from sandbox.operations import OPERATIONS
+from sandbox.locks import lock_owner
+from sandbox.memory import FIRST_MUTATING, MAX_CPUS, Event, Gen, MemoryImage, Word
+from sandbox.performing import Performer, Watcher
 from sandbox.tasks import Branch, Task
 from sandbox.watchdog import Watch
 
 __all__ = ["Branch", "Machine", "Task", "Watcher"]
 
-SPECIAL = BLOCKING | {ALLOC}
-"""Operations that are not just a function of their word."""
 BURST = 4096
 """Events between two looks at what is not looked at at every event: some 10 ms."""
-Watcher = Callable[[int, Any, Any], None]
-"""Called as (address, old, new) after a word of a watched field changed."""
 
 
-class Machine(Functions):
+class Machine(Performer):
     """CPUs, memory and history of one modelled machine.
 
     `position` is the number of events performed.  All methods that move raise
@@ -75,7 +56,6 @@ class Machine(Functions):
         self.watchdog = Watch(self, on=checked)
         self.guard = Guard(self)
         self._left = BURST
-        self._performing = False
         self.future_cpus = bytearray()
         self.future_tasks: list[Task] = []
         self.branches: list[Branch] = []
@@ -229,103 +209,6 @@ class Machine(Functions):
             if left:
                 self._breathe()
 
-    def _burst(self, task: Task, count: int) -> None:
-        """Perform up to *count* events: change memory, journal the old value, tell the watchers.
-
-        Everything the loop needs is bound before it: it is what the model's speed is made of.
-        """
-        if self._performing:
-            raise KernelBug("a kernel function moves the machine it runs on")
-        cpu, cells, kinds = task.cpu, self.memory.cells, self.memory.kinds
-        done, old_was, on_cpu = self.events.append, self.olds.append, self.cpus.append
-        answered, reactions = task.answers.append, self.reactions
-        event: Any = task.pending
-        send = self.sender(task)
-        phase = OPERATION
-        self._performing = True
-        if self.checked:
-            self.watchdog.__enter__()
-        try:
-            for _ in repeat(None, count):
-                phase = OPERATION
-                op, addr = event[0], event[1]
-                old = answer = cells[addr]
-                if addr < 1 and op not in PLACELESS:
-                    raise KernelBug(no_such_word(event, addr, len(cells)))
-                if op:  # not LOAD
-                    if op in SPECIAL:
-                        old, answer = self._special(event, old, cpu)
-                    elif op >= FIRST_MUTATING:
-                        answer = OPERATIONS[op](cells, event, old, cpu)
-                    else:
-                        answer = None
-                done(event)
-                old_was(old)
-                on_cpu(cpu)
-                answered(answer)
-                if op >= FIRST_MUTATING:
-                    phase = REACTION
-                    for react in reactions[kinds[addr]]:
-                        react(addr, old, cells[addr])
-                elif op:
-                    phase = REACTION
-                    self._tell(event, cpu)
-                phase = FUNCTION
-                event = send(answer)
-        except StopIteration as stop:
-            self._returned(task, event, stop.value)
-            event = None
-        except BaseException as error:  # noqa: BLE001  # a person's own kernel may raise anything
-            task.pending = event
-            fault = self._contained(task, event, phase, error)
-            if fault is error:
-                raise
-            raise fault from error
-        finally:
-            task.pending = event
-            self._performing = False
-            if self.checked:
-                self.watchdog.__exit__(None, None, None)
-
-    def _returned(self, task: Task, event: Event, result: Word) -> None:
-        """The function has returned on the answer to *event*."""
-        task.result = result
-        try:
-            self._finished(task)
-        except Exception as error:  # what a function left may be nothing that rules can look at
-            task.pending = event
-            task.end = task.result = None
-            self.running[task.cpu] = task
-            raise self._contained(task, event, REACTION, error) from error
-
-    def _contained(
-        self, task: Task, event: Event, phase: int, error: BaseException
-    ) -> BaseException:
-        """Leave the machine between two events; what to raise instead of *error*."""
-        fault = self.bug(task, error, phase)
-        if phase != OPERATION:
-            self._take_back(task, event)
-        return fault
-
-    def _special(self, event: Event, old: Word, cpu: int) -> tuple[Word, Word]:
-        """(What is journaled, the answer) of what may have to wait, or changes no one word."""
-        if event[0] == ALLOC:
-            return len(self.memory.cells), self.memory.allocate(event[2], event[3])
-        if lock_owner(self, event, cpu) is not None:
-            raise deadlock(self, cpu, event)
-        return old, OPERATIONS[event[0]](self.memory.cells, event, old, cpu)
-
-    def _tell(self, event: Event, cpu: int) -> None:
-        """Tell of an event that is about no word."""
-        if event[0] == NOTE:
-            for note in self.note_watchers:
-                note(event, cpu)
-        elif event[0] == TLB_FLUSH:
-            for flush in self.flush_watchers:
-                flush(event)
-        elif event[0] != MB:
-            raise KernelBug(f"{event!r} is not an event")
-
     def _tick(self) -> None:
         """Count a single step; every so many are a long move."""
         self._left -= 1
@@ -348,18 +231,6 @@ class Machine(Functions):
         if wait:
             self._left = wait
 
-    def _take_back(self, task: Task, event: Event) -> None:
-        """The function died on the answer to *event*: as if the event had not happened."""
-        self.events.pop()
-        self.cpus.pop()
-        task.answers.pop()
-        old = self.olds.pop()
-        if event[0] >= FIRST_MUTATING:
-            self._revert(event, old)
-        for watch in self.undo_watchers:
-            watch(len(self.events))
-        task.gen = None
-
     def _finished(self, task: Task) -> None:
         task.end = self.position
         task.pending = None
@@ -376,8 +247,7 @@ class Machine(Functions):
         """Take back the last event; the future stays and can be redone."""
         if not self.events:
             raise SandboxError("at the start: nothing to go back to")
-        if self._performing:
-            raise KernelBug("a kernel function moves the machine it runs on")
+        self.not_performing()
         self._tick()
         self._unspawn_here()
         event: Event = self.events.pop()
@@ -406,17 +276,6 @@ class Machine(Functions):
 
     def _task_of(self, cpu: int) -> Task:
         return next(t for t in reversed(self.tasks) if t.cpu == cpu)
-
-    def _revert(self, event: Event, old: Word) -> None:
-        addr = event[1]
-        if event[0] == ALLOC:
-            self.memory.release_last(old)
-            return
-        cells = self.memory.cells
-        new = cells[addr]
-        cells[addr] = old
-        for watch in self.watchers[self.memory.kinds[addr]]:
-            watch(addr, new, old)
 
     def can_redo(self) -> bool:
         """True while a future was left by going back."""

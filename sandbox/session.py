@@ -49,7 +49,7 @@ class Session:
         check_kernel(self.kernel)
         self.machine = Machine(cpus, checked=is_foreign(self.kernel))
         self.machine.guard.room = self._room
-        with self._contained(f"the kernel {self.kernel.id}"):
+        with self.contained(f"the kernel {self.kernel.id}"):
             self.cpus = [self.kernel(cpu) for cpu in range(cpus)]
         self._boot()
         self.ledger = Ledger(self.machine)
@@ -70,7 +70,7 @@ class Session:
         return total
 
     @contextmanager
-    def _contained(self, what: str) -> Iterator[None]:
+    def contained(self, what: str) -> Iterator[None]:
         """Name what a person's own kernel raises outside of its functions."""
         machine = self.machine
         try:
@@ -147,7 +147,7 @@ class Session:
             cpu = item.cpu or 0
             if cpu >= len(self.cpus):
                 raise UsageError(f"there is no CPU {cpu}", item.where, f"0 to {len(self.cpus) - 1}")
-            with self._contained(item.text):
+            with self.contained(item.text):
                 factory = plan(self, item, self.cpus[cpu], step.number, places)
             plans.append((item, cpu, factory))
         self.drain()  # going back may have ended between an action and its drain
@@ -214,6 +214,17 @@ class Session:
             names = ", ".join(f"CPU {c}" for c in others)
             error.message = error.message.partition(", unless CPU")[0] + f", nor does {names}"
             raise error
+
+    def verify(self, step: Step) -> None:
+        """Do a step's functions again beside the machine, if the kernel is a person's own.
+
+        Raises:
+            NotPureError: one of them is no pure function of its answers.
+        """
+        if self.machine.checked:
+            for task in self.machine.tasks:
+                if task.payload is step and not task.running:
+                    self.machine.verify(task)
 
     def drain(self, force: bool = False) -> None:
         """Drain the LRU batches of every CPU, if that is asked for (`autodrain`) or *force*."""

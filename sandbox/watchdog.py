@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from sandbox.errors import NoEventError
 from sandbox.frames import is_own, place_text
@@ -37,7 +38,7 @@ HURRIED = 0.5
 LOOK = 0.1
 """Seconds between two looks."""
 NO_PROGRESS = 1
-"""Exit status of a command that cannot even be ended by an exception; as of one without progress."""
+"""Exit status when it cannot be ended by an exception: that of an action without progress."""
 
 
 class NoEvent(BaseException):
@@ -61,7 +62,7 @@ class Watch:
     """
 
     def __init__(self, machine: Machine, *, on: bool) -> None:
-        self._machine = machine
+        self._ref = ref(machine)  # a machine is freed as soon as nobody has it any more
         self.on = on
         self.depth = 0
         self.thread = 0
@@ -102,7 +103,8 @@ class Watch:
 
     def progress(self) -> tuple[int, int]:
         """Something that changes as long as it goes on."""
-        return self.beats, len(self._machine.events)
+        machine = self._ref()
+        return self.beats, len(machine.events) if machine is not None else 0
 
     def ended(self, name: str) -> NoEventError:
         """The error for a function that was ended."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from mmtui.exit_codes import ExitCode
 from mmtui.headless.documents import open_preset
+from mmtui.headless.working import WatchedRun
 from sandbox.scenario.check import PresetCheck, check_preset
 from sandbox.scenario.presets import list_presets
 
@@ -26,7 +27,7 @@ def check(targets: Sequence[str], kernel: str | None) -> ExitCode:
     failed = 0
     for preset in presets:
         for name in preset.kernels if kernel is None else (kernel,):
-            result = check_preset(preset, name)
+            result = check_preset(preset, name, WatchedRun)
             failed += not result.ok
             for line in _lines(result):
                 sys.stdout.write(f"{line}\n")
