@@ -57,4 +57,5 @@ def _refusing(name: str, real: Callable[..., Any], mine: int) -> Callable[..., A
             raise Forbidden(f"a kernel function may not call {name}()")
         return real(*args, **kwargs)
 
+    call.__wrapped__ = real  # type: ignore[attr-defined]  # a function takes any attribute
     return call

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sandbox.errors import SandboxError
 from sandbox.fields import DEFERRED_LIST, FIELDS, Struct
 from sandbox.fields import field as field_number
 from sandbox.ledger import PTE_KIND
@@ -94,7 +95,10 @@ class _Names:
 
 
 def conform_micro(file: Path, source: list[str], kernel: str) -> Iterator[MicroReport]:
-    """Run one scenario and compare the order of stores of each traced action."""
+    """Run one scenario and compare the order of stores of each traced action.
+
+    An error of the engine is a mismatch, and ends the scenario.
+    """
     from sandbox.session import Session
 
     recording = json.loads(file.read_text())
@@ -104,7 +108,12 @@ def conform_micro(file: Path, source: list[str], kernel: str) -> Iterator[MicroR
         action = parse_action(line, file.name, number)
         start, existing = session.position, set(session.ledger.names)
         processes = set(session.ledger.processes())
-        session.do(action)
+        try:
+            session.do(action)
+        except SandboxError as error:
+            text = f"{type(error).__name__}: {error}"
+            yield MicroReport(recording["scenario"], action.text, 0, text)
+            return
         if number in traced:
             ours = engine_stores(session, start, existing, processes)
             yield compare_stores(recording["scenario"], action.text, logged(traced[number]), ours)

@@ -46,10 +46,18 @@ def check_kernel(kernel: type[Kernel]) -> None:
             known, base = _of_the_models(kernel, name)
             wanted = _unmet(name, value, base) if known else None
             if wanted is not None:
-                file = getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
                 raise UsageError(
-                    f"{file}: {cls.__name__}.{name} is {shown(value)}", expected=wanted
+                    f"{_file_of(cls, kernel)}: {cls.__name__}.{name} is {shown(value)}",
+                    expected=wanted,
                 )
+
+
+def _file_of(cls: type, kernel: type) -> str:
+    """The file a class is from; a module that is not imported by name is known by its functions."""
+    module = sys.modules.get(cls.__module__)
+    file = getattr(module, "__file__", None)
+    codes = (getattr(value, "__code__", None) for value in vars(cls).values())
+    return file or next((c.co_filename for c in codes if c is not None), str(kernel.__module__))
 
 
 def _of_the_models(kernel: type, name: str) -> tuple[bool, Any]:

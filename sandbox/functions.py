@@ -181,6 +181,24 @@ class Functions:
         if fault is not None:
             raise NoEventAtAll(f"{place_text(*_in_order(innermost(gen)))} {fault}")
 
+    def drop(self, task: Task) -> None:
+        """Forget a task's live function: what is gone back over is made again when it is wanted."""
+        gen, task.gen = task.gen, None
+        if self.checked and gen is not None:
+            self.discard(gen)
+
+    def discard(self, gen: Any) -> None:  # noqa: ANN401  # a generator, or what is none
+        """End a generator that nobody wants any more; its own clean-up may do anything."""
+        if not isinstance(gen, GeneratorType):
+            return
+        try:
+            with self.watchdog:
+                gen.close()
+        except BaseException as error:  # a person's own kernel may raise anything
+            if error is self.interruption:
+                raise
+            _STUBBORN.append(gen)  # freeing it would try again, at any time
+
     # -- when they go wrong ----------------------------------------------------------------
 
     def bug(self, task: Task, error: BaseException, phase: int | None) -> BaseException:
@@ -271,6 +289,10 @@ class Functions:
         for _ in range(len(task.answers) - events + 1):
             position = self.cpus.rindex(task.cpu, task.start, position)
         return position
+
+
+_STUBBORN: list[Any] = []
+"""Generators that did not let themselves be ended."""
 
 
 class NoEventAtAll(Exception):

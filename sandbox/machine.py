@@ -255,7 +255,8 @@ class Machine(Performer):
         task = self.running[cpu] or self._task_of(cpu)
         task.answers.pop()
         task.pending = event
-        task.gen = task.end = task.result = task.fault = None
+        self.drop(task)
+        task.end = task.result = task.fault = None
         self.running[cpu] = task
         self.future_cpus.append(cpu)
         if event[0] >= FIRST_MUTATING:
@@ -271,7 +272,7 @@ class Machine(Performer):
         while self.tasks and self.tasks[-1].start == len(self.events):
             task = self.tasks.pop()
             self.running[task.cpu] = None
-            task.gen = None
+            self.drop(task)
             self.future_tasks.append(task)
 
     def _task_of(self, cpu: int) -> Task:

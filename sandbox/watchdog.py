@@ -136,7 +136,8 @@ class _Dog:
         self._ident: Callable[[], int] = threading.get_ident
         self._fuse = _Fuse()
         thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
-        thread.start()
+        start = threading.Thread.start
+        getattr(start, "__wrapped__", start)(thread)  # a kernel may not start one (`confined`)
 
     def let_in(self, watch: Watch) -> None:
         watch.thread, watch.idle, watch.struck, watch.hurried = self._ident(), 0.0, False, False

@@ -100,6 +100,7 @@ def _kernel_from_file(path: str, cls: str) -> type[Kernel]:
     from importlib.util import module_from_spec, spec_from_file_location
     from pathlib import Path
 
+    from sandbox.foreign import check_kernel
     from sandbox.kernels.base import Kernel
 
     file = Path(path)
@@ -123,4 +124,5 @@ def _kernel_from_file(path: str, cls: str) -> type[Kernel]:
         raise UnknownKernelError(
             f"{path} has no kernel class '{cls}'", expected="one of " + ", ".join(names)
         )
+    check_kernel(found)
     return found
