@@ -14,6 +14,9 @@ __all__ = [
     "DeadlockError",
     "ExpectationError",
     "KernelBug",
+    "NoEventError",
+    "NoProgressError",
+    "NotPureError",
     "PresetError",
     "SandboxError",
     "ScenarioError",
@@ -77,6 +80,33 @@ class UnknownKernelError(SandboxError):
 
 class KernelBug(SandboxError):
     """A modelled kernel function misbehaved: a BUG() or a broken promise to the machine."""
+
+
+class NotPureError(KernelBug):
+    """A function, given its answers again, did other events than the journal has.
+
+    `function`, `file` and `line` are where it is when it first does something else.
+    """
+
+    function = file = ""
+    line = 0
+
+
+class NoProgressError(KernelBug):
+    """An action that would go on for ever; the machine stands between two of its events.
+
+    `function`, `file` and `line` are the place that repeats, `events` what it repeats, as text.
+    """
+
+    function = file = ""
+    line = 0
+    events: tuple[str, ...] = ()
+    waits = False
+    """Whether it might go on if another CPU did."""
+
+
+class NoEventError(NoProgressError):
+    """A function was ended from outside, for it came to no event within a time that was set."""
 
 
 class Cancelled(SandboxError):

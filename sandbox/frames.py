@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Iterator
-from os.path import basename
+from os.path import basename, dirname
+from types import CodeType, TracebackType
 from typing import Any, NamedTuple
 
 from sandbox.memory import Word
+
+_PACKAGE = dirname(__file__) + os.sep
+_LIBRARY = dirname(os.__file__) + os.sep
+_CO_GENERATOR = 0x20
+"""`inspect.CO_GENERATOR`: importing that for one number takes longer than a command may."""
 
 
 class Frame(NamedTuple):
@@ -19,14 +27,60 @@ class Frame(NamedTuple):
 
 
 def error_place(error: BaseException) -> str:
-    """``function (file:line)`` of the frame in which an exception was raised."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
+    """``function (file:line)`` of the frame in which an exception was raised.
+
+    Frames of Python's own library are passed over; where it was raised in a function of this
+    package that a person's own one called, that one is named as well.
+    """
+    frames = [(at.tb_frame.f_code, at.tb_lineno) for at in _levels(error)]
+    while len(frames) > 1 and frames[-1][0].co_filename.startswith(_LIBRARY):
+        frames.pop()
+    if not frames:
         return "the function"
-    code = trace.tb_frame.f_code
-    return f"{code.co_name} ({basename(code.co_filename)}:{trace.tb_lineno})"
+    own = next((frame for frame in reversed(frames) if is_own(frame[0].co_filename)), None)
+    text = place_text(frames[-1][0].co_name, *_file_and_line(frames[-1]))
+    if own is None or own is frames[-1]:
+        return text
+    return f"{text}, called by {place_text(own[0].co_name, *_file_and_line(own))},"
+
+
+def _file_and_line(frame: tuple[CodeType, int]) -> tuple[str, int]:
+    return frame[0].co_filename, frame[1]
+
+
+def _levels(error: BaseException) -> Iterator[TracebackType]:
+    at = error.__traceback__
+    while at is not None:
+        yield at
+        at = at.tb_next
+
+
+def place_text(function: str, filename: str, line: int) -> str:
+    """A place as it is written in messages."""
+    return f"{function} ({basename(filename)}:{line})"
+
+
+def is_own(filename: str) -> bool:
+    """Whether a file is a person's own: neither this package's nor Python's."""
+    return not filename.startswith((_PACKAGE, _LIBRARY, "<"))
+
+
+def not_a_generator(error: BaseException) -> str:
+    """What to say of ``yield from self.f()`` where *f* is a plain function; else nothing."""
+    import linecache  # only when something went wrong
+
+    levels = list(_levels(error))
+    if not isinstance(error, TypeError) or "is not iterable" not in str(error) or not levels:
+        return ""
+    frame, line = levels[-1].tb_frame, levels[-1].tb_lineno
+    kernel = frame.f_locals.get("self")
+    text = linecache.getline(frame.f_code.co_filename, line)
+    for name in re.findall(r"(?:self|super\(\))\.(\w+)\(", text):
+        code = getattr(getattr(type(kernel), name, None), "__code__", None)
+        if code is not None and not code.co_flags & _CO_GENERATOR:
+            place = place_text(name, code.co_filename, code.co_firstlineno)
+            return f": {place} is no generator, it has no `yield`"
+    return ""
 
 
 def innermost(gen: Word) -> tuple[str, int, str]:

@@ -8,7 +8,7 @@ from sandbox.errors import DeadlockError
 from sandbox.memory import BITS, LOCK, LOCK_BIT, READ, Event
 
 if TYPE_CHECKING:
-    from sandbox.machine import Machine
+    from sandbox.performing import Performer
 
 __all__ = ["BLOCKING", "deadlock", "lock_owner"]
 
@@ -16,7 +16,7 @@ BLOCKING = frozenset((LOCK, LOCK_BIT))
 """Operations that may have to wait."""
 
 
-def lock_owner(machine: Machine, event: Event, cpu: int) -> int | None:
+def lock_owner(machine: Performer, event: Event, cpu: int) -> int | None:
     """The CPU that *event* of *cpu* has to wait for, None when it can happen now."""
     if event[0] == LOCK:
         value = machine.memory.cells[event[1]]
@@ -34,7 +34,7 @@ def lock_owner(machine: Machine, event: Event, cpu: int) -> int | None:
     return None
 
 
-def deadlock(machine: Machine, cpu: int, event: Event) -> DeadlockError:
+def deadlock(machine: Performer, cpu: int, event: Event) -> DeadlockError:
     """Say who waits for whom, from *cpu* on, whose *event* cannot happen."""
     waiting = machine.running[cpu]
     if waiting is not None:

@@ -68,6 +68,11 @@ class LongMove:
     def stop(self) -> None:
         """Ask the move to end at the next opportunity, some 10 ms away; `Cancelled` is raised."""
         self._asked = True
+        self._session.machine.watchdog.hurry()
+
+    def interrupt(self, error: BaseException) -> None:
+        """Say that *error*, about to be raised, is a person's own: no function is to blame."""
+        self._session.machine.interruption = error
 
     def _look(self) -> None:
         session = self._session

@@ -10,48 +10,33 @@ are pure functions of their answers).  Acting in the past keeps the old future a
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import repeat
 from typing import Any
 
+from sandbox.endless import Guard
 from sandbox.errors import KernelBug, SandboxError
 from sandbox.fields import Struct
-from sandbox.frames import error_place
-from sandbox.functions import Functions
 from sandbox.journal import CHUNK, KEEP, History, pack
-from sandbox.locks import BLOCKING, deadlock, lock_owner
-from sandbox.memory import (
-    ALLOC,
-    FIRST_MUTATING,
-    LOAD,
-    MAX_CPUS,
-    NOTE,
-    TLB_FLUSH,
-    Event,
-    Gen,
-    MemoryImage,
-    Word,
-)
-from sandbox.operations import OPERATIONS
+from sandbox.locks import lock_owner
+from sandbox.memory import FIRST_MUTATING, MAX_CPUS, Event, Gen, MemoryImage, Word
+from sandbox.performing import Performer, Watcher
 from sandbox.tasks import Branch, Task
+from sandbox.watchdog import Watch
 
 __all__ = ["Branch", "Machine", "Task", "Watcher"]
 
-SPECIAL = BLOCKING | {ALLOC}
-"""Operations that are not just a function of their word."""
 BURST = 4096
 """Events between two looks at what is not looked at at every event: some 10 ms."""
-Watcher = Callable[[int, Any, Any], None]
-"""Called as (address, old, new) after a word of a watched field changed."""
 
 
-class Machine(Functions):
+class Machine(Performer):
     """CPUs, memory and history of one modelled machine.
 
     `position` is the number of events performed.  All methods that move raise
     `DeadlockError` when nothing can run and leave the machine as it was.
     """
 
-    def __init__(self, cpus: int = 2) -> None:
+    def __init__(self, cpus: int = 2, *, checked: bool = False) -> None:
+        """Start an empty machine; `checked` is for functions that are not the models' own."""
         self.memory = MemoryImage()
         self.memory.allocate(Struct.GLOBALS)
         for _ in range(MAX_CPUS):
@@ -65,6 +50,11 @@ class Machine(Functions):
         """How many events stay as they are; what came before them is packed (`journal`)."""
         self.interrupt: Callable[[], None] | None = None
         """Called every so many events in a long move; what it raises ends the move there."""
+        self.interruption: BaseException | None = None
+        """What a person's own interruption raises, which no function is to blame for."""
+        self.checked = checked
+        self.watchdog = Watch(self, on=checked)
+        self.guard = Guard(self)
         self._left = BURST
         self.future_cpus = bytearray()
         self.future_tasks: list[Task] = []
@@ -121,13 +111,11 @@ class Machine(Functions):
         return task
 
     def _start(self, task: Task) -> None:
-        task.gen = task.factory()
+        if self.running[task.cpu] is not None:
+            raise KernelBug(f"{task.name} cannot begin: the function before it did other events")
+        task.gen, task.pending = self.started(task)
         task.answers = []
-        task.end = None
-        try:
-            task.pending = next(task.gen)
-        except StopIteration:
-            raise KernelBug(f"{task.name}: the function yields no event") from None
+        task.end = task.fault = None
         self.tasks.append(task)
         self.running[task.cpu] = task
 
@@ -138,13 +126,11 @@ class Machine(Functions):
         self.forks += 1
         if self.future_cpus:
             self._branch_count = max(self._branch_count + (not number), number)
-            branch = Branch(
-                self.position,
-                self.future_cpus,
-                self.future_tasks,
-                number or self._branch_count,
-                self._open_end,
-            )
+            end = self.position + len(self.future_cpus)
+            # What was begun and never did an event is no part of any history.
+            ran = [task for task in self.future_tasks if task.start < end]
+            number = number or self._branch_count
+            branch = Branch(self.position, self.future_cpus, ran, number, self._open_end)
             for other in self.branches:
                 if other.parent is None and other.position > self.position:
                     other.parent = branch
@@ -165,7 +151,7 @@ class Machine(Functions):
             self.switch_branch(branch.parent)
         self.branches.remove(branch)
         self.goto(branch.position)
-        self.discard_begun()
+        self._unspawn_here()  # what was begun here and never did an event
         self.leave_future()
         for other in self.branches:
             if other.parent is branch:
@@ -186,6 +172,8 @@ class Machine(Functions):
         task = self.running[cpu]
         if task is None or task.pending is None:
             return "idle"
+        if task.fault is not None:
+            return task.fault.message
         owner = lock_owner(self, task.pending, cpu)
         if owner is None:
             return None
@@ -216,9 +204,7 @@ class Machine(Functions):
         if task is None or task.pending is None:
             raise SandboxError(f"CPU {cpu} is idle: nothing to step")
         event = task.pending
-        self._left -= 1
-        if self._left <= 0:
-            self._breathe()
+        self._tick()
         self._burst(task, 1)
         return event
 
@@ -234,73 +220,15 @@ class Machine(Functions):
 
     def _run(self, task: Task, left: int) -> None:
         """Perform up to *left* events of a task (all of them if negative)."""
+        self._left = BURST
         while left:
-            count = BURST if left < 0 else min(left, BURST)
+            count = self._left if left < 0 else min(left, self._left)
             self._burst(task, count)
             left -= count if left > 0 else 0
             if not task.running:
                 return
             if left:
                 self._breathe()
-
-    def _burst(self, task: Task, count: int) -> None:
-        """Perform up to *count* events: change memory, journal the old value, tell the watchers.
-
-        Everything the loop needs is bound before it: it is what the model's speed is made of.
-        """
-        cpu, cells, kinds = task.cpu, self.memory.cells, self.memory.kinds
-        done, old_was, on_cpu = self.events.append, self.olds.append, self.cpus.append
-        answered, reactions = task.answers.append, self.reactions
-        send = (task.gen if task.gen is not None else self.rebuild(task)).send
-        event: Any = task.pending
-        try:
-            for _ in repeat(None, count):
-                op, addr = event[0], event[1]
-                old = answer = cells[addr]
-                if op in SPECIAL:
-                    old, answer = self._special(event, old, cpu)
-                elif op >= FIRST_MUTATING:
-                    answer = OPERATIONS[op](cells, event, old, cpu)
-                elif op != LOAD:
-                    answer = None
-                done(event)
-                old_was(old)
-                on_cpu(cpu)
-                answered(answer)
-                if op >= FIRST_MUTATING:
-                    for react in reactions[kinds[addr]]:
-                        react(addr, old, cells[addr])
-                elif op != LOAD:
-                    self._tell(event, cpu)
-                event = send(answer)
-        except StopIteration as stop:
-            event = None
-            task.result = stop.value
-            self._finished(task)
-        except SandboxError:
-            raise
-        except Exception as error:  # a person's own kernel may raise anything
-            self._take_back(task, event)
-            raise KernelBug(f"{task.name}: {error_place(error)} raised {error!r}") from error
-        finally:
-            task.pending = event
-
-    def _special(self, event: Event, old: Word, cpu: int) -> tuple[Word, Word]:
-        """(What is journaled, the answer) of what may have to wait, or changes no one word."""
-        if event[0] == ALLOC:
-            return len(self.memory.cells), self.memory.allocate(event[2], event[3])
-        if lock_owner(self, event, cpu) is not None:
-            raise deadlock(self, cpu, event)
-        return old, OPERATIONS[event[0]](self.memory.cells, event, old, cpu)
-
-    def _tell(self, event: Event, cpu: int) -> None:
-        """Tell of an event that is about no word."""
-        if event[0] == NOTE:
-            for note in self.note_watchers:
-                note(event, cpu)
-        elif event[0] == TLB_FLUSH:
-            for flush in self.flush_watchers:
-                flush(event)
 
     def _tick(self) -> None:
         """Count a single step; every so many are a long move."""
@@ -320,17 +248,9 @@ class Machine(Functions):
                     task.answers = pack(task.answers, self.plain_events, size)
         if self.interrupt is not None:
             self.interrupt()
-
-    def _take_back(self, task: Task, event: Event) -> None:
-        """The function died on the answer to *event*: as if the event had not happened."""
-        if len(task.answers) and self.events and self.events[-1] is event:
-            self.events.pop()
-            self.cpus.pop()
-            task.answers.pop()
-            self._revert(event, self.olds.pop())
-            for watch in self.undo_watchers:
-                watch(len(self.events))
-        task.gen = None
+        wait = self.guard.look()
+        if wait:
+            self._left = wait
 
     def _finished(self, task: Task) -> None:
         task.end = self.position
@@ -348,6 +268,7 @@ class Machine(Functions):
         """Take back the last event; the future stays and can be redone."""
         if not self.events:
             raise SandboxError("at the start: nothing to go back to")
+        self.not_performing()
         self._tick()
         self._unspawn_here()
         if not self.future_cpus:
@@ -357,7 +278,8 @@ class Machine(Functions):
         task = self.running[cpu] or self._task_of(cpu)
         task.answers.pop()
         task.pending = event
-        task.gen = task.end = task.result = None
+        self.drop(task)
+        task.end = task.result = task.fault = None
         self.running[cpu] = task
         self.future_cpus.append(cpu)
         if event[0] >= FIRST_MUTATING:
@@ -373,22 +295,11 @@ class Machine(Functions):
         while self.tasks and self.tasks[-1].start == len(self.events):
             task = self.tasks.pop()
             self.running[task.cpu] = None
-            task.gen = None
+            self.drop(task)
             self.future_tasks.append(task)
 
     def _task_of(self, cpu: int) -> Task:
         return next(t for t in reversed(self.tasks) if t.cpu == cpu)
-
-    def _revert(self, event: Event, old: Word) -> None:
-        addr = event[1]
-        if event[0] == ALLOC:
-            self.memory.release_last(old)
-            return
-        cells = self.memory.cells
-        new = cells[addr]
-        cells[addr] = old
-        for watch in self.watchers[self.memory.kinds[addr]]:
-            watch(addr, new, old)
 
     def can_redo(self) -> bool:
         """True while a future was left by going back."""

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from sandbox.errors import SandboxError, UsageError
+from sandbox.checked import shown
+from sandbox.errors import KernelBug, NoProgressError, SandboxError, UsageError
 from sandbox.fields import Struct
-from sandbox.frames import Frame
+from sandbox.foreign import check_kernel, is_foreign
+from sandbox.frames import Frame, error_place
 from sandbox.kernels import DEFAULT_KERNEL, kernel_by_name
 from sandbox.kernels.base import Kernel
 from sandbox.ledger import Ledger
 from sandbox.machine import Machine, Task
-from sandbox.memory import MAX_CPUS, Event, Globals, Page, PerCpu
+from sandbox.memory import MAX_CPUS, Event, Globals, Mm, Page, PerCpu
 from sandbox.mm.flags import PG_reserved, PG_uptodate
 from sandbox.rules import RuleEngine, Violation
 from sandbox.scenario.actions import plan
@@ -26,6 +29,7 @@ from sandbox.scenario.blocks import check_block
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.steps import Begun, Step
 from sandbox.syscalls import Result
+from sandbox.watchdog import NoEvent
 
 __all__ = ["Session", "Step"]
 
@@ -39,8 +43,11 @@ class Session:
 
     def __init__(self, kernel: str | type[Kernel] = DEFAULT_KERNEL, cpus: int = 2) -> None:
         self.kernel = kernel_by_name(kernel) if isinstance(kernel, str) else kernel
-        self.machine = Machine(cpus)
-        self.cpus = [self.kernel(cpu) for cpu in range(cpus)]
+        check_kernel(self.kernel)
+        self.machine = Machine(cpus, checked=is_foreign(self.kernel))
+        self.machine.guard.room = self._room
+        with self.contained(f"the kernel {self.kernel.id}"):
+            self.cpus = [self.kernel(cpu) for cpu in range(cpus)]
         self._begun = Begun()
         self._boot()
         self.ledger = Ledger(self.machine)
@@ -51,6 +58,30 @@ class Session:
         zero = Page(memory.allocate(Struct.PAGE))
         memory.cells[zero.flags] = PG_reserved | PG_uptodate
         memory.cells[Globals.zero_page] = zero
+
+    def _room(self) -> int:
+        """Events that a walk over every page of every region may need, whatever it does there."""
+        peek, total = self.machine.peek, 0
+        for _, mm in peek(Globals.processes):
+            pages = sum(size for _, _, size in peek(Mm(mm).regions))
+            total += pages * (64 + 8 * len(peek(Mm(mm).mm_mt)))
+        return total
+
+    @contextmanager
+    def contained(self, what: str) -> Iterator[None]:
+        """Name what a person's own kernel raises outside of its functions."""
+        machine = self.machine
+        try:
+            with machine.watchdog:
+                yield
+        except SandboxError:
+            raise
+        except BaseException as error:
+            if not machine.checked or error is machine.interruption:
+                raise
+            if isinstance(error, NoEvent):
+                raise machine.watchdog.ended(what) from error
+            raise KernelBug(f"{what}: {error_place(error)} raised {shown(error)}") from error
 
     # -- where we are ------------------------------------------------------------------
 
@@ -133,7 +164,9 @@ class Session:
             cpu = item.cpu or 0
             if cpu >= len(self.cpus):
                 raise UsageError(f"there is no CPU {cpu}", item.where, f"0 to {len(self.cpus) - 1}")
-            plans.append((item, cpu, plan(self, item, self.cpus[cpu], step.number, places)))
+            with self.contained(item.text):
+                factory = plan(self, item, self.cpus[cpu], step.number, places)
+            plans.append((item, cpu, factory))
         self.drain()  # going back may have ended between an action and its drain
         for item, cpu, factory in plans:
             self.machine.spawn(item.text, factory, cpu, step)
@@ -154,18 +187,61 @@ class Session:
             and self.machine.running[cpu] is not None
             and self.machine.blocked(cpu) is None
         ):
-            self.machine.step(cpu)
+            with self.machine.guard.off():  # a schedule has an end
+                self.machine.step(cpu)
 
     def finish(self) -> None:
-        """Run everything in flight to its end, CPUs in order, and drain."""
+        """Run everything in flight to its end, CPUs in order, and drain.
+
+        A CPU that only waits for what another one will do is left alone until that has done it.
+
+        Raises:
+            NoProgressError: no CPU would ever come to its end.
+        """
+        waiting: dict[int, int] = {}
         while self.running:
             runnable = self.machine.runnable()
-            cpu = runnable[0] if runnable else self.running[0].cpu
-            if len(self.running) == 1:
-                self.machine.run(cpu)
-            else:
-                self.machine.step(cpu)
+            able = [cpu for cpu in runnable if cpu not in waiting]
+            cpu = (able or runnable or [self.running[0].cpu])[0]
+            try:
+                if len(self.running) == 1:
+                    self.machine.run(cpu)
+                else:
+                    self.machine.step(cpu)
+            except NoProgressError as error:
+                self._let_others(cpu, waiting, error)
         self.drain()
+
+    def _let_others(self, cpu: int, waiting: dict[int, int], error: NoProgressError) -> None:
+        """After it was seen that *cpu* goes round: go on with others, or give up.
+
+        *waiting* has where each of the others was seen to go round.
+        """
+        guard, position = self.machine.guard, self.machine.position
+        waiting[cpu] = position
+        others = [c for c in self.machine.runnable() if c != cpu]
+        if not others or len(waiting) == 1 or not error.waits:
+            if others and error.waits:
+                return
+            raise error
+        changed = [c for c in others if c in waiting and guard.changed(waiting[c], position)]
+        for other in changed:
+            del waiting[other]
+        if not any(c not in waiting for c in others):
+            names = ", ".join(f"CPU {c}" for c in others)
+            error.message = error.message.partition(", unless CPU")[0] + f", nor does {names}"
+            raise error
+
+    def verify(self, step: Step) -> None:
+        """Do a step's functions again beside the machine, if the kernel is a person's own.
+
+        Raises:
+            NotPureError: one of them is no pure function of its answers.
+        """
+        if self.machine.checked:
+            for task in self.machine.tasks:
+                if task.payload is step and not task.running:
+                    self.machine.verify(task)
 
     def drain(self, force: bool = False) -> None:
         """Drain the LRU batches of every CPU, if that is asked for (`autodrain`) or *force*."""

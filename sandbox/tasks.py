@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sandbox.errors import KernelBug
 from sandbox.journal import History
 from sandbox.memory import Event, Gen
 
@@ -19,6 +20,7 @@ class Task:
         "cpu",
         "end",
         "factory",
+        "fault",
         "gen",
         "name",
         "payload",
@@ -38,6 +40,8 @@ class Task:
         self.payload = payload
         """What the caller attached (the scenario layer's action)."""
         self.answers: History = []
+        self.fault: KernelBug | None = None
+        """Why the generator cannot be made live again, once that was tried."""
         self.gen: Gen[Any] | None = None
         """The live generator; None when stale (after going back) until it is rebuilt."""
         self.pending: Event | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmtui.exit_codes import ExitCode
 from mmtui.headless.documents import open_preset
+from mmtui.headless.working import WatchedRun
 from sandbox.errors import UsageError
 from sandbox.scenario.check import PresetCheck, check_preset
 from sandbox.scenario.expect import ExpectResult
@@ -34,7 +35,7 @@ def check(
     failed = 0
     for preset in presets:
         for name in preset.kernels if kernel is None else (kernel,):
-            result = check_preset(preset, name)
+            result = check_preset(preset, name, WatchedRun)
             failed += not result.ok
             _write(result, as_json)
             sys.stdout.flush()

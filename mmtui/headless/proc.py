@@ -7,9 +7,9 @@ import sys
 from mmtui.exit_codes import ExitCode
 from mmtui.headless.documents import open_document
 from mmtui.headless.run import choose
+from mmtui.headless.working import WatchedRun
 from sandbox.errors import UsageError
 from sandbox.fs.proc import WHATS, proc_text
-from sandbox.scenario.runner import ScenarioRun
 from sandbox.scenario.text import wrap
 
 __all__ = ["WHATS", "proc"]
@@ -41,7 +41,7 @@ def proc(
             raise UsageError(
                 f"no step {step} in {chosen.name}", expected=f"0 to {len(chosen.steps)}"
             )
-        running = ScenarioRun(on, name=chosen.name, about=chosen.about)
+        running = WatchedRun(on, name=chosen.name, about=chosen.about)
         for action in chosen.steps[:last]:
             running.do(action)
         lines = proc_text(running.session, what, process)

@@ -8,10 +8,10 @@ from typing import Any
 
 from mmtui.exit_codes import ExitCode
 from mmtui.headless.documents import open_document
-from mmtui.headless.working import watched
-from sandbox.errors import UsageError
+from mmtui.headless.working import WatchedRun
+from sandbox.errors import NoEventError, NoProgressError, UsageError
 from sandbox.printable import one_line
-from sandbox.scenario.language import Action, CpuBlock, Scenario
+from sandbox.scenario.language import Scenario
 from sandbox.scenario.runner import ScenarioRun
 from sandbox.scenario.text import step_lines, wrap
 
@@ -23,6 +23,9 @@ def run(
 ) -> ExitCode:
     """Run what is named and write its states; a rule that breaks does not change the exit status.
 
+    An action that makes no progress ends its scenario with the steps done so far and an `error`;
+    the others are run, and the exit status is FAILED.
+
     JSON is one object per scenario and line, as the state format has it; with
     `events` it has every memory event too.  The summary of broken rules goes
     to stdout with the text, to stderr with JSON.
@@ -33,10 +36,14 @@ def run(
     document = open_document(target)
     on = document.kernels[0] if kernel is None else kernel
     write = _write_json if as_json else _write_text
+    status = ExitCode.OK
     for chosen in choose(document.name, document.scenarios(on), scenario):
-        write(chosen, on, events)
+        error = write(chosen, on, events)
         sys.stdout.flush()
-    return ExitCode.OK
+        if error is not None:
+            status = ExitCode.FAILED
+            sys.stderr.write(f"mmtui: {one_line(str(error))}\n")
+    return status
 
 
 def choose(document: str, scenarios: list[Scenario], name: str | None) -> list[Scenario]:
@@ -54,43 +61,63 @@ def choose(document: str, scenarios: list[Scenario], name: str | None) -> list[S
     return chosen
 
 
-def _do(running: ScenarioRun, step: Action | CpuBlock) -> dict[str, Any]:
-    """Do a step, which Ctrl+C ends between two events."""
-    with watched(running.session):
-        return running.do(step)
-
-
-def _write_json(scenario: Scenario, kernel: str, events: bool) -> None:
+def _write_json(scenario: Scenario, kernel: str, events: bool) -> NoProgressError | None:
     import json  # here and below: text needs none, and start-up time counts
 
-    running = ScenarioRun(kernel, name=scenario.name, about=scenario.about)
+    running = WatchedRun(kernel, name=scenario.name, about=scenario.about)
+    steps: list[dict[str, Any]] = []
     result: dict[str, Any] = {
         "scenario": scenario.name,
         "about": scenario.about,
         "kernel": kernel,
         "source": scenario.source,
-        "steps": [_do(running, step) for step in scenario.steps],
+        "steps": steps,
     }
+    stopped: NoProgressError | None = None
+    try:
+        for step in scenario.steps:
+            steps.append(running.do(step))
+    except NoProgressError as error:
+        stopped = error
+        result["error"] = {
+            "kind": "no event" if isinstance(error, NoEventError) else "no progress",
+            "message": str(error),
+            "step": len(steps) + 1,
+            "action": scenario.steps[len(steps)].text,
+            "function": error.function,
+            "file": error.file,
+            "line": error.line,
+            "events": list(error.events),
+        }
     if events:
         result["events"] = list(running.events())
     sys.stdout.write(json.dumps(result) + "\n")
     for line in _broken_rules(running):
         sys.stderr.write(one_line(f"{scenario.name}: {line}") + "\n")
+    return stopped
 
 
-def _write_text(scenario: Scenario, kernel: str, events: bool) -> None:
-    running = ScenarioRun(kernel, name=scenario.name, about=scenario.about)
+def _write_text(scenario: Scenario, kernel: str, events: bool) -> NoProgressError | None:
+    running = WatchedRun(kernel, name=scenario.name, about=scenario.about)
     words = f"{scenario.name} on {kernel} {scenario.about}".split()
     _write_lines(wrap("== ", words, "   "))
     seen = 0
+    stopped: NoProgressError | None = None
     for step in scenario.steps:
-        state = _do(running, step)
+        try:
+            state = running.do(step)
+        except NoProgressError as error:
+            stopped = error
+            _write_lines(wrap("error: ", str(error).split(), "  "))
+            _write_lines(wrap("  its events: ", ", ".join(error.events).split(), "  "))
+            break
         if events:
             for event in running.session.event_log(seen):
                 _write_lines(wrap("    . ", _event_words(event), "        "))
                 seen += 1
         _write_lines(step_lines(state))
     _write_lines(_broken_rules(running))
+    return stopped
 
 
 def _write_lines(lines: Iterator[str]) -> None:

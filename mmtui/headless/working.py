@@ -2,41 +2,74 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, TextIO
 
+from mmtui.streams import bare
 from sandbox.long_move import LongMove
 from sandbox.printable import printable
+from sandbox.scenario.language import Action, CpuBlock
+from sandbox.scenario.runner import ScenarioRun
 from sandbox.session import Session
 
-__all__ = ["watched"]
+__all__ = ["WatchedRun", "watched"]
 
 _FIRST, _EVERY = 0.5, 0.1
 """Seconds until there is something worth saying, and between two lines of it."""
 
 
 @contextmanager
-def watched(session: Session) -> Iterator[None]:
+def watched(session: Session, what: str = "the kernel") -> Iterator[None]:
     """Let what is done inside be followed, and stopped by Ctrl+C.
+
+    A person's own kernel can neither read the command's input nor write its output meanwhile.
 
     Raises:
         Cancelled: Ctrl+C was pressed; the machine stands between two events.
+        KernelBug: *what* was done to the streams of the command.
     """
-    meter = _meter() if os.isatty(2) else None
+    screen = bare(sys.stderr)  # none of it is left where stderr was closed
+    if screen is not None and not screen.isatty():
+        screen = None
+    meter = _meter(screen) if screen is not None else None
     move = LongMove(session, meter)
-    with move, _ctrl_c(move):
+    with move, _ctrl_c(move), _kept_apart(session, what):
         try:
             yield
         finally:
-            if meter is not None:
-                os.write(2, b"\r\x1b[K")
+            if screen is not None:
+                screen.write("\r\x1b[K")
+                screen.flush()
 
 
-def _meter() -> Callable[[str], None]:
+@contextmanager
+def _kept_apart(session: Session, what: str) -> Iterator[None]:
+    """Confine a person's own kernel; the models need none of it, and start-up time counts."""
+    if not session.machine.checked:
+        yield
+        return
+    from mmtui.headless.streams import own_streams
+    from sandbox.confined import confined
+
+    with own_streams(what), confined():
+        yield
+
+
+class WatchedRun(ScenarioRun):
+    """A run whose actions are `watched`."""
+
+    def do(self, step: Action | CpuBlock) -> dict[str, Any]:
+        """Do a step, which Ctrl+C ends between two events."""
+        with watched(self.session, step.text):
+            return super().do(step)
+
+
+def _meter(screen: TextIO) -> Callable[[str], None]:
     """Make what writes a line over the one before it, not too often."""
     due = time.monotonic() + _FIRST
 
@@ -45,7 +78,8 @@ def _meter() -> Callable[[str], None]:
         now = time.monotonic()
         if now >= due:
             due = now + _EVERY
-            os.write(2, f"\r{printable(text[:100])}\x1b[K".encode(errors="backslashreplace"))
+            screen.write(f"\r{printable(text[:100])}\x1b[K")
+            screen.flush()
 
     return show
 
@@ -53,10 +87,16 @@ def _meter() -> Callable[[str], None]:
 @contextmanager
 def _ctrl_c(move: LongMove) -> Iterator[None]:
     """Turn the first Ctrl+C into a request; the second one interrupts as ever."""
+    presses = 0
 
     def asked(_number: int, _frame: FrameType | None) -> None:
+        nonlocal presses
+        presses += 1
         move.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if presses > 1:
+            error = KeyboardInterrupt()
+            move.interrupt(error)
+            raise error
 
     try:
         before = signal.signal(signal.SIGINT, asked)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, ClassVar, TypeVar
 
-from textual.app import ComposeResult
+from textual._context import active_app
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from mmtui.exit_codes import ExitCode
 from mmtui.views.lines import say
 from mmtui.widgets.bars import Bar
 from mmtui.widgets.contained import ContainedScreen
+from sandbox import watchdog
+from sandbox.confined import confined
 from sandbox.errors import UsageError
 from sandbox.long_move import LongMove
 from sandbox.session import Session
@@ -30,6 +36,12 @@ class Mover:
         self._future: Future[Any] | None = None
         self.patience = 0.2
         """Seconds that a move may take before its progress is shown."""
+        self.app: App[Any] | None = None
+        """The application that moves were started from last."""
+        self.on_stuck: Callable[[str], None] = self.save_and_end
+        """Called, in a thread of its own, when a person's own kernel cannot be ended: it ends the
+        process after saving.  Its argument says where the kernel is."""
+        watchdog.on_stuck = self._stuck
 
     @property
     def busy(self) -> bool:
@@ -55,18 +67,46 @@ class Mover:
         if self.busy:
             raise UsageError("the last move is still under way")
         move = LongMove(session)
+        self.app = active_app.get(None)
 
         def watched() -> T:
             try:
-                with move:
+                with move, _apart(session):
                     return job(move)
             finally:  # going back leaves functions to be rebuilt: here, not when they are drawn
-                for task in move.session.running:
-                    move.session.stack(task.cpu)
+                moved = move.session
+                with _apart(moved):
+                    for task in moved.running:
+                        moved.stack(task.cpu)
 
         self._future = future = self._worker.submit(watched)
         wait([future], self.patience)
         return move, future
+
+    def _stuck(self, text: str) -> None:
+        self.on_stuck(text)
+
+    def save_and_end(self, text: str) -> None:
+        """Save what was done, give the terminal back, say why, and end with status 70."""
+        told: list[str] = [f"mmtui: {text}"]
+        app, places = self.app, [2]
+        if app is not None:
+            keep = getattr(getattr(app, "desk", None), "keep_log", None)
+            with suppress(Exception):  # whatever fails now must not keep the rest from being done
+                told += [kept] if keep is not None and (kept := keep()) else []
+            with suppress(Exception):
+                if (terminal := getattr(app, "terminal", None)) is not None:
+                    terminal.restore()
+                    places.append(terminal.output)  # stderr, if a terminal, leads nowhere now
+        for place in places:
+            with suppress(OSError):
+                os.write(place, ("\r\n".join(told) + "\r\n").encode(errors="backslashreplace"))
+        os._exit(ExitCode.INTERNAL)
+
+
+def _apart(session: Session) -> AbstractContextManager[None]:
+    """Confine a person's own kernel; the models need none of it at every key."""
+    return confined() if session.machine.checked else nullcontext()
 
 
 class WorkingScreen(ContainedScreen, Screen[None]):
@@ -105,4 +145,4 @@ class WorkingScreen(ContainedScreen, Screen[None]):
     def stop_and_wait(self) -> None:
         """Stop it now: the application ends."""
         self._move.stop()
-        self._future.exception()
+        self._future.exception()  # the watchdog sees to it that it comes to an end

@@ -23,6 +23,7 @@ from sandbox.arch.arm64.pgtable import (
 )
 from sandbox.kernels.linux_7_2 import Linux72
 from sandbox.memory import (
+    READ,
     Folio,
     Gen,
     Mm,
@@ -31,11 +32,21 @@ from sandbox.memory import (
     add,
     bits,
     load,
+    lock,
     store,
     tlb_flush,
     unlock,
 )
-from sandbox.mm.flags import MM_ANONPAGES, PG_anon, PG_dirty, PG_swapbacked
+from sandbox.mm.flags import (
+    EFAULT,
+    EOPNOTSUPP,
+    MM_ANONPAGES,
+    VM_WRITE,
+    PG_anon,
+    PG_dirty,
+    PG_swapbacked,
+)
+from sandbox.mm.pgalloc import pmd_is_leaf
 from sandbox.syscalls import Result
 
 
@@ -145,14 +156,53 @@ class LazyfreeBatch(Linux72):
     def sys_uring(self, mm: Mm, start: int, end: int) -> Gen[Result]:
         """Instead of a buffer: the test driver's HMM_DMIRROR_EXCLUSIVE on the pages."""
         for addr in range(start, end):
-            pmd = yield from self.pmd_offset(mm, addr)
-            ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
-            pte = yield from self.ptep_clear_flush(mm, addr, ptep)
-            if pte & PTE_VALID:
-                pte = pte & ~PTE_VALID | PTE_PRESENT_INVALID
-            yield from self.set_pte_at(mm, addr, ptep, pte)
-            yield unlock(ptl)
+            ret = yield from self.make_device_exclusive(mm, addr)
+            if ret:
+                return Result(ret)
         return Result()
+
+    def make_device_exclusive(self, mm: Mm, addr: int) -> Gen[int]:
+        """Fault the page in for writing, and take its entry away from the CPUs (mm/rmap.c).
+
+        Without FOLL_TOUCH: an entry that may be written stays as clean as it is.  Only anonymous
+        pages can be had.
+        """
+        yield lock(mm.mmap_lock, READ)
+        ret = -EFAULT
+        vma = yield from self.find_vma(mm, addr)
+        if vma is not None and (yield load(vma.vm_flags)) & VM_WRITE:
+            if (yield from self.has_device_exclusive(mm, addr)):
+                ret = 0
+            elif (yield from self.populate_one(mm, vma, addr, True)):
+                ret = yield from self.set_device_exclusive(mm, vma, addr)
+        yield unlock(mm.mmap_lock)
+        return ret
+
+    def has_device_exclusive(self, mm: Mm, addr: int) -> Gen[bool]:
+        """Whether a device has the page already."""
+        pmd = yield from self.pmd_offset(mm, addr)
+        pmdval = (yield load(pmd)) if pmd else 0
+        if not pmdval or pmd_is_leaf(pmdval):
+            return False
+        return self.is_device_exclusive((yield load(self.pte_offset_map(pmdval, addr))))
+
+    def set_device_exclusive(self, mm: Mm, vma: Vma, addr: int) -> Gen[int]:
+        """Replace the entry under its table's lock; a PMD leaf is split (FOLL_SPLIT_PMD)."""
+        pmd = yield from self.pmd_offset(mm, addr)
+        if pmd_is_leaf((yield load(pmd))):
+            yield from self.split_huge_pmd(vma, pmd, addr)
+        ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
+        page = yield from self.vm_normal_page((yield from self.ptep_get(ptep)))
+        ret = -EOPNOTSUPP
+        if page is not None:
+            folio = yield from self.page_folio(page)
+            if (yield load(folio.flags)) & PG_anon:
+                pte = yield from self.ptep_clear_flush(mm, addr, ptep)
+                pte = pte & ~PTE_VALID | PTE_PRESENT_INVALID
+                yield from self.set_pte_at(mm, addr, ptep, pte)
+                ret = 0
+        yield unlock(ptl)
+        return ret
 
 
 class LazyfreeRestore(LazyfreeBatch):

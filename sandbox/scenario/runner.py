@@ -12,7 +12,7 @@ from sandbox.memory import ALLOC, BITS, COPY
 from sandbox.mm.flags import PG_buddy
 from sandbox.rules import Violation
 from sandbox.scenario.language import Action, CpuBlock
-from sandbox.session import Session
+from sandbox.session import Session, Step
 
 
 class BrokenCount(NamedTuple):
@@ -39,19 +39,29 @@ class ScenarioRun:
         self.name, self.about = name, about
 
     def do(self, step: Action | CpuBlock) -> dict[str, Any]:
-        """Run *step* to its end and return its step object; raises `UsageError` with its place."""
+        """Run *step* to its end and return its step object; raises `UsageError` with its place.
+
+        The functions of a person's own kernel are done a second time beside the machine, so that
+        one that is no pure function of its answers is found out although nothing goes back.
+        """
         try:
             done = self.session.do(step)
+            self.session.verify(done)
+            if self.rig and isinstance(step, Action) and step.verb == "fork":
+                self.session.drain(force=True)
+            with self.session.contained(f"the state after {step.text}"):
+                return self._state(done)
         except SandboxError as error:
             if error.where is None:
                 error.where = step.where
             raise
-        if self.rig and isinstance(step, Action) and step.verb == "fork":
-            self.session.drain(force=True)
+
+    def _state(self, done: Step) -> dict[str, Any]:
+        """The step object of what was done last."""
         result = self.session.result_of(done.number)
         state: dict[str, Any] = {
             "step": done.number,
-            "action": step.text,
+            "action": done.action.text,
             "ret": result.ret if result else 0,
         }
         if result is not None and result.out is not None:

@@ -1,0 +1,195 @@
+"""Performing events: what a machine does between two places where it could be looked at.
+
+The loop is what the model's speed is made of; around it, what a function raises, or what it left
+that those who are told of events cannot follow, becomes a `KernelBug`, and the machine is left
+between two events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import repeat
+from typing import Any
+
+from sandbox import operations
+from sandbox.checked import PLACELESS, no_such_word
+from sandbox.errors import KernelBug
+from sandbox.functions import FUNCTION, OPERATION, REACTION, Functions, NoEventAtAll
+from sandbox.journal import History
+from sandbox.locks import BLOCKING, deadlock, lock_owner
+from sandbox.memory import (
+    ALLOC,
+    FIRST_MUTATING,
+    MB,
+    NOTE,
+    TLB_FLUSH,
+    Event,
+    Word,
+)
+from sandbox.operations import OPERATIONS
+from sandbox.tasks import Task
+
+__all__ = ["Performer", "Watcher"]
+
+SPECIAL = BLOCKING | {ALLOC}
+"""Operations that are not just a function of their word."""
+Watcher = Callable[[int, Any, Any], None]
+"""Called as (address, old, new) after a word of a watched field changed."""
+
+
+class Performer(Functions):
+    """The part of a machine that performs events, and takes back the one that went wrong."""
+
+    olds: History
+    running: list[Task | None]
+    watchers: list[list[Watcher]]
+    reactions: list[list[Watcher]]
+    note_watchers: list[Callable[[Event, int], None]]
+    flush_watchers: list[Callable[[Event], None]]
+    undo_watchers: list[Callable[[int], None]]
+    _performing = False
+
+    def _finished(self, task: Task) -> None:
+        """A function has returned; the machine knows what that means."""
+        raise NotImplementedError
+
+    def _burst(self, task: Task, count: int) -> None:
+        """Perform up to *count* events, while somebody watches if need be."""
+        self.not_performing()
+        self._performing = True
+        try:
+            if self.checked:
+                with self.watchdog:
+                    self._supervised(task, count)
+            else:
+                self._supervised(task, count)
+        finally:
+            self._performing = False
+
+    def not_performing(self) -> None:
+        """Refuse to be moved by a function that is being run."""
+        if self._performing:
+            raise KernelBug("a kernel function moves the machine that runs it")
+
+    def _supervised(self, task: Task, count: int) -> None:
+        """Perform events; whatever goes wrong, the machine is between two of them then."""
+        send = self.sender(task)
+        try:
+            self._perform(task, count, send)
+        except StopIteration as stop:
+            self._returned(task, stop.value)
+        except BaseException as error:
+            fault = self._contained(task, self._phase_of(task, error), error)
+            if fault is error:
+                raise
+            raise fault from error
+
+    def _perform(self, task: Task, count: int, send: Callable[[Word], Event]) -> None:
+        """Change memory, journal the old value, tell the watchers, answer; *count* times.
+
+        Everything the loop needs is bound before it.
+        """
+        cpu, cells, kinds = task.cpu, self.memory.cells, self.memory.kinds
+        done, old_was, on_cpu = self.events.append, self.olds.append, self.cpus.append
+        answered, reactions = task.answers.append, self.reactions
+        event: Any = task.pending
+        try:
+            for _ in repeat(None, count):
+                op, addr = event[0], event[1]
+                old = answer = cells[addr]
+                if addr < 1 and op not in PLACELESS:
+                    raise KernelBug(no_such_word(event, addr, len(cells)))
+                if op:  # not LOAD
+                    if op in SPECIAL:
+                        old, answer = self._special(event, old, cpu)
+                    elif op >= FIRST_MUTATING:
+                        answer = OPERATIONS[op](cells, event, old, cpu)
+                    else:
+                        answer = None
+                done(event)
+                old_was(old)
+                on_cpu(cpu)
+                answered(answer)
+                if op:
+                    if op >= FIRST_MUTATING:
+                        for react in reactions[kinds[addr]]:
+                            react(addr, old, cells[addr])
+                    else:
+                        self._tell(event, cpu)
+                event = send(answer)
+        finally:
+            task.pending = event
+
+    def _phase_of(self, task: Task, error: BaseException) -> int:
+        """Where in the loop an exception came from; the loop itself need not keep account of it."""
+        gen: Any = task.gen
+        if gen is None or gen.gi_frame is None or isinstance(error, NoEventAtAll):
+            return FUNCTION
+        at = error.__traceback__
+        while at is not None and at.tb_frame.f_code is not Performer._perform.__code__:
+            at = at.tb_next
+        inner = None if at is None or at.tb_next is None else at.tb_next.tb_frame.f_code
+        own = Performer._special.__code__
+        if inner is None or inner is own or inner.co_filename == operations.__file__:
+            return OPERATION
+        return REACTION
+
+    def _returned(self, task: Task, result: Word) -> None:
+        """The function has returned on the answer to its last event."""
+        event = task.pending
+        task.result = result
+        try:
+            self._finished(task)
+        except Exception as error:  # what a function left may be nothing that rules can look at
+            task.pending, task.end, task.result = event, None, None
+            self.running[task.cpu] = task
+            raise self._contained(task, REACTION, error) from error
+
+    def _contained(self, task: Task, phase: int, error: BaseException) -> BaseException:
+        """Leave the machine between two events; what to raise instead of *error*."""
+        fault = self.bug(task, error, phase)
+        if phase != OPERATION and task.pending is not None:
+            self._take_back(task, task.pending)
+        return fault
+
+    def _special(self, event: Event, old: Word, cpu: int) -> tuple[Word, Word]:
+        """(What is journaled, the answer) of what may have to wait, or changes no one word."""
+        if event[0] == ALLOC:
+            return len(self.memory.cells), self.memory.allocate(event[2], event[3])
+        if lock_owner(self, event, cpu) is not None:
+            raise deadlock(self, cpu, event)
+        return old, OPERATIONS[event[0]](self.memory.cells, event, old, cpu)
+
+    def _tell(self, event: Event, cpu: int) -> None:
+        """Tell of an event that is about no word."""
+        if event[0] == NOTE:
+            for note in self.note_watchers:
+                note(event, cpu)
+        elif event[0] == TLB_FLUSH:
+            for flush in self.flush_watchers:
+                flush(event)
+        elif event[0] != MB:
+            raise KernelBug(f"{event!r} is not an event")
+
+    def _take_back(self, task: Task, event: Event) -> None:
+        """The function died on the answer to *event*: as if the event had not happened."""
+        self.events.pop()
+        self.cpus.pop()
+        task.answers.pop()
+        old = self.olds.pop()
+        if event[0] >= FIRST_MUTATING:
+            self._revert(event, old)
+        for watch in self.undo_watchers:
+            watch(len(self.events))
+        task.gen = None
+
+    def _revert(self, event: Event, old: Word) -> None:
+        addr = event[1]
+        if event[0] == ALLOC:
+            self.memory.release_last(old)
+            return
+        cells = self.memory.cells
+        new = cells[addr]
+        cells[addr] = old
+        for watch in self.watchers[self.memory.kinds[addr]]:
+            watch(addr, new, old)
