@@ -12,10 +12,18 @@ from typing import TypeVar
 from mmtui.model.bench import Bench
 from sandbox.errors import SandboxError
 from tests.attack.report import Report
-from tests.attack.sessions import bench_after, complete, differences, reopen, standing_of
+from tests.attack.sessions import (
+    bench_after,
+    complete,
+    differences,
+    done_texts,
+    histories,
+    reopen,
+    standing_of,
+)
 from tests.attack.terminal import Home, NoAnswer, Standing, Terminal
 
-__all__ = ["ENDS", "LEAVINGS", "End", "Leaving", "try_ends", "try_leavings"]
+__all__ = ["ENDS", "LEAVINGS", "End", "Leaving", "try_ends", "try_leavings", "try_together"]
 
 T = TypeVar("T")
 
@@ -232,16 +240,15 @@ def _work(terminal: Terminal, leaving: Leaving) -> Bench:
 
 
 def _line_missing(path: Path, wanted: Bench, spare: tuple[str, ...]) -> str:
-    """What actions and branches of a bench a session file has not; its position may differ."""
+    """What of all that was done a session file has not; its position may differ."""
     try:
         bench = reopen(path)
     except SandboxError as error:
         return f"the session cannot be opened: {error}"
-    mine, theirs = complete(wanted), complete(bench)
-    if theirs["line"] == [*mine["line"], *spare]:
-        theirs["line"] = mine["line"]
-    parts = ("line", "branches")
-    return differences({p: mine[p] for p in parts}, {p: theirs[p] for p in parts})
+    there = [actions for actions, _ in histories(bench)]
+    lines = [actions for actions, _ in histories(wanted)]
+    missing = [line for line in lines if line not in there and [*line, *spare] not in there]
+    return f"of {missing} only {there}" if missing else ""
 
 
 def try_leavings(report: Report, folder: Path, names: Iterable[str] = ()) -> None:
@@ -255,6 +262,34 @@ def try_leavings(report: Report, folder: Path, names: Iterable[str] = ()) -> Non
             return [("no answer", str(error))]
 
     _collect(report, ((leaving.name, one, leaving) for leaving in chosen))
+
+
+# -- several at once -----------------------------------------------------------------------
+
+
+def try_together(report: Report, folder: Path, rounds: int = 5, count: int = 3) -> None:
+    """Several applications of one person that end at once: each has a session of its own."""
+    for number in range(rounds):
+        home = Home(folder / f"round{number}")
+        target = document(home)
+        terminals = [Terminal(home, target, size=SIZE) for _ in range(count)]
+        wanted = []
+        try:
+            for at, terminal in enumerate(terminals):
+                terminal.ready()
+                wanted.append([*FOUR[:2], f"write A R {at} {at + 1}"])
+                do_lines(terminal, wanted[-1])
+            for terminal in terminals:
+                terminal.send(b"q")
+            for terminal in terminals:
+                terminal.end()
+        finally:
+            for terminal in terminals:
+                terminal.close()
+        there = [done_texts(reopen(path)) for path in home.sessions()]
+        report.tried += count
+        for line in wanted:
+            report.expect(line in there, "lost", f"round {number}: {line} is in none of {there}")
 
 
 def _collect(

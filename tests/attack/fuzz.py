@@ -7,6 +7,8 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from itertools import count, islice
 from pathlib import Path
 
 from sandbox.errors import SandboxError
@@ -15,7 +17,7 @@ from tests.attack.report import Report
 from tests.attack.sessions import reopen, standing_of
 from tests.attack.terminal import PATIENCE, Home, NoAnswer, Standing, Terminal
 
-__all__ = ["TARGETS", "Fuzzer", "fuzz"]
+__all__ = ["TARGETS", "Fuzzer", "fuzz", "fuzz_side_by_side"]
 
 TARGETS = ("", "3", "12", "33", "40")
 """What is opened: the library, or presets with pins, two CPUs and many steps."""
@@ -272,3 +274,29 @@ def fuzz(
         if time.monotonic() > until:
             return
         fuzzer.live(moves, until)
+
+
+THREE = ((80, 24), (120, 40), (200, 60))
+"""The sizes that the longer target begins with, two at a time."""
+
+
+def fuzz_side_by_side(report: Report, folder: Path, seed: int, seconds: float) -> None:
+    """Lives at three sizes until the time is over, two terminals at a time."""
+    until = time.monotonic() + seconds
+
+    def one(size: tuple[int, int], number: int) -> Report:
+        own = Report(report.name, number, report.into and report.into / str(number))
+        fuzzer = Fuzzer(own, folder, number, size, patience=5.0)
+        fuzzer.live(fuzzer.hands.random.randint(50, 400), until)
+        return own
+
+    seeds = count(seed * 10_000)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = {pool.submit(one, THREE[number % 3], number) for number in islice(seeds, 2)}
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                report.add(future.result())
+                if time.monotonic() < until:
+                    number = next(seeds)
+                    waiting.add(pool.submit(one, THREE[number % 3], number))

@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 __all__ = ["Fault", "Report", "scratch"]
 
@@ -62,11 +63,25 @@ class Report:
             self.fault(kind, text, reproduction)
         return held
 
+    def add(self, other: Report) -> None:
+        """Add what another attack of the same kind found."""
+        self.tried += other.tried
+        self.counts.update(other.counts)
+        self.faults += other.faults
+
+    def take(self, line: dict[str, Any]) -> None:
+        """Add what another process found, from its line."""
+        self.tried += line["tried"]
+        self.counts.update(line["counts"])
+        for text in line["faults"]:
+            kind, _, rest = text.partition(": ")
+            self.faults.append(Fault(kind, rest))
+
     def kinds(self) -> dict[str, int]:
         """How many faults there were of each kind."""
         return dict(Counter(fault.kind for fault in self.faults))
 
-    def line(self) -> str:
+    def line(self, **more: object) -> str:
         """One line of JSON: counts, and the first faults."""
         shown = [f"{f.kind}: {f.text[:300]}" + f" [{f.file}]" * bool(f.file) for f in self.faults]
         return json.dumps(
@@ -79,6 +94,7 @@ class Report:
                 "kinds": self.kinds(),
                 "faults": shown[:20],
             }
+            | more
         )
 
     def __str__(self) -> str:
