@@ -126,24 +126,52 @@ def _interrupts(report: Report, args: argparse.Namespace, folder: Path) -> None:
     streams.try_interrupts(report, folder, args.seed, args.count or (5 if args.quick else 25))
 
 
+def _homes(report: Report, args: argparse.Namespace, folder: Path) -> None:
+    from tests.attack import surroundings
+
+    surroundings.try_homes(report, folder)
+
+
+def _sessions(report: Report, args: argparse.Namespace, folder: Path) -> None:
+    from tests.attack import surroundings
+
+    surroundings.try_broken_sessions(report, folder)
+
+
+def _escapes(report: Report, args: argparse.Namespace, folder: Path) -> None:
+    from tests.attack import surroundings
+
+    surroundings.try_escapes(report, folder)
+
+
+def _modules_on_screen(report: Report, args: argparse.Namespace, folder: Path) -> None:
+    from tests.attack import surroundings
+
+    surroundings.try_modules_on_screen(report, folder)
+
+
 ATTACKS: dict[str, tuple[Attack, str]] = {
     "back": (_back, "going back over every preset and scenario, everything drawn at five sizes"),
     "ends": (_ends, "nine ways to end with four actions done"),
     "leavings": (_leavings, "going back, branches, kernels and other documents, then leaving"),
     "together": (_together, "three applications that end in one second"),
     "saves": (_saves, ":save to odd places"),
+    "homes": (_homes, "homes, disks, locales, terminals that are odd"),
     "fuzz": (_fuzz, "keys, lines, pastes, mouse, sizes and signals at three sizes"),
     "kill9": (_kill9, "SIGKILL at random moments, opened again and compared"),
     "exact": (_exact, "random benches against fresh replays under five hash seeds"),
     "exact-once": (_exact_once, "the same under this interpreter's hash seed"),
     "pilot": (_pilot, "random keys and lines in process"),
     "scale": (_scale, "many actions, processes, pages: acts procs gib mem"),
+    "sessions": (_sessions, "broken sessions: named, by --continue, by :open"),
     "files": (_files, "hostile scenario files"),
     "special": (_special, "devices, FIFOs, names and options"),
     "presets": (_presets, "hostile preset documents"),
     "recordings": (_recordings, "malformed recordings for conform"),
     "code": (_code, "documents that name Python code"),
     "modules": (_modules, "faulty kernel modules"),
+    "screen-modules": (_modules_on_screen, "faulty kernel modules in the application"),
+    "escapes": (_escapes, "escape sequences in every text, in the application"),
     "streams": (_streams, "commands with closed, full and missing streams"),
     "interrupts": (_interrupts, "SIGINT to commands at a random moment"),
 }
@@ -158,7 +186,7 @@ def _seconds(args: argparse.Namespace, usual: float, quick: float) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    lines = [f"  {name:12} {what}" for name, (_, what) in ATTACKS.items()]
+    lines = [f"  {name:14} {what}" for name, (_, what) in ATTACKS.items()]
     parser = argparse.ArgumentParser(
         prog="python -m tests.attack",
         description="Attack mmtui; the last line of stdout is JSON, the status 0 or 1.",

@@ -9,10 +9,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.attack.ends import NOTHING
 from tests.attack.inputs import BAD, EITHER, GOOD, Input
 from tests.attack.limited import run_limited
 from tests.attack.report import Report
-from tests.attack.terminal import Home
+from tests.attack.terminal import Home, Terminal
 
 __all__ = ["presets", "recordings", "try_code"]
 
@@ -138,11 +139,8 @@ def recordings(quick: bool = False) -> Iterator[Input]:
 
 
 def _recording(label: str, what: object, allowed: tuple[int, ...]) -> Input:
-    data = (
-        what
-        if isinstance(what, bytes)
-        else (what if isinstance(what, str) else json.dumps(what)).encode()
-    )
+    text = what if isinstance(what, str | bytes) else json.dumps(what)
+    data = text if isinstance(text, bytes) else text.encode()
 
     def make(folder: Path) -> None:
         (folder / "7.2").mkdir()
@@ -198,22 +196,39 @@ _NAMING = {
     "block.md": FRONT + BLOCKS.replace("```mm", "```mm evil.py:K"),
     "header.scn": "# mmtui x --kernel evil.py:K\nscenario x\nmmap A R 64K\nend\n",
 }
-_COMMANDS = ("run", "check", "proc")
+_WAYS = (
+    ("run", "{}"), ("proc", "{}", "smaps"), ("check", "{}"), ("check", "{}", "--kernel", "7.2"),
+)  # fmt: skip
 
 
 def try_code(report: Report, folder: Path) -> None:
-    """No command executes Python code because a document names it."""
+    """Neither a command nor the application executes code because a document names it."""
     home = Home(folder)
     (home.path / "evil.py").write_text(EVIL)
+    (home.path / "plain.scn").write_text(NOTHING)
     for name, text in _NAMING.items():
         (home.path / name).write_text(text)
-        for command in _COMMANDS:
-            tail = {"proc": ["smaps"], "check": ["--kernel", "7.2"]}.get(command, [])
-            for argv in ([command, name, *tail], [command, name, *tail[:1]] if tail else []):
-                if not argv or argv == ["check", name, "--kernel"]:
-                    continue
-                report.tried += 1
-                run_limited(home, argv)
-                executed = home.path / "EXECUTED"
-                report.expect(not executed.exists(), "executed", " ".join(argv), text)
-                executed.unlink(missing_ok=True)
+        for way in _WAYS:
+            run_limited(home, [word.format(name) for word in way])
+            _judge_code(report, home, " ".join(way).format(name), text)
+        for way in ("open", "start"):
+            _open(home, name, typed=way == "open")
+            _judge_code(report, home, f"{way} {name}", text)
+
+
+def _open(home: Home, name: str, *, typed: bool) -> None:
+    """Open a document in the application, and do some of it."""
+    with Terminal(home, "plain.scn" if typed else name) as terminal:
+        if typed:
+            terminal.ready()
+            terminal.line(f"open {name}")
+        terminal.wait(lambda: terminal.standing is not None or not terminal.alive())
+        terminal.send(b"nn")
+        terminal.settle(0.3, 5)
+
+
+def _judge_code(report: Report, home: Home, label: str, text: str) -> None:
+    report.tried += 1
+    executed = home.path / "EXECUTED"
+    report.expect(not executed.exists(), "executed", label, text)
+    executed.unlink(missing_ok=True)

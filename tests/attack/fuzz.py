@@ -25,7 +25,7 @@ _KEPT = 40
 """Moves that are kept for the reproduction."""
 _PROBE = 12
 """Moves between two tests whether it still answers."""
-_TRACEBACK = re.compile(rb"Traceback \(most recent|internal error")
+_TRACEBACK = re.compile(r"Traceback \(most recent|internal error")
 
 _ENDS: dict[str, Callable[[Terminal], None]] = {
     "q": lambda terminal: _press_until_ended(terminal, b"q"),
@@ -180,8 +180,8 @@ class Fuzzer:
     def _end(self, terminal: Terminal) -> None:
         """End it in some way, and hold what is left against what was on the screen."""
         if not terminal.alive():
-            self._look_at_text(terminal)
-            self._fault("ended", f"by itself, with {terminal.status}: {terminal.after[-200:]}")
+            if not self._look_at_text(terminal):
+                self._fault("ended", f"by itself, with {terminal.status}: {terminal.after[-200:]}")
             return
         way = self.hands.random.choice(list(_ENDS))
         standing = self._come_to_rest(terminal)
@@ -219,9 +219,11 @@ class Fuzzer:
 
     def _look_at_text(self, terminal: Terminal) -> bool:
         """Whether there is a traceback in what was written."""
-        found = _TRACEBACK.search(bytes(terminal.output))
+        text = terminal.written
+        found = _TRACEBACK.search(text)
         if found is not None:
-            self._fault("traceback", _signature(terminal.after) or terminal.after[-300:])
+            self.last.append(text[found.start() : found.start() + 6000])
+            self._fault("traceback", _signature(text[found.start() :]) or text[-300:])
         return found is not None
 
     def _compare(self, home: Home, standing: Standing, way: str) -> None:

@@ -12,7 +12,7 @@ from tests.attack.limited import judge, run_limited
 from tests.attack.report import Report
 from tests.attack.terminal import Home
 
-__all__ = ["FAULTS", "MODULES", "try_modules"]
+__all__ = ["FAULTS", "MODULES", "body", "try_modules"]
 
 HEAD = """\
 from sandbox.kernels.linux_6_9 import Linux69
@@ -35,7 +35,7 @@ _SECONDS = 30.0
 _SPACE = 2 << 30
 
 
-def _body(text: str) -> str:
+def body(text: str) -> str:
     return HEAD + _FUNCTION + "".join(f"        {line}\n" for line in text.split("\n"))
 
 
@@ -147,8 +147,8 @@ def try_modules(report: Report, folder: Path, names: list[str]) -> None:
     home = Home(folder)
     module = home.path / "k.py"
     texts: dict[str, tuple[str | bytes, tuple[int, ...]]] = {
-        **{f"body: {name}": (_body(text), NAMED) for name, text in FAULTS.items()},
-        **{f"harmless: {name}": (_body(text), (0,)) for name, text in HARMLESS.items()},
+        **{f"body: {name}": (body(text), NAMED) for name, text in FAULTS.items()},
+        **{f"harmless: {name}": (body(text), (0,)) for name, text in HARMLESS.items()},
         **{f"module: {name}": (text, NAMED) for name, text in MODULES.items()},
     }
     for label, (text, allowed) in texts.items():

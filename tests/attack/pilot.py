@@ -108,6 +108,7 @@ class Life:
 @contextmanager
 def _home(folder: Path) -> Iterator[None]:
     """A home of its own for applications that run in this process."""
+    folder.mkdir(parents=True, exist_ok=True)
     before = dict(os.environ)
     there = {f"XDG_{n}_HOME": str(folder) for n in ("CACHE", "CONFIG", "DATA", "STATE")}
     os.environ.update({"HOME": str(folder), **there})

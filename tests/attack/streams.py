@@ -24,7 +24,7 @@ STREAMS: dict[str, tuple[int, ...]] = {
     ">&-": (0, 2, 141),
     ">/dev/full": (2,),
     "2>&- >/dev/null": (0,),
-    "2>/dev/full >/dev/null": (0,),
+    "2>/dev/full >/dev/null": (0, 2),
     "<&- >/dev/null": (0,),
     "<&- >&- 2>&-": (0, 2, 141),
 }

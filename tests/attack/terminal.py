@@ -365,8 +365,12 @@ class Terminal:
     def after(self) -> str:
         """What was written after the screen was left, without escape sequences."""
         at = self.output.rfind(_LEAVE_SCREEN)
-        tail = bytes(self.output[at:]) if at >= 0 else b""
-        return _ESCAPE.sub(b"", tail).decode("utf-8", "replace").replace("\r", "")
+        return _plain(self.output[at:]) if at >= 0 else ""
+
+    @property
+    def written(self) -> str:
+        """All that is kept of the output, without escape sequences."""
+        return _plain(self.output)
 
     def residue(self) -> list[str]:
         """What the terminal is left in that a shell would suffer from."""
@@ -441,6 +445,10 @@ def _known(found: re.Match[bytes]) -> bytes:
     """
     private, _, between, final = found.groups()
     return b"" if between or private or final in b"mu" else found[0]
+
+
+def _plain(data: bytearray) -> str:
+    return _ESCAPE.sub(b"", bytes(data)).decode("utf-8", "replace").replace("\r", "")
 
 
 def _standing(row: str) -> Standing | None:
