@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from mmtui.model.bench import Bench
-from mmtui.model.files import save_bench
 from mmtui.model.script import Source, empty_source, open_source
+from mmtui.model.sessions import saved_text
+from mmtui.model.workbook import Workbook
 from sandbox.errors import SandboxError
 from sandbox.scenario.language import Action, CpuBlock, format_step, parse_scenarios
 from sandbox.session import Session, Step
@@ -19,20 +19,18 @@ from tests.engine.support import snapshot
 
 __all__ = ["bench_after", "complete", "differences", "done_texts", "reopen", "save", "standing_of"]
 
-_KERNEL = re.compile(r"^# mmtui .*--kernel (\S+)$", re.MULTILINE)
-
-
 def reopen(path: Path) -> Bench:
     """Open a session file as the application does: the one place that knows how.
 
     Raises:
         SandboxError: it is no session, or it cannot be done again.
     """
-    source = open_source(str(path))
-    kernel = _KERNEL.search(path.read_text("utf-8"))
-    bench = Bench(source, kernel[1] if kernel else None)
-    bench.run_to_end()
-    return bench
+    book = Workbook(Bench(open_source(str(path))))
+    book.begin()
+    book.bench.keeper = None  # this one is looked at, not worked on
+    if book.bench.refusal is not None:
+        raise book.bench.refusal
+    return book.bench
 
 
 def save(bench: Bench, path: Path) -> None:
@@ -41,7 +39,7 @@ def save(bench: Bench, path: Path) -> None:
     Raises:
         SandboxError: it cannot be written.
     """
-    save_bench(bench, path)
+    path.write_text(saved_text(bench))
 
 
 def bench_after(lines: Iterable[str], kernel: str | None = None, script: str = "") -> Bench:
