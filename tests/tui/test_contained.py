@@ -50,10 +50,10 @@ def raiser(error: BaseException) -> Callable[..., Any]:
 def reported(app: MmtuiApp, what: str) -> str:
     """The report that the message names, once it tells of that error."""
     said = plain(desk(app).message.line)
-    assert said.startswith(f" internal error: {what}; report in "), said
-    found = re.search(r"report in (\S+)", said)
-    assert found
-    return Path(found[1]).read_text(encoding="utf-8")
+    found = re.match(r" internal error; report in (\S+) \((\w+)", said)
+    assert found, said
+    assert found[2] == what
+    return Path(found[1]).expanduser().read_text(encoding="utf-8")
 
 
 async def goes_on(app: MmtuiApp, pilot: Pilot[None]) -> None:
@@ -159,7 +159,7 @@ async def test_an_error_in_a_view(monkeypatch: pytest.MonkeyPatch) -> None:
         for number, name in enumerate(("story", "source", "processes", "log"), 1):
             a_broken_view(app, name, KINDS[number](name), monkeypatch)
             # Not one with every frame.
-            assert len(list(Path.home().rglob("mmtui-crash-*"))) == number
+            assert len(list(Path.home().rglob("crash-*.txt"))) == number
         await goes_on(app, pilot)
 
 
