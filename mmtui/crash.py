@@ -37,7 +37,9 @@ class CrashNet:
         if not isinstance(error, Exception):
             return
         # A screen may be gone by now, and stdout is data: stderr, in one line.
-        sys.stderr.write(f"mmtui: internal error: {brief(error)}; {write_report(error)}\n")
+        path, reason = _write(error, None)
+        place = f"please report it with {one_line(path)}" if path else _unwritten(reason)
+        sys.stderr.write(f"mmtui: internal error: {brief(error)}; {place}\n")
         raise SystemExit(int(ExitCode.INTERNAL)) from None
 
 
@@ -52,31 +54,48 @@ def brief(error: BaseException) -> str:
 
 
 def write_report(error: BaseException) -> str:
-    """Write the traceback to a new file, and says where, or why that failed.
+    """Write the traceback to a new file; says `report in FILE`, or why that failed.
 
     The file is in `crashes` of the state directory, or else in the folder for temporary files.
     """
+    path, reason = _write(error, _crash_folder())
+    return f"report in {one_line(_short(path))}" if path else _unwritten(reason)
+
+
+def _unwritten(reason: str) -> str:
+    return f"the report could not be written ({reason})"
+
+
+def _write(error: BaseException, folder: Path | None) -> tuple[str, str]:
+    """Write a report; its path, or an empty one and the reason."""
     import tempfile
     import traceback
 
     lines = [f"mmtui {__version__}, Python {sys.version}\n", f"arguments: {sys.argv[1:]!r}\n"]
     try:
         lines += traceback.format_exception(error)
-    except Exception as again:  # noqa: BLE001  # likewise: its text is another's code
+    except Exception as again:  # noqa: BLE001  # its text is another's code
         lines += [*traceback.format_tb(error.__traceback__), f"{type(error)!r}, {type(again)!r}\n"]
-    reason = "no folder to write to"
-    for folder in (_crash_folder(), None):
+    reason = ""
+    for place in dict.fromkeys((folder, None)):
+        prefix = "mmtui-crash-" if place is None else "crash-"
         try:
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle, path = tempfile.mkstemp(prefix="mmtui-crash-", suffix=".txt", dir=folder)
+            if place is not None:
+                place.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle, path = tempfile.mkstemp(prefix=prefix, suffix=".txt", dir=place)
             with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.writelines(lines)
         except OSError as failed:
             reason = failed.strerror or str(failed)
             continue
-        return f"report in {one_line(path)}"
-    return f"the report could not be written ({reason})"
+        return path, ""
+    return "", reason
+
+
+def _short(path: str) -> str:
+    """A path as a shell reads it, with `~` for the home."""
+    home = os.environ.get("HOME", "")
+    return f"~{path[len(home) :]}" if len(home) > 1 and path.startswith(f"{home}/") else path
 
 
 def _crash_folder() -> Path | None:

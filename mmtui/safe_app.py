@@ -109,8 +109,7 @@ class SafeApp(Contained, App[None]):
         message are returned.
         """
         told, place = self._report(error, drawing=drawing)
-        kind, _, said = brief(error).partition(": ")
-        text = f"internal error: {kind}; {place}" + (f" ({said})" if said else "")
+        text = f"internal error; {place} ({brief(error)})"  # 80 columns show the whole path
         if self._exit:
             self.last_words.append(f"mmtui: {text}")
         elif not (told and drawing):

@@ -21,7 +21,7 @@ __all__ = ["FALLBACK_SIZE", "MOST", "RESET", "Terminal", "clamp_size"]
 
 FALLBACK_SIZE = (80, 24)
 """Columns and rows of a terminal that does not know its size."""
-MOST = (1000, 400)
+MOST = (768, 256)
 """Columns and rows beyond which a size is taken for a mistake: a frame would take seconds."""
 RESET = (
     "\x1b[?2026l"  # synchronised update

@@ -50,5 +50,5 @@ def isolation(
     for name in [name for name in os.environ if name.startswith(("TEXTUAL_", "MMTUI_"))]:
         monkeypatch.delenv(name)
     yield home
-    reports = [path.read_text(encoding="utf-8") for path in home.rglob("mmtui-crash-*")]
+    reports = [path.read_text(encoding="utf-8") for path in home.rglob("*crash-*.txt")]
     assert not reports or request.node.get_closest_marker("reports"), reports[0]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 from textual import events
 from textual.command import CommandList
+from textual.pilot import Pilot
 
 from mmtui.app import MmtuiApp
 from mmtui.palette import Palette
@@ -16,18 +16,38 @@ from mmtui.views.lines import plain
 from mmtui.widgets.chooser import Chooser
 
 
-@pytest.mark.parametrize("key", ["pageup", "pagedown", "up", "end", "enter", "escape", "shift+end"])
-async def test_any_key_right_after_the_palette_is_opened(key: str) -> None:
+def click(app: MmtuiApp, x: int, y: int) -> None:
+    for kind in (events.MouseDown, events.MouseUp):
+        app.post_message(kind(None, x, y, 0, 0, 1, False, False, False, x, y))
+
+
+async def clicks_beside(app: MmtuiApp, pilot: Pilot[None]) -> None:
+    for _ in range(2):
+        await pilot.press("ctrl+p")
+        assert isinstance(app.screen, Palette)
+        for _ in range(4):
+            click(app, 1, 28)
+        await pilot.pause()
+        await pilot.pause()
+        assert isinstance(app.screen, MainScreen)
+    before = len(app.screen.bench.session.steps)
+    await pilot.press("n")
+    assert len(app.screen.bench.session.steps) == before + 1
+
+
+async def test_any_key_right_after_the_palette_is_opened() -> None:
     app = MmtuiApp("3")
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("n")
-        for name in ("ctrl+p", key, key, "pageup", "a", "pageup", "escape", "escape", "escape"):
-            app.post_message(events.Key(name, name if len(name) == 1 else None))
-        await pilot.pause(0.05)
-        await pilot.press("escape", "escape")
-        assert isinstance(app.screen, MainScreen)
+        for key in ("pageup", "pagedown", "up", "end", "enter", "escape", "shift+end"):
+            for name in ("ctrl+p", key, key, "pageup", "a", "pageup", "escape", "escape"):
+                app.post_message(events.Key(name, name if len(name) == 1 else None))
+            await pilot.pause()
+            await pilot.pause()
+            await pilot.press("escape")
+            assert isinstance(app.screen, MainScreen)
         await pilot.press("ctrl+p")
-        while not (app.screen.query_one(CommandList).option_count):
+        while not app.screen.query_one(CommandList).option_count:
             await pilot.pause(0.02)
         command_list = app.screen.query_one(CommandList)
         command_list.action_page_down()
@@ -35,25 +55,7 @@ async def test_any_key_right_after_the_palette_is_opened(key: str) -> None:
         command_list.action_page_up()
         await pilot.press("escape", "escape")
         assert isinstance(app.screen, MainScreen)
-
-
-def click(app: MmtuiApp, x: int, y: int) -> None:
-    for kind in (events.MouseDown, events.MouseUp):
-        app.post_message(kind(None, x, y, 0, 0, 1, False, False, False, x, y))
-
-
-async def test_clicks_beside_the_palette() -> None:
-    app = MmtuiApp("3")
-    async with app.run_test(size=(100, 30)) as pilot:
-        await pilot.press("n", "ctrl+p")
-        assert isinstance(app.screen, Palette)
-        for _ in range(4):
-            click(app, 1, 28)
-        await pilot.pause()
-        await pilot.pause()
-        assert isinstance(app.screen, MainScreen)
-        await pilot.press("n")
-        assert len(app.screen.bench.session.steps) == 2
+        await clicks_beside(app, pilot)
 
 
 async def test_screens_left_several_times() -> None:

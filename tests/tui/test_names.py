@@ -104,7 +104,7 @@ def random_move(bench: Bench, data: st.DataObject) -> None:
             bench.act(CpuBlock((action._replace(cpu=1),), (), action.where))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_changes_are_the_difference_whatever_the_move(data: st.DataObject) -> None:
     bench = Bench(open_source("3"))
