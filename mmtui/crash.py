@@ -8,7 +8,6 @@ from types import TracebackType
 
 from mmtui import __version__
 from mmtui.exit_codes import ExitCode
-from sandbox.printable import one_line
 
 __all__ = ["CrashNet"]
 
@@ -34,9 +33,8 @@ class CrashNet:
             return
         place = _write_report(error)
         # A screen may be gone by now, and stdout is data: stderr, in one line.
-        words = one_line(f"{type(error).__name__}: {error}", 200)
-        if sys.stderr is not None:
-            sys.stderr.write(f"mmtui: internal error: {words}; {place}\n")
+        words = " ".join(str(error).split())
+        sys.stderr.write(f"mmtui: internal error: {type(error).__name__}: {words}; {place}\n")
         raise SystemExit(int(ExitCode.INTERNAL)) from None
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TextIO
 
+from mmtui.streams import bare
 from sandbox.long_move import LongMove
 from sandbox.printable import printable
 from sandbox.session import Session
@@ -26,17 +28,21 @@ def watched(session: Session) -> Iterator[None]:
     Raises:
         Cancelled: Ctrl+C was pressed; the machine stands between two events.
     """
-    meter = _meter() if os.isatty(2) else None
+    screen = bare(sys.stderr)  # none of it is left where stderr was closed
+    if screen is not None and not screen.isatty():
+        screen = None
+    meter = _meter(screen) if screen is not None else None
     move = LongMove(session, meter)
     with move, _ctrl_c(move):
         try:
             yield
         finally:
-            if meter is not None:
-                os.write(2, b"\r\x1b[K")
+            if screen is not None:
+                screen.write("\r\x1b[K")
+                screen.flush()
 
 
-def _meter() -> Callable[[str], None]:
+def _meter(screen: TextIO) -> Callable[[str], None]:
     """Make what writes a line over the one before it, not too often."""
     due = time.monotonic() + _FIRST
 
@@ -45,7 +51,8 @@ def _meter() -> Callable[[str], None]:
         now = time.monotonic()
         if now >= due:
             due = now + _EVERY
-            os.write(2, f"\r{printable(text[:100])}\x1b[K".encode(errors="backslashreplace"))
+            screen.write(f"\r{printable(text[:100])}\x1b[K")
+            screen.flush()
 
     return show
 
