@@ -17,20 +17,25 @@ def main(argv: list[str] | None = None) -> int:
     """
     _open_missing()
     args = sys.argv[1:] if argv is None else argv
-    if args in (["--version"], ["-V"]):  # answered before anything else is imported
-        try:
-            sys.stdout.write(f"mmtui {__version__}\n")
-            sys.stdout.flush()
-        except (OSError, AttributeError):  # full, closed, nobody reads: said below as ever
-            pass
-        else:
-            return 0
+    # Answered before anything else is imported; what goes wrong is said below as ever.
+    if args in (["--version"], ["-V"]) and _write(f"mmtui {__version__}\n"):
+        return 0
     try:
         from mmtui.cli import dispatch
 
         return dispatch(args)
     except KeyboardInterrupt:  # before or after the command's own care
         return 130
+
+
+def _write(text: str) -> bool:
+    """Write to stdout, if it is neither closed nor full and somebody reads."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except (OSError, AttributeError):
+        return False
+    return True
 
 
 def _open_missing() -> None:

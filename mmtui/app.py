@@ -26,7 +26,6 @@ from mmtui.themes import THEMES, token_colours
 from mmtui.views.lines import Line, plain, say
 from mmtui.widgets.bars import Bar
 from sandbox.errors import SandboxError, UsageError
-from sandbox.kernels import is_file_name, name_kernel
 from sandbox.printable import one_line
 from sandbox.scenario.presets import list_cards
 
@@ -73,12 +72,15 @@ class MmtuiApp(SafeApp):
         # The filter that leaves the terminal's own colours alone can only be chosen now.
         super().__init__(terminal, ansi_color=True if os.environ.get("NO_COLOR") else None)
         self._source = open_named(target) if isinstance(target, str) else target
-        if kernel is not None and is_file_name(kernel):
-            name_kernel(kernel, again=False)  # whoever starts the application names it
         self._kernel = kernel
         self.desk: MainScreen | None = None
         """The main screen, if a document is open."""
         self._asked = False
+        if kernel is not None:
+            from sandbox.kernels import is_file_name, name_kernel
+
+            if is_file_name(kernel):
+                name_kernel(kernel, again=False)  # whoever starts the application names it
         for theme in THEMES:
             self.register_theme(theme)
         wanted = os.environ.get("MMTUI_THEME", "") or THEMES[0].name

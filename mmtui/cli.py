@@ -14,7 +14,7 @@ from typing import NamedTuple, NoReturn
 from mmtui import __version__, collector
 from mmtui.crash import CrashNet
 from mmtui.exit_codes import ExitCode
-from mmtui.streams import wrapped
+from mmtui.streams import unwrapped, wrapped
 from sandbox.errors import Cancelled, SandboxError, UsageError
 from sandbox.printable import one_line, short
 
@@ -229,7 +229,9 @@ def _command(argv: list[str]) -> int:
         return command.run(args)
     from mmtui.headless.open_app import open_app
 
-    return open_app(args.target, args.kernel, tuple(COMMANDS), args.scenario, resume=args.resume)
+    with unwrapped():  # it draws on them
+        names = tuple(COMMANDS)
+        return open_app(args.target, args.kernel, names, args.scenario, resume=args.resume)
 
 
 def _name_kernel(args: argparse.Namespace) -> None:

@@ -151,7 +151,7 @@ def wrapped() -> Iterator[None]:
 def unwrapped() -> Iterator[None]:
     """Give the streams back for a while, to an application that draws on them."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (bare(stream) or stream for stream in before)
+    sys.stdout, sys.stderr = (cast("TextIO", bare(stream)) for stream in before)
     try:
         yield
     finally:

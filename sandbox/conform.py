@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sandbox.compare import Cell, FolioNames, State, compare, count_cells
 from sandbox.errors import Cancelled, SandboxError, ScenarioError
-from sandbox.recordings import read_recording
+from sandbox.recordings import read_log, read_recording
 from sandbox.scenario.language import Action, CpuBlock, parse_action
 
 if TYPE_CHECKING:
@@ -149,14 +149,15 @@ def conform_paths(
     is_known = known or _is_modelled
     report = ConformReport()
     for kernel, files in _by_kernel(paths).items():
-        if kernel.endswith(MICRO) and start is None:
-            report.orders[kernel.removesuffix(MICRO)] = list(_orders(kernel, files, progress))
-            continue
-        reason = _why_skipped(kernel, is_known)
+        logs = kernel.endswith(MICRO) and start is None
+        reason = _why_skipped(kernel.removesuffix(MICRO) if logs else kernel, is_known)
         if reason:
-            for file in files:
-                read_recording(str(file))  # what is none is refused, whatever its folder
+            for file in files:  # what is no recording is refused, whatever its folder
+                (read_log if logs else read_recording)(str(file))
             report.skipped.append(f"{kernel}: {len(files)} recordings left out, {reason}")
+            continue
+        if logs:
+            report.orders[kernel.removesuffix(MICRO)] = list(_orders(kernel, files, progress))
             continue
         results = report.kernels.setdefault(kernel, KernelReport(kernel))
         for file in files:
@@ -269,7 +270,6 @@ def _orders(
 ) -> Iterator[MicroReport]:
     """Compare the logs of a folder; the actions come from the states recorded beside it."""
     from sandbox.conform_micro import conform_micro
-    from sandbox.recordings import read_log
 
     for file in files:
         log = read_log(str(file))

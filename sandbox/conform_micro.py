@@ -113,7 +113,8 @@ def conform_micro(
         except Cancelled:
             raise
         except SandboxError as error:
-            yield MicroReport(log["scenario"], action.text, 0, f"{type(error).__name__}: {error}")
+            text = f"{type(error).__name__}: {error}"
+            yield MicroReport(log["scenario"], action.text, 0, text)
             return
         if number in traced:
             ours = engine_stores(session, start, existing, processes)

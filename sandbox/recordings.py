@@ -30,7 +30,7 @@ from sandbox.shapes import (
 
 __all__ = ["MAX_CELLS", "read_log", "read_recording"]
 
-MAX_CELLS = 1 << 18
+MAX_CELLS = 1 << 17
 """Pages that the runs of one recording may have in all its states: a number can name any count."""
 
 _NAME = text(200)

@@ -7,7 +7,6 @@ import sys
 
 from mmtui.exit_codes import ExitCode
 from mmtui.model.script import open_source
-from mmtui.streams import unwrapped
 from sandbox.errors import UsageError
 from sandbox.kernels import KERNEL_IDS, kernel_by_name
 
@@ -39,13 +38,12 @@ def open_app(
     if on is not None and on not in KERNEL_IDS:  # those of the list are there: start-up time counts
         kernel_by_name(on)
     # A web server for terminal applications brings its own driver in place of a terminal.
-    drawable = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    drawable = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
     if not drawable and "TEXTUAL_DRIVER" not in os.environ:
         raise UsageError("no terminal to draw on", expected="a terminal, or a command: `mmtui run`")
     from mmtui.app import run_app
 
-    with unwrapped():
-        return ExitCode(run_app(source, kernel))
+    return ExitCode(run_app(source, kernel))
 
 
 def _latest(target: str | None) -> str:

@@ -65,36 +65,54 @@ def _write_json(scenario: Scenario, kernel: str, events: bool) -> NoProgressErro
     import json  # here and below: text needs none, and start-up time counts
 
     running = WatchedRun(kernel, name=scenario.name, about=scenario.about)
-    steps: list[dict[str, Any]] = []
-    result: dict[str, Any] = {
+    head: dict[str, Any] = {
         "scenario": scenario.name,
         "about": scenario.about,
         "kernel": kernel,
         "source": scenario.source,
-        "steps": steps,
     }
+    # As text: a state of a thousand processes takes five times as much.
+    steps: list[str] = []
+    tail: dict[str, Any] = {}
     stopped: NoProgressError | None = None
     try:
         for step in scenario.steps:
-            steps.append(running.do(step))
+            steps.append(json.dumps(running.do(step)))
     except NoProgressError as error:
         stopped = error
-        result["error"] = {
-            "kind": "no event" if isinstance(error, NoEventError) else "no progress",
-            "message": str(error),
-            "step": len(steps) + 1,
-            "action": scenario.steps[len(steps)].text,
-            "function": error.function,
-            "file": error.file,
-            "line": error.line,
-            "events": list(error.events),
-        }
+        tail["error"] = _told(error, len(steps) + 1, scenario.steps[len(steps)].text)
+    parts = [("steps", iter(steps))]
     if events:
-        result["events"] = list(running.events())
-    sys.stdout.write(json.dumps(result) + "\n")
+        parts.append(("events", map(json.dumps, running.events())))
+    _write_object(json.dumps(head), parts, json.dumps(tail))
     for line in _broken_rules(running):
         sys.stderr.write(one_line(f"{scenario.name}: {line}") + "\n")
     return stopped
+
+
+def _told(error: NoProgressError, step: int, action: str) -> dict[str, Any]:
+    """Why an action came to no end, as JSON has it."""
+    return {
+        "kind": "no event" if isinstance(error, NoEventError) else "no progress",
+        "message": str(error),
+        "step": step,
+        "action": action,
+        "function": error.function,
+        "file": error.file,
+        "line": error.line,
+        "events": list(error.events),
+    }
+
+
+def _write_object(head: str, parts: list[tuple[str, Iterator[str]]], tail: str) -> None:
+    """Write an object as a line, with arrays whose items are made when they are written."""
+    sys.stdout.write(head.removesuffix("}"))
+    for name, items in parts:
+        sys.stdout.write(f', "{name}": [')
+        for number, item in enumerate(items):
+            sys.stdout.write(f", {item}" if number else item)
+        sys.stdout.write("]")
+    sys.stdout.write(f", {tail[1:]}\n" if tail != "{}" else "}\n")
 
 
 def _write_text(scenario: Scenario, kernel: str, events: bool) -> NoProgressError | None:

@@ -42,11 +42,13 @@ class Line(NamedTuple):
 class Budget:
     """What a document may still have: a short text can ask for more than a memory holds."""
 
-    __slots__ = ("actions", "expectations", "turns")
+    __slots__ = ("actions", "blocks", "expectations", "turns")
 
     def __init__(self) -> None:
         self.actions = _MAX_ACTIONS
         """Actions, of all its scenarios or blocks."""
+        self.blocks = _MAX_ACTIONS
+        """Blocks of a preset, of actions and of expectations."""
         self.expectations = _MAX_ACTIONS
         """Lines of its blocks of expectations."""
         self.turns = _MAX_SCHEDULE
@@ -90,8 +92,11 @@ def read_lines(text: str, filename: str, first_line: int) -> Iterable[Line]:
     while start < len(text):  # no list of all lines: there may be millions
         end = text.find("\n", start)
         end = len(text) if end < 0 else end
-        if end > start and (read := read_line(text[start:end], filename, number)).words:
-            yield read
+        # Most lines that have no words are empty or a comment, and need no closer look.
+        if end > start and text[start] != "#":
+            read = read_line(text[start:end], filename, number)
+            if read.words:
+                yield read
         start, number = end + 1, number + 1
 
 

@@ -212,8 +212,11 @@ def _read_block(
     fence: _Fence, lines: Sequence[str], front: FrontMatter, filename: str, budget: Budget
 ) -> Part:
     """Read the inside of an `mm` or `expect` block."""
-    kernels = _read_filter(fence, front, filename)
     text, where = "\n".join(lines), Where(filename, fence.line, 1)
+    budget.blocks -= 1
+    if budget.blocks < 0:
+        raise PresetError("too many blocks in one document", where, "fewer of them")
+    kernels = _read_filter(fence, front, filename)
     if _word(fence) == "mm":
         steps = tuple(parse_lines(text, filename, fence.line + 1, budget))
         return Commands(steps, text, kernels, where)
