@@ -181,7 +181,7 @@ class Performer(Functions):
             self._revert(event, old)
         for watch in self.undo_watchers:
             watch(len(self.events))
-        task.gen = None
+        self.drop(task)
 
     def _revert(self, event: Event, old: Word) -> None:
         addr = event[1]

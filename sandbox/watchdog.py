@@ -31,10 +31,12 @@ __all__ = ["GRACE", "PATIENCE", "NoEvent", "Watch", "end_process"]
 
 PATIENCE = float(os.environ.get("MMTUI_WATCHDOG", "") or 3.0)
 """Seconds without an event after which a function is ended; the environment may say otherwise."""
-GRACE = 2.0
+GRACE = 1.0
 """Seconds that its thread then has to come back."""
 HURRIED = 0.5
 """`PATIENCE` when a person has asked to stop."""
+DEEP = 100
+"""Levels of its stack that are looked at for a function of a person's own."""
 LOOK = 0.1
 """Seconds between two looks."""
 NO_PROGRESS = 1
@@ -114,8 +116,8 @@ class Watch:
 
     def found_at(self, frame: FrameType | None, seconds: float) -> None:
         """Note where it is: in a person's own function if there is one on the stack."""
-        levels = []
-        while frame is not None:
+        levels = [("the function", "", 0)] if frame is None else []
+        while frame is not None and len(levels) < DEEP:
             levels.append((frame.f_code.co_name, frame.f_code.co_filename, frame.f_lineno))
             frame = frame.f_back
         self.place = next((at for at in levels if is_own(at[1])), levels[0])
