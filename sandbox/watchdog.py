@@ -29,7 +29,17 @@ if TYPE_CHECKING:
 
 __all__ = ["GRACE", "PATIENCE", "NoEvent", "Watch", "end_process"]
 
-PATIENCE = float(os.environ.get("MMTUI_WATCHDOG", "") or 3.0)
+
+def _seconds(text: str, default: float) -> float:
+    """A number of seconds that the environment may set; nonsense is the default."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return default
+    return seconds if seconds > 0 else default
+
+
+PATIENCE = _seconds(os.environ.get("MMTUI_WATCHDOG", ""), 3.0)
 """Seconds without an event after which a function is ended; the environment may say otherwise."""
 GRACE = 1.0
 """Seconds that its thread then has to come back."""
@@ -70,6 +80,8 @@ class Watch:
         self.thread = 0
         self.beats = 0
         self.hurried = False
+        self.paused = False
+        """The engine's own work is under way, which may take what it takes."""
         self.text = ""
         """Where it was ended, in words."""
         self.seen: tuple[int, int] = (0, 0)
@@ -106,6 +118,7 @@ class Watch:
     def progress(self) -> tuple[int, int]:
         """Something that changes as long as it goes on."""
         machine = self._ref()
+        self.beats += self.paused
         return self.beats, len(machine.events) if machine is not None else 0
 
     def ended(self, name: str) -> NoEventError:
@@ -162,7 +175,7 @@ class _Dog:
                 if not self._watches:
                     self._wake.wait()
                 before = time.monotonic()
-            self._fuse.light(PATIENCE + GRACE + 5)
+            self._fuse.light(PATIENCE + GRACE + 3)
             time.sleep(LOOK)
             now = time.monotonic()
             passed, before = min(now - before, 2 * LOOK), now
