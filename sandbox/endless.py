@@ -153,7 +153,7 @@ class Guard:
             return 0
         last.reverse()
         first = at = last.index(rarest)
-        for _ in range(64):
+        for _ in range(1024):
             try:
                 at = last.index(rarest, at + 1)
             except ValueError:
@@ -161,7 +161,8 @@ class Guard:
             period = at - first
             if 2 * period > len(last):
                 break
-            if last[period:] == last[:-period]:
+            few = last[period : period + 64] == last[:64]  # most are none, and seen not to be here
+            if few and last[period:] == last[:-period]:
                 self._round(task, position, period, len(last))
                 return period
         self._circle = (0, 0)
@@ -232,7 +233,8 @@ class Guard:
         self._stack = common or now
         count = position - self._mark
         if count >= IDLE and count >= IDLE + self.room() + 8 * len(self._machine.memory.cells):
-            text = "without changing memory" if not changed else f"and changed {changed} words"
+            words = "a word" if changed == 1 else f"{changed} words"
+            text = f"that changed only {words}" if changed else "without changing memory"
             raise self._error(task, self._stack, 0, f"{count:,} events {text}")
 
     # -- saying so ---------------------------------------------------------------------------

@@ -24,7 +24,10 @@ _CO_COROUTINE, _CO_ASYNC_GENERATOR = 0x80, 0x200
 
 
 def is_foreign(kernel: type[Kernel]) -> bool:
-    """Whether a kernel, or a class that it derives from, is not one of the models."""
+    """Whether a kernel, or a class that it derives from, is not one of the models.
+
+    Ask `check_kernel` first.
+    """
     return next(_own_classes(kernel), None) is not None
 
 
@@ -41,6 +44,16 @@ def check_kernel(kernel: type[Kernel]) -> None:
     Raises:
         UsageError: which attribute of which class in which file, and what was expected.
     """
+    try:
+        _check(kernel)
+    except UsageError:
+        raise
+    except BaseException as error:  # of a metaclass, or of an attribute of its own
+        text = f"a kernel class that cannot be looked at: it raises {shown(error)}"
+        raise UsageError(text, expected="a class that derives from a modelled kernel") from error
+
+
+def _check(kernel: type[Kernel]) -> None:
     for cls in _own_classes(kernel):
         for name, value in vars(cls).items():
             known, base = _of_the_models(kernel, name)

@@ -12,6 +12,7 @@ from types import GeneratorType
 from typing import Any
 
 from sandbox.checked import event_fault, event_text, shown
+from sandbox.configuration import generators
 from sandbox.errors import DeadlockError, KernelBug, NoEventError, NotPureError
 from sandbox.frames import (
     Frame,
@@ -191,13 +192,16 @@ class Functions:
         """End a generator that nobody wants any more; its own clean-up may do anything."""
         if not isinstance(gen, GeneratorType):
             return
+        levels = generators(gen)
         try:
             with self.watchdog:
                 gen.close()
-        except BaseException as error:  # a person's own kernel may raise anything
+        except BaseException as error:
             if error is self.interruption:
                 raise
-            _STUBBORN.append(gen)  # freeing it would try again, at any time
+            for level in levels:
+                if level.gi_frame is not None:
+                    _keep_for_ever(level)
 
     # -- when they go wrong ----------------------------------------------------------------
 
@@ -210,6 +214,8 @@ class Functions:
             return error
         if isinstance(error, DeadlockError) and phase == OPERATION:
             return error
+        if isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration):
+            error = error.__cause__  # what Python makes of one in a generator
         if isinstance(error, NoEvent):
             return self.watchdog.ended(task.name)
         if isinstance(error, NoEventAtAll):
@@ -291,8 +297,11 @@ class Functions:
         return position
 
 
-_STUBBORN: list[Any] = []
-"""Generators that did not let themselves be ended."""
+def _keep_for_ever(gen: Any) -> None:  # noqa: ANN401  # a generator
+    """Never free what did not let itself be ended: freeing it would try again, at any time."""
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(gen))
 
 
 class NoEventAtAll(Exception):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from sandbox.errors import Cancelled
+from sandbox.errors import Cancelled, NoEventError
 from sandbox.scenario.language import Action
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class LongMove:
         at: TracebackType | None,
     ) -> None:
         self._session.machine.interrupt = None
+        if self._asked and isinstance(error, NoEventError):  # a person was sooner than the watchdog
+            raise Cancelled(f"stopped: {error.message}") from error
 
     def turn_to(self, session: Session) -> None:
         """Watch another session from now on: what is moved is made by the move itself."""

@@ -138,12 +138,15 @@ class Performer(Functions):
         """The function has returned on the answer to its last event."""
         event = task.pending
         task.result = result
+        self.watchdog.paused = True  # looking at all that there is may take a while
         try:
             self._finished(task)
         except Exception as error:  # what a function left may be nothing that rules can look at
             task.pending, task.end, task.result = event, None, None
             self.running[task.cpu] = task
             raise self._contained(task, REACTION, error) from error
+        finally:
+            self.watchdog.paused = False
 
     def _contained(self, task: Task, phase: int, error: BaseException) -> BaseException:
         """Leave the machine between two events; what to raise instead of *error*."""
@@ -181,7 +184,7 @@ class Performer(Functions):
             self._revert(event, old)
         for watch in self.undo_watchers:
             watch(len(self.events))
-        task.gen = None
+        self.drop(task)
 
     def _revert(self, event: Event, old: Word) -> None:
         addr = event[1]

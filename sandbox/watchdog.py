@@ -29,12 +29,24 @@ if TYPE_CHECKING:
 
 __all__ = ["GRACE", "PATIENCE", "NoEvent", "Watch", "end_process"]
 
-PATIENCE = float(os.environ.get("MMTUI_WATCHDOG", "") or 3.0)
+
+def _seconds(text: str, default: float) -> float:
+    """A number of seconds that the environment may set; nonsense is the default."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return default
+    return seconds if seconds > 0 else default
+
+
+PATIENCE = _seconds(os.environ.get("MMTUI_WATCHDOG", ""), 3.0)
 """Seconds without an event after which a function is ended; the environment may say otherwise."""
-GRACE = 2.0
+GRACE = 1.0
 """Seconds that its thread then has to come back."""
 HURRIED = 0.5
 """`PATIENCE` when a person has asked to stop."""
+DEEP = 100
+"""Levels of its stack that are looked at for a function of a person's own."""
 LOOK = 0.1
 """Seconds between two looks."""
 NO_PROGRESS = 1
@@ -68,6 +80,8 @@ class Watch:
         self.thread = 0
         self.beats = 0
         self.hurried = False
+        self.paused = False
+        """The engine's own work is under way, which may take what it takes."""
         self.text = ""
         """Where it was ended, in words."""
         self.seen: tuple[int, int] = (0, 0)
@@ -104,6 +118,7 @@ class Watch:
     def progress(self) -> tuple[int, int]:
         """Something that changes as long as it goes on."""
         machine = self._ref()
+        self.beats += self.paused
         return self.beats, len(machine.events) if machine is not None else 0
 
     def ended(self, name: str) -> NoEventError:
@@ -114,8 +129,8 @@ class Watch:
 
     def found_at(self, frame: FrameType | None, seconds: float) -> None:
         """Note where it is: in a person's own function if there is one on the stack."""
-        levels = []
-        while frame is not None:
+        levels = [("the function", "", 0)] if frame is None else []
+        while frame is not None and len(levels) < DEEP:
             levels.append((frame.f_code.co_name, frame.f_code.co_filename, frame.f_lineno))
             frame = frame.f_back
         self.place = next((at for at in levels if is_own(at[1])), levels[0])
@@ -160,7 +175,7 @@ class _Dog:
                 if not self._watches:
                     self._wake.wait()
                 before = time.monotonic()
-            self._fuse.light(PATIENCE + GRACE + 5)
+            self._fuse.light(PATIENCE + GRACE + 3)
             time.sleep(LOOK)
             now = time.monotonic()
             passed, before = min(now - before, 2 * LOOK), now

@@ -49,10 +49,11 @@ def watched(session: Session, what: str = "the kernel") -> Iterator[None]:
 
 @contextmanager
 def _kept_apart(session: Session, what: str) -> Iterator[None]:
-    """Confine a person's own kernel; the models need none of it, and start-up time counts."""
+    """Confine a person's own kernel."""
     if not session.machine.checked:
         yield
         return
+    # Imported here: the models need neither, and start-up time counts.
     from mmtui.headless.streams import own_streams
     from sandbox.confined import confined
 
@@ -62,6 +63,17 @@ def _kept_apart(session: Session, what: str) -> Iterator[None]:
 
 class WatchedRun(ScenarioRun):
     """A run whose actions are `watched`."""
+
+    def __init__(self, kernel: str, *, name: str = "", about: str = "") -> None:
+        if ":" not in kernel:
+            super().__init__(kernel, name=name, about=about)
+            return
+        # Imported here: the models need neither, and start-up time counts.
+        from mmtui.headless.streams import own_streams
+        from sandbox.confined import confined
+
+        with own_streams(f"loading {kernel}"), confined():
+            super().__init__(kernel, name=name, about=about)
 
     def do(self, step: Action | CpuBlock) -> dict[str, Any]:
         """Do a step, which Ctrl+C ends between two events."""
