@@ -204,7 +204,8 @@ async def test_resizing_under_the_help_is_harmless() -> None:
 async def test_geometry_is_stable_while_stepping() -> None:
     app = MmtuiApp("3", "ryan-v2")
     async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause()
+        while not all(pane.region for pane in desk(app).frame.shown()):
+            await pilot.pause()  # the first layout
         before = {pane.id: pane.region for pane in desk(app).frame.shown()}
         await pilot.press("n", "n", "n", "s", "s", "v", "N")
         await pilot.pause()
