@@ -237,7 +237,7 @@ def test_overlapping_runs_do_not_take_the_square_of_their_number() -> None:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
 def test_random_json_in_random_places_is_let_in_or_refused(
