@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sandbox.compare import Cell, FolioNames, State, compare, count_cells
-from sandbox.errors import Cancelled, SandboxError, ScenarioError
-from sandbox.recordings import read_log, read_recording
-from sandbox.scenario.language import Action, CpuBlock, parse_action
+from sandbox.errors import Cancelled, SandboxError
+from sandbox.recordings import action_of, read_log, read_recording
+from sandbox.scenario.language import Action, CpuBlock
 
 if TYPE_CHECKING:
     from sandbox.conform_micro import MicroReport
@@ -82,8 +82,8 @@ class ScenarioReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every recorded cell of every state agrees."""
-        return self.cells == self.cells_matching
+        """Whether there are states, and every recorded cell of every one agrees."""
+        return self.states > 0 and self.cells == self.cells_matching
 
 
 @dataclass(slots=True)
@@ -196,19 +196,6 @@ def conform_recording(
     return result
 
 
-def action_of(source: Sequence[str], index: int, filename: str) -> Action:
-    """Read one line of a recording's source.
-
-    Raises:
-        SandboxError: it is no action; the JSON path says which line it is.
-    """
-    try:
-        return parse_action(source[index], filename, index + 1)
-    except ScenarioError as error:
-        message = f"{filename}: source[{index}]: {error.message}"
-        raise SandboxError(message, expected=error.expected) from error
-
-
 def _hold_against(
     result: ScenarioReport, action: str, expected: State, got: State, names: FolioNames
 ) -> None:
@@ -275,12 +262,12 @@ def _orders(
         log = read_log(str(file))
         states = file.parent.with_name(kernel.removesuffix(MICRO)) / file.name
         recording = read_recording(str(states))
-        if progress is not None and file is files[0]:
-            progress(f"{kernel}: {len(files)} logs of stores")
         source = [
             action_of(recording["source"], index, str(states))
             for index in range(len(recording["source"]))
         ]
+        if progress is not None and file is files[0]:
+            progress(f"{kernel}: {len(files)} logs of stores")
         yield from conform_micro(log, source, kernel.removesuffix(MICRO))
 
 

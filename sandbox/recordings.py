@@ -8,10 +8,12 @@ nobody reads may be there and hold anything.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
-from sandbox.errors import SandboxError, Where
+from sandbox.errors import SandboxError, ScenarioError, Where
 from sandbox.reading import read_text
+from sandbox.scenario.language import Action, parse_action
 from sandbox.shapes import (
     Check,
     Misshapen,
@@ -28,7 +30,7 @@ from sandbox.shapes import (
     whole,
 )
 
-__all__ = ["MAX_CELLS", "read_log", "read_recording"]
+__all__ = ["MAX_CELLS", "action_of", "read_log", "read_recording"]
 
 MAX_CELLS = 1 << 17
 """Pages that the runs of one recording may have in all its states: a number can name any count."""
@@ -63,7 +65,8 @@ _PROCESS = record(
         "ptes": each(row(_NAME, _PAGE, _COUNT, _NAME, nullable(_NAME), _PAGE, _NAME)),
         "rss": mapping(_NAME, _NUMBER),
         "has_pinned": scalar,
-    }
+    },
+    {"pinned_vm": whole(0), "locked_vm": whole(0)},
 )
 _HOLD = record({"kind": _NAME, "pages": each(_NAME)})
 _STATE = record(
@@ -116,6 +119,8 @@ def read_recording(file: str) -> dict[str, Any]:
         message = f"{len(steps)} states but {len(source)} actions"
         raise SandboxError(message, Where(file, 1, 1), "an action for each state")
     _check(_RECORDING, found, file)
+    for index in range(len(steps)):
+        action_of(source, index, file)
     left = MAX_CELLS
     for index, state in enumerate(steps):
         left -= _cells(state)
@@ -123,6 +128,19 @@ def read_recording(file: str) -> dict[str, Any]:
             expected = f"at most {MAX_CELLS} pages in the runs of all states"
             raise Misshapen(None, expected, "too large").at(index).at("steps").error(file)
     return found
+
+
+def action_of(source: Sequence[str], index: int, file: str) -> Action:
+    """Read one line of a recording's source.
+
+    Raises:
+        SandboxError: it is no action; the JSON path says which line it is.
+    """
+    try:
+        return parse_action(source[index], file, index + 1)
+    except ScenarioError as error:
+        message = f"{file}: source[{index}]: {error.message}"
+        raise SandboxError(message, expected=error.expected) from error
 
 
 def _cells(state: dict[str, Any]) -> int:

@@ -22,8 +22,14 @@ PRESET = (
 )
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a writer as long as it takes, whatever else the machine does."""
+    monkeypatch.setattr(reading, "PATIENCE", 120)
+
+
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the reader give up at once: what is said is the same."""
     monkeypatch.setattr(reading, "PATIENCE", 0.05)
 

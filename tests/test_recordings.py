@@ -217,7 +217,15 @@ def test_a_line_of_the_source_that_is_no_action_is_status_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str
 ) -> None:
     status, err = run_conform(tmp_path, changed(GOOD, ("source", 0), line), capsys)
-    assert (status, "x.json: source[0]: " in err) == (ExitCode.USAGE, True)
+    assert (status, err.count("\n")) == (ExitCode.USAGE, 1)
+    assert "x.json: source[0]: " in err
+
+
+def test_a_recording_without_states_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, err = run_conform(tmp_path, changed(GOOD, ("steps",), []), capsys)
+    assert (status, "nothing was compared" in err) == (ExitCode.FAILED, True)
 
 
 def test_an_action_that_the_engine_refuses_differs(
@@ -237,7 +245,7 @@ def test_overlapping_runs_do_not_take_the_square_of_their_number() -> None:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
 def test_random_json_in_random_places_is_let_in_or_refused(
