@@ -40,7 +40,7 @@ async def test_any_key_right_after_the_palette_is_opened() -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("n")
         for key in ("pageup", "pagedown", "up", "end", "enter", "escape", "shift+end"):
-            for name in ("ctrl+p", key, key, "pageup", "a", "pageup", "escape", "escape"):
+            for name in ("ctrl+p", key, key, "pageup", "a", "escape", "ctrl+p", "pageup", "escape"):
                 app.post_message(events.Key(name, name if len(name) == 1 else None))
             await pilot.pause()
             await pilot.pause()
