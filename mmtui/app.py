@@ -244,7 +244,7 @@ class MmtuiApp(SafeApp):
         from mmtui.palette import Palette
 
         if self.use_command_palette and not isinstance(self.screen, Palette):
-            self.push_screen(Palette(id="--command-palette"))
+            self.push_screen(Palette())  # no id: one that was left may not be gone yet
 
 
 def run_app(source: Source | None, kernel: str | None) -> int:

@@ -159,6 +159,10 @@ class Terminal:
             self.over = True
             if self.dirty:
                 self.restore()
+            for file in (sys.__stdout__, sys.__stderr__):
+                with contextlib.suppress(OSError, ValueError):
+                    if file is not None:
+                        file.flush()  # what was printed and is not out yet goes nowhere, too
             for stream, kept in saved.items():
                 with contextlib.suppress(OSError):
                     os.dup2(kept, stream)

@@ -113,7 +113,7 @@ class Rude(Linux72):
 
     def sys_mmap(self, *args, **options):
         print("OWNED")
-        sys.__stdout__.write("OWNED"); sys.__stdout__.flush()
+        sys.__stdout__.write("OWNED")
         os.write(1, b"OWNED")
         os.write(2, b"OWNED")
         try:

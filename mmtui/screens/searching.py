@@ -70,7 +70,8 @@ class SearchScreen(ContainedScreen, ModalScreen[None]):
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
-        self._show()
+        if event.value == self._field.value:  # else more was typed since, and will be told
+            self._show()
 
     def action_scroll_text(self, lines: int) -> None:
         """Scroll the text."""

@@ -34,7 +34,8 @@ class Filter(LineInput):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Narrow the list."""
         event.stop()
-        self._chooser.narrow(event.value)
+        if event.value == self.value:  # else more was typed since, and will be told
+            self._chooser.narrow(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Choose."""

@@ -8,7 +8,7 @@ from mmtui.widgets.contained import ContainedWidget
 
 __all__ = ["LineInput"]
 
-_LONGEST = 10_000
+_LONGEST = 4_000
 """Characters that a line holds; a paste of a megabyte would be drawn with every key."""
 
 

@@ -168,7 +168,7 @@ class Prompt(ContainedWidget, Horizontal):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Offer completions while typing."""
         event.stop()
-        if self.is_open:
+        if self.is_open and event.value == event.input.value:  # else more was typed since
             self.post_message(self.Completed(self._complete(event.value)))
 
     def submit(self, text: str) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from textual.pilot import Pilot
+
 from mmtui.model.bench import Bench
 from mmtui.model.script import empty_source, open_source
 from mmtui.views.lines import Doc, plain
@@ -23,6 +27,15 @@ def machine(kernel: str, *lines: str) -> Bench:
     for line in lines:
         bench.act(parse_action(line))
     return bench
+
+
+async def until(pilot: Pilot[None], true: Callable[[], object]) -> None:
+    """Let the application go on until something is true."""
+    for _ in range(2_000):
+        if true():
+            return
+        await pilot.pause()
+    raise AssertionError("it did not come true")
 
 
 def text(doc: Doc) -> str:

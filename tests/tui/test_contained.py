@@ -23,6 +23,7 @@ from mmtui.views.lines import plain
 from mmtui.widgets.bars import Bar
 from mmtui.widgets.pane import Pane
 from mmtui.widgets.prompt import Prompt
+from tests.tui.support import until
 
 pytestmark = pytest.mark.reports
 
@@ -114,8 +115,7 @@ async def test_an_error_in_what_is_chosen_found_or_clicked(monkeypatch: pytest.M
             assert "chosen" in reported(app, "OSError")
             patch.setitem(COMMANDS, "zoom", replace(COMMANDS["zoom"], run=raiser(OSError("found"))))
             await pilot.press("ctrl+p", *"zoom pane")
-            while app.screen is desk(app) or not getattr(app.screen, "_list_visible", True):
-                await pilot.pause(0.02)
+            await until(pilot, lambda: getattr(app.screen, "_list_visible", False))
             await pilot.press("enter")
             await pilot.pause()
             assert "found" in reported(app, "OSError")
@@ -131,14 +131,16 @@ async def test_an_error_in_a_timer_a_callback_or_a_handler(monkeypatch: pytest.M
         await pilot.pause()
         screen = desk(app)
         for node in (app, screen, screen.frame.panes["story"], screen.message):
+            desk(app).say("")
             node.set_timer(0.001, raiser(OSError("timer")))
-            await pilot.pause(0.02)
+            await until(pilot, lambda: desk(app).message.line != ((" ", ""),))
             assert "timer" in reported(app, "OSError")
             node.call_later(raiser(LookupError("later")))
             await pilot.pause()
             assert "later" in reported(app, "LookupError")
+            desk(app).say("")
             ticks = node.set_interval(0.001, raiser(BufferError("tick")))
-            await pilot.pause(0.02)
+            await until(pilot, lambda: desk(app).message.line != ((" ", ""),))
             ticks.stop()
             assert "tick" in reported(app, "BufferError")
         with monkeypatch.context() as patch:

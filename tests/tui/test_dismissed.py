@@ -14,6 +14,7 @@ from mmtui.screens.library import LibraryScreen
 from mmtui.screens.main import MainScreen
 from mmtui.views.lines import plain
 from mmtui.widgets.chooser import Chooser
+from tests.tui.support import until
 
 
 def click(app: MmtuiApp, x: int, y: int) -> None:
@@ -40,16 +41,15 @@ async def test_any_key_right_after_the_palette_is_opened() -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("n")
         for key in ("pageup", "pagedown", "up", "end", "enter", "escape", "shift+end"):
-            for name in ("ctrl+p", key, key, "pageup", "a", "pageup", "escape", "escape"):
+            for name in ("ctrl+p", key, key, "pageup", "a", "escape", "ctrl+p", "pageup", "escape"):
                 app.post_message(events.Key(name, name if len(name) == 1 else None))
             await pilot.pause()
             await pilot.pause()
             await pilot.press("escape")
             assert isinstance(app.screen, MainScreen)
         await pilot.press("ctrl+p")
-        while not app.screen.query_one(CommandList).option_count:
-            await pilot.pause(0.02)
         command_list = app.screen.query_one(CommandList)
+        await until(pilot, lambda: command_list.option_count)
         command_list.action_page_down()
         command_list.clear_options()
         command_list.action_page_up()

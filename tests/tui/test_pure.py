@@ -23,6 +23,7 @@ from mmtui.screens.opening import OpeningScreen
 from mmtui.screens.proc import ProcScreen
 from mmtui.views.lines import Lines
 from mmtui.widgets.chooser import Choice
+from tests.tui.support import until
 
 MARK = "\x1b]0;OWNED\x07\x9b31m\u202eevil\u2066\x00\x7f\ud800\u200f[bold]x[/]"
 OURS = re.compile(r"\x1b\[[0-9;]*[mH]|\r?\n|\x1b\[\?25[lh]")
@@ -91,12 +92,8 @@ async def test_marks_in_a_notification() -> None:
     async with app.run_test(size=(100, 30), notifications=True) as pilot:
         await pilot.press("n")
         app.notify(MARK, title=MARK)
-        for _ in range(50):
-            await pilot.pause()
-            if "[bold]" in frame(app):
-                break
+        await until(pilot, lambda: "[bold]" in frame(app))
         assert_pure(app)
-        assert "[bold]" in frame(app)
 
 
 @settings(max_examples=60, deadline=None)
