@@ -101,6 +101,7 @@ class Machine(Performer):
         busy = self.running[cpu]
         if busy is not None:
             raise SandboxError(f"CPU {cpu} is still running {busy.name}")
+        self.not_performing()
         self._leave_future()
         task = Task(cpu, name, factory, self.position, payload)
         self._start(task)
