@@ -6,8 +6,10 @@ from somebody else, is named with its line instead of ending, doubling or outliv
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +21,8 @@ _CALLS: tuple[tuple[Any, str], ...] = tuple(
     for module, names in (
         (os, "_exit abort fork forkpty kill killpg execv execve system posix_spawn posix_spawnp"),
         (signal, "signal raise_signal pthread_kill setitimer alarm"),
+        (sys, "setrecursionlimit settrace setprofile"),
+        (atexit, "register"),
     )
     for name in names.split()
     if hasattr(module, name)

@@ -13,6 +13,8 @@ from sandbox.memory import Word
 
 _PACKAGE = dirname(__file__) + os.sep
 _LIBRARY = dirname(os.__file__) + os.sep
+_CONFINED = _PACKAGE + "confined.py"
+"""Refuses calls for the function that makes them."""
 _CO_GENERATOR = 0x20
 """`inspect.CO_GENERATOR`: importing that for one number takes longer than a command may."""
 
@@ -33,7 +35,7 @@ def error_place(error: BaseException) -> str:
     package that a person's own one called, that one is named as well.
     """
     frames = [(at.tb_frame.f_code, at.tb_lineno) for at in _levels(error)]
-    while len(frames) > 1 and frames[-1][0].co_filename.startswith(_LIBRARY):
+    while len(frames) > 1 and frames[-1][0].co_filename.startswith((_LIBRARY, _CONFINED)):
         frames.pop()
     if not frames:
         return "the function"

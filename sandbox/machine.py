@@ -32,7 +32,9 @@ class Machine(Performer):
     """CPUs, memory and history of one modelled machine.
 
     `position` is the number of events performed.  All methods that move raise
-    `DeadlockError` when nothing can run and leave the machine as it was.
+    `DeadlockError` when nothing can run and leave the machine as it was.  They raise `KernelBug`
+    when a function misbehaves and `NoProgressError` when what runs would never end; the machine
+    then stands between two events.
     """
 
     def __init__(self, cpus: int = 2, *, checked: bool = False) -> None:
@@ -105,6 +107,7 @@ class Machine(Performer):
         busy = self.running[cpu]
         if busy is not None:
             raise SandboxError(f"CPU {cpu} is still running {busy.name}")
+        self.not_performing()
         self.leave_future()
         task = Task(cpu, name, factory, self.position, payload)
         self._start(task)

@@ -233,15 +233,14 @@ class Session:
             raise error
 
     def verify(self, step: Step) -> None:
-        """Do a step's functions again beside the machine, if the kernel is a person's own.
+        """Do a step's functions again beside the machine.
 
         Raises:
             NotPureError: one of them is no pure function of its answers.
         """
-        if self.machine.checked:
-            for task in self.machine.tasks:
-                if task.payload is step and not task.running:
-                    self.machine.verify(task)
+        for task in self.machine.tasks:
+            if task.payload is step and not task.running:
+                self.machine.verify(task)
 
     def drain(self, force: bool = False) -> None:
         """Drain the LRU batches of every CPU, if that is asked for (`autodrain`) or *force*."""

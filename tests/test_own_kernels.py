@@ -177,6 +177,15 @@ def test_ctrl_c_is_still_ctrl_c(where: Path) -> None:
     assert "Traceback" not in said
 
 
+def test_a_word_changed_behind_the_journals_back_is_named(
+    where: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    find = "import gc\nfrom sandbox.machine import Machine\nfor it in gc.get_objects():\n"
+    find += "    if isinstance(it, Machine): it.memory.cells[folio._refcount] += 5\n"
+    assert dispatch(["run", "s.scn", "--kernel", kernel(where, find + REST)]) == ExitCode.USAGE
+    assert "fork A B: the kernel changed" in capfd.readouterr().err
+
+
 def test_a_constant_that_cannot_be_is_refused_at_once(
     where: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from sandbox.errors import SandboxError, UsageError
+from sandbox.explained import check_explained, copy_of
 from sandbox.fields import FIELDS, Struct
 from sandbox.kernels.base import Kernel
 from sandbox.memory import ALLOC, BITS, COPY
@@ -45,8 +46,7 @@ class ScenarioRun:
         one that is no pure function of its answers is found out although nothing goes back.
         """
         try:
-            done = self.session.do(step)
-            self.session.verify(done)
+            done = self._checked(step) if self.session.machine.checked else self.session.do(step)
             if self.rig and isinstance(step, Action) and step.verb == "fork":
                 self.session.drain(force=True)
             with self.session.contained(f"the state after {step.text}"):
@@ -55,6 +55,15 @@ class ScenarioRun:
             if error.where is None:
                 error.where = step.where
             raise
+
+    def _checked(self, step: Action | CpuBlock) -> Step:
+        """Do a step and look whether its functions kept their promises."""
+        machine = self.session.machine
+        before, start = copy_of(machine.memory), machine.position
+        done = self.session.do(step)
+        check_explained(machine, before, start, step.text)
+        self.session.verify(done)
+        return done
 
     def _state(self, done: Step) -> dict[str, Any]:
         """The step object of what was done last."""
