@@ -150,6 +150,31 @@ def _modules_on_screen(report: Report, args: argparse.Namespace, folder: Path) -
     surroundings.try_modules_on_screen(report, folder)
 
 
+def _stops(report: Report, args: argparse.Namespace, folder: Path) -> None:
+    from tests.attack import signals
+
+    signals.try_stops(report, folder, args.seed, args.count or (12 if args.quick else 54))
+
+
+def _sigint(report: Report, args: argparse.Namespace, folder: Path) -> None:
+    from tests.attack import signals
+
+    count = args.count or (6 if args.quick else 25)
+    signals.try_interrupts_on_screen(report, folder, args.seed, count)
+
+
+def _json(report: Report, args: argparse.Namespace, folder: Path) -> None:
+    from tests.attack import streams
+
+    streams.try_json(report, folder)
+
+
+def _endless(report: Report, args: argparse.Namespace, folder: Path) -> None:
+    from tests.attack import inputs
+
+    inputs.try_inputs(report, folder, inputs.endless())
+
+
 ATTACKS: dict[str, tuple[Attack, str]] = {
     "back": (_back, "going back over every preset and scenario, everything drawn at five sizes"),
     "ends": (_ends, "nine ways to end with four actions done"),
@@ -161,6 +186,8 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     "kill9": (_kill9, "SIGKILL at random moments, opened again and compared"),
     "exact": (_exact, "random benches against fresh replays under five hash seeds"),
     "exact-once": (_exact_once, "the same under this interpreter's hash seed"),
+    "stops": (_stops, "SIGTSTP and SIGCONT while it works"),
+    "sigint": (_sigint, "SIGINT while it works"),
     "pilot": (_pilot, "random keys and lines in process"),
     "scale": (_scale, "many actions, processes, pages: acts procs gib mem"),
     "sessions": (_sessions, "broken sessions: named, by --continue, by :open"),
@@ -173,6 +200,8 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     "screen-modules": (_modules_on_screen, "faulty kernel modules in the application"),
     "escapes": (_escapes, "escape sequences in every text, in the application"),
     "streams": (_streams, "commands with closed, full and missing streams"),
+    "json": (_json, "JSON of every preset and list"),
+    "endless": (_endless, "actions that make no progress"),
     "interrupts": (_interrupts, "SIGINT to commands at a random moment"),
 }
 """What there is, in the order of the summary table."""

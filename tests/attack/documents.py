@@ -10,10 +10,11 @@ from random import Random
 from typing import Any
 
 from tests.attack.ends import NOTHING
+from tests.attack.homes import Home
 from tests.attack.inputs import BAD, EITHER, GOOD, Input
 from tests.attack.limited import run_limited
 from tests.attack.report import Report
-from tests.attack.terminal import Home, Terminal
+from tests.attack.terminal import Terminal
 
 __all__ = ["presets", "recordings", "try_code"]
 
@@ -211,9 +212,9 @@ def try_code(report: Report, folder: Path) -> None:
         for way in _WAYS:
             run_limited(home, [word.format(name) for word in way])
             _judge_code(report, home, " ".join(way).format(name), text)
-        for way in ("open", "start"):
-            _open(home, name, typed=way == "open")
-            _judge_code(report, home, f"{way} {name}", text)
+        for typed in (True, False):
+            _open(home, name, typed=typed)
+            _judge_code(report, home, f":open {name}" if typed else f"mmtui {name}", text)
 
 
 def _open(home: Home, name: str, *, typed: bool) -> None:

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -69,7 +70,7 @@ class Walk:
         try:
             if self.bench.source.preset is None:
                 for line in START:
-                    self._try(lambda line=line: self._do(line))
+                    self._try(partial(self._do, line))
             for _ in range(self.random.randint(10, 70)):
                 self._move()
             self._try(self._there_and_back)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.attack.homes import Home
 from tests.attack.limited import judge, run_limited
 from tests.attack.report import Report
-from tests.attack.terminal import Home
 
-__all__ = ["Input", "files", "special", "try_inputs"]
+__all__ = ["Input", "endless", "files", "special", "try_inputs"]
 
 BAD = (2,)
 EITHER = (0, 2)
@@ -205,6 +205,47 @@ def _options() -> Iterator[Input]:
         ("check", "--kernel", "zzz", "1"), ("check", "1", "nope"),
     ):  # fmt: skip
         yield Input(f"options {argv!r:.60}", argv)
+
+
+_ZERO = """\
+mthp 2M always
+mmap A R 2M
+read A R 0 1
+mprotect A R 0 512 r
+get A R 0 1 1 wf"""
+_FAR = """\
+file F 32p /x/h2 64K
+mmap A R 128K at=480 fd=F shared
+touch A R 480 496 w
+remove A R 0 481"""
+_LOOP = """\
+from sandbox.kernels.linux_7_2 import Linux72
+from sandbox.memory import load
+class K(Linux72):
+    id = "k"
+    def copy_page_range(self, *args):
+        while True:
+            yield load(16)
+"""
+
+
+def endless() -> Iterator[Input]:
+    """Actions that go on without changing memory, or for very long: stopped within 8 s.
+
+    One that is right now and ends by itself is as good.
+    """
+    for name, lines in (("get of a huge zero page", _ZERO), ("remove far off", _FAR)):
+        for form in ((), ("--json",)):
+            argv = ("run", "a.scn", "--kernel", "7.2", *form)
+            yield Input(f"{name} {argv}", argv, (0, 1), "a.scn", _in(lines).encode())
+
+    def make(folder: Path) -> None:
+        (folder / "k.py").write_text(_LOOP)
+
+    text = _in("mmap A R 64K\ntouch A R 0 16 w\nfork A B").encode()
+    for form in ((), ("--json",)):
+        argv = ("run", "a.scn", "--kernel", "k.py:K", *form)
+        yield Input(f"a loop of loads {argv}", argv, (1,), "a.scn", text, make)
 
 
 def try_inputs(report: Report, folder: Path, cases: Iterator[Input]) -> None:

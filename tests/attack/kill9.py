@@ -11,9 +11,11 @@ from sandbox.errors import SandboxError
 from sandbox.kernels import KERNEL_IDS
 from tests.attack.actions import random_action
 from tests.attack.ends import NOTHING, document
+from tests.attack.escapes import Standing
+from tests.attack.homes import Home
 from tests.attack.report import Report
 from tests.attack.sessions import bench_after, histories, move, reopen, standing_of
-from tests.attack.terminal import Home, NoAnswer, Standing, Terminal
+from tests.attack.terminal import NoAnswer, Terminal
 
 __all__ = ["kill9"]
 
@@ -83,8 +85,7 @@ class Victim:
             line = self.plan()
             self.send(terminal, line)
             if wait:
-                wanted = self.standings[-1]
-                terminal.expect(lambda wanted=wanted: terminal.standing == wanted, line)
+                terminal.stand(self.standings[-1])
                 self.acknowledged = len(self.moves)
 
     def look(self, terminal: Terminal) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.attack.homes import Home, command
 from tests.attack.report import Report
-from tests.attack.terminal import Home, command
 
 __all__ = ["GIB", "Outcome", "judge", "run_limited", "unprintable"]
 

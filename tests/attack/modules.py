@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.attack.homes import Home
 from tests.attack.limited import judge, run_limited
 from tests.attack.report import Report
-from tests.attack.terminal import Home
 
 __all__ = ["FAULTS", "MODULES", "body", "try_modules"]
 

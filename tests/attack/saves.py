@@ -14,9 +14,10 @@ from pathlib import Path
 
 from sandbox.errors import SandboxError
 from tests.attack.ends import do_lines, document
+from tests.attack.homes import Home, command
 from tests.attack.report import Report
 from tests.attack.sessions import reopen
-from tests.attack.terminal import Home, NoAnswer, Terminal, command
+from tests.attack.terminal import NoAnswer, Terminal
 
 __all__ = ["CASES", "Case", "try_saves"]
 

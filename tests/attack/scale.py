@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.attack.homes import Home
 from tests.attack.report import Report
-from tests.attack.terminal import Home, NoAnswer, Terminal
+from tests.attack.terminal import NoAnswer, Terminal
 
 __all__ = ["SCALES", "scale"]
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from mmtui.headless.documents import open_document
 from mmtui.model.bench import Bench
 from mmtui.model.script import Source, empty_source, open_source
 from mmtui.model.sessions import saved_text
 from mmtui.model.workbook import Workbook
 from sandbox.errors import SandboxError
 from sandbox.scenario.language import Action, CpuBlock, format_step, parse_scenarios
+from sandbox.scenario.runner import ScenarioRun
 from sandbox.session import Session, Step
 from sandbox.tasks import Task
-from tests.attack.terminal import Standing
+from tests.attack.escapes import Standing
 from tests.engine.support import snapshot
 
 __all__ = ["bench_after", "complete", "differences", "done_texts", "reopen", "save", "standing_of"]
+
 
 def reopen(path: Path) -> Bench:
     """Open a session file as the application does: the one place that knows how.
@@ -40,6 +43,19 @@ def save(bench: Bench, path: Path) -> None:
         SandboxError: it cannot be written.
     """
     path.write_text(saved_text(bench))
+
+
+def run_state(path: Path, kernel: str) -> dict[str, Any]:
+    """The state at the end of a session file that is run as any scenario is (`mmtui run`).
+
+    Raises:
+        SandboxError: it is no scenario, or an action of it is refused.
+    """
+    scenario = open_document(str(path)).scenarios(kernel)[0]
+    running = ScenarioRun(kernel, name=scenario.name)
+    for step in scenario.steps:
+        running.do(step)
+    return running.session.state()
 
 
 def bench_after(lines: Iterable[str], kernel: str | None = None, script: str = "") -> Bench:
@@ -69,7 +85,7 @@ def move(bench: Bench, line: str) -> Bench:
     from mmtui.commands.acting import parse
 
     word, _, rest = line.partition(" ")
-    keys = {
+    keys: dict[str, Callable[[], object]] = {
         "N": bench.back_action, "n": bench.step_action, "[": bench.back_story,
         "]": bench.step_story, "s": bench.step_event, "S": bench.back_event,
         "e": bench.run_to_end, "A": lambda: bench.goto(0),
@@ -82,9 +98,10 @@ def move(bench: Bench, line: str) -> Bench:
         return bench.replay_on(rest)
     else:
         action = parse(rest if word == "begin" else line)
-        block = isinstance(action, CpuBlock) and not action.schedule
-        waits = block and (len(action.actions) > 1 or not bench.idle)
-        bench.act(action, paused=word == "begin" or waits)
+        paused = word == "begin"
+        if isinstance(action, CpuBlock) and not action.schedule:  # as the application has it
+            paused = paused or len(action.actions) > 1 or not bench.idle
+        bench.act(action, paused=paused)
     return bench
 
 

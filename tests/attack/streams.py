@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import signal
 import subprocess
 from pathlib import Path
 from random import Random
 
+from sandbox.scenario.presets import list_cards
+from tests.attack.homes import Home, command
 from tests.attack.report import Report
-from tests.attack.terminal import Home, command
 
-__all__ = ["COMMANDS", "STREAMS", "try_interrupts", "try_streams"]
+__all__ = ["COMMANDS", "STREAMS", "try_interrupts", "try_json", "try_streams"]
 
 COMMANDS = (
     "run 3", "run 3 --json", "run 3 --events", "check 3", "proc 3 smaps", "kernels",
@@ -55,6 +57,29 @@ def _in_shell(home: Home, line: str, streams: str) -> tuple[int, str]:
         text=True, check=False,
     )  # fmt: skip
     return done.returncode, done.stderr[-200:]
+
+
+_LISTS = ("kernels --json", "presets --json", "rules --json")
+
+
+def try_json(report: Report, folder: Path) -> None:
+    """Whatever writes JSON writes one valid object a line."""
+    home = Home(folder)
+    runs = [f"run {card.slug} --json" for card in list_cards()]
+    runs += [f"{line} --events" for line in runs[:8]]
+    for line in (*_LISTS, *runs):
+        argv = [*command(), *line.split()]
+        done = subprocess.run(
+            argv, cwd=home.path, env=home.environment, capture_output=True, text=True, check=False
+        )
+        report.tried += 1
+        try:
+            objects = [json.loads(row) for row in done.stdout.splitlines()]
+        except ValueError as error:
+            report.fault("JSON", f"mmtui {line}: {error}")
+            continue
+        right = bool(objects) and all(isinstance(each, dict) for each in objects)
+        report.expect(right and done.returncode == 0, "JSON", f"mmtui {line}: {done.returncode}")
 
 
 _LONG = ("run 11", "check", "conform RECORDINGS", "proc 11 smaps", "run 40 --events")

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.attack.ends import NOTHING, do_lines
+from tests.attack.homes import Home
 from tests.attack.modules import FAULTS, HEAD, body
 from tests.attack.report import Report
-from tests.attack.terminal import Home, NoAnswer, Terminal
+from tests.attack.terminal import NoAnswer, Terminal
 
 __all__ = ["try_broken_sessions", "try_escapes", "try_homes", "try_modules_on_screen"]
 

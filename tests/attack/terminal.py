@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import select
-import shlex
 import signal
 import struct
 import subprocess
@@ -19,14 +17,25 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import pyte
 
-__all__ = ["PATIENCE", "Home", "NoAnswer", "Standing", "Terminal", "command", "why_no_terminal"]
+from tests.attack.escapes import (
+    ESCAPE,
+    PRIVATE,
+    UNFINISHED,
+    Modes,
+    Standing,
+    known,
+    plain,
+    standing_in,
+)
+from tests.attack.homes import Home, command
+
+__all__ = ["PATIENCE", "NoAnswer", "Terminal"]
 
 T = TypeVar("T")
 
@@ -35,19 +44,8 @@ PATIENCE = float(os.environ.get("MMTUI_PATIENCE", "60"))
 
 _KEPT = 1 << 22
 """Bytes of output that are kept; older ones are forgotten."""
-_ESCAPE = re.compile(rb"\x1b\[([?><=]?)([0-9;:]*)([ -/]*)([@-~])")
-_PRIVATE = re.compile(rb"\x1b\[([?><=])([0-9;:]*)([ -/]*)([@-~])")
-_UNFINISHED = re.compile(rb"\x1b(?:\[[?><=]?[0-9;:]*[ -/]*)?\Z")
 _FRAME = b"\x1b[?2026h"
 _LEAVE_SCREEN = b"\x1b[?1049l"
-
-_NAMES = {
-    1049: "alternate screen", 1000: "mouse", 1002: "mouse drag", 1003: "mouse motion",
-    1005: "mouse UTF-8", 1006: "mouse SGR", 1015: "mouse urxvt", 1016: "mouse pixels",
-    1004: "focus events", 2004: "bracketed paste", 2026: "synchronised update",
-    2048: "in-band resize",
-}  # fmt: skip
-_USUALLY_ON = {25: "cursor hidden", 7: "no line wrap"}
 
 _LEADER = """\
 import fcntl, os, sys, termios
@@ -65,83 +63,6 @@ class NoAnswer(AssertionError):
     """What was waited for did not come in time."""
 
 
-def why_no_terminal() -> str:
-    """Why there are no terminals here, for skipping; empty where there are."""
-    try:
-        master, slave = os.openpty()
-    except OSError as error:
-        return f"no pseudo-terminal to be had: {error.strerror}"
-    os.close(master)
-    os.close(slave)
-    return "" if Path("/proc/self/stat").exists() else "no /proc to look at processes"
-
-
-def command() -> list[str]:
-    """The command line that is attacked."""
-    named = os.environ.get("MMTUI")
-    return shlex.split(named) if named else [sys.executable, "-m", "mmtui"]
-
-
-class Home:
-    """A person's home: all that a run reads and writes is in it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.state = path / "state"
-        for name in ("cache", "config", "data", "state", "tmp"):
-            (path / name).mkdir(parents=True, exist_ok=True)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The whole environment of a run."""
-        xdg = {f"XDG_{n.upper()}_HOME": self._at(n) for n in ("cache", "config", "data", "state")}
-        kept = {name: os.environ[name] for name in ("PATH", "VIRTUAL_ENV") if name in os.environ}
-        own = {"HOME": str(self.path), "TMPDIR": self._at("tmp"), "LANG": "C.UTF-8", "TZ": "UTC"}
-        return {**own, **xdg, **kept, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-
-    def _at(self, name: str) -> str:
-        return str(self.path / name)
-
-    def sessions(self) -> list[Path]:
-        """The session files, the oldest first."""
-        found = list((self.state / "mmtui" / "sessions").glob("*.scn"))
-        return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where the status line says that the application is."""
-
-    kernel: str
-    position: int
-    end: int
-    branches: int
-
-
-@dataclass(slots=True)
-class _Modes:
-    """The modes that a program has switched on and not off."""
-
-    values: dict[int, bool]
-    kitty: int = 0
-    frames: int = 0
-
-    def take(self, private: bytes, numbers: bytes, final: bytes) -> None:
-        """Note what an escape sequence switches."""
-        if private == b"?" and final in (b"h", b"l"):
-            for number in numbers.split(b";"):
-                self.values[int(number or b"0")] = final == b"h"
-            self.frames += numbers == b"2026" and final == b"l"
-        elif final == b"u" and private in (b">", b"<"):
-            self.kitty += 1 if private == b">" else -int(numbers or b"1")
-
-    def left(self) -> list[str]:
-        """What is left in another state than a shell needs."""
-        bad = [f"{name} left on" for n, name in _NAMES.items() if self.values.get(n)]
-        bad += [name for n, name in _USUALLY_ON.items() if not self.values.get(n, True)]
-        return [*bad, "kitty keys left on"] if self.kitty > 0 else bad
-
-
 class Terminal:
     """A running mmtui and its terminal; leaving the `with` block ends it if it has not ended."""
 
@@ -157,7 +78,7 @@ class Terminal:
         self.home, self.size = home, size
         self.output = bytearray()
         self.total = 0
-        self._modes = _Modes({})
+        self._modes = Modes({})
         self._rest = b""
         self._pending = bytearray()
         self._rows: list[str] = []
@@ -297,6 +218,10 @@ class Terminal:
         assert standing is not None
         return standing
 
+    def stand(self, wanted: Standing, seconds: float = PATIENCE) -> None:
+        """Wait until the status line says that we are somewhere."""
+        self.expect(lambda: self.standing == wanted, f"{wanted}", seconds)
+
     def settle(self, quiet: float = 0.15, seconds: float = PATIENCE) -> None:
         """Read until nothing more comes for a moment: only for looking, a test waits for a text."""
         end = time.monotonic() + seconds
@@ -333,7 +258,7 @@ class Terminal:
         pending = bytes(self._pending[:whole])
         del self._pending[:whole]
         if pending:
-            self._stream.feed(_ESCAPE.sub(_known, pending))
+            self._stream.feed(ESCAPE.sub(known, pending))
         columns = range(self._pyte.columns)
         for number in self._pyte.dirty:  # the others are as they were
             if number < len(self._rows):
@@ -349,7 +274,7 @@ class Terminal:
     @property
     def standing(self) -> Standing | None:
         """Where the status line says we are; None while there is none that can be read."""
-        return _standing(self.screen[0])
+        return standing_in(self.screen[0])
 
     @property
     def frames(self) -> int:
@@ -365,12 +290,12 @@ class Terminal:
     def after(self) -> str:
         """What was written after the screen was left, without escape sequences."""
         at = self.output.rfind(_LEAVE_SCREEN)
-        return _plain(self.output[at:]) if at >= 0 else ""
+        return plain(self.output[at:]) if at >= 0 else ""
 
     @property
     def written(self) -> str:
         """All that is kept of the output, without escape sequences."""
-        return _plain(self.output)
+        return plain(self.output)
 
     def residue(self) -> list[str]:
         """What the terminal is left in that a shell would suffer from."""
@@ -420,11 +345,11 @@ class Terminal:
         self.output += data
         del self.output[: max(0, len(self.output) - _KEPT)]
         data, self._rest = self._rest + data, b""
-        unfinished = _UNFINISHED.search(data)
+        unfinished = UNFINISHED.search(data)
         if unfinished:
             data, self._rest = data[: unfinished.start()], unfinished[0]
         self._pending += data
-        for private, numbers, between, final in _PRIVATE.findall(data):
+        for private, numbers, between, final in PRIVATE.findall(data):
             if private == b"?" and between == b"$" and final == b"p":
                 self._answer(int(numbers or b"0"))
             elif not between:
@@ -436,25 +361,3 @@ class Terminal:
         reply = f"\x1b[?{mode};{2 if mode == 2026 else 0}$y".encode()
         with contextlib.suppress(OSError):
             os.write(self._fd, reply)
-
-
-def _known(found: re.Match[bytes]) -> bytes:
-    """An escape sequence if it moves text and pyte knows its kind, else nothing.
-
-    Colours are most of what is written, and reading them would cost more than all the rest.
-    """
-    private, _, between, final = found.groups()
-    return b"" if between or private or final in b"mu" else found[0]
-
-
-def _plain(data: bytearray) -> str:
-    return _ESCAPE.sub(b"", bytes(data)).decode("utf-8", "replace").replace("\r", "")
-
-
-def _standing(row: str) -> Standing | None:
-    """Read a status line."""
-    where = re.search(r"kernel (\S+)  event (\d+)/(\d+)", row)
-    if where is None:
-        return None
-    branches = re.search(r"  branches (\d+)", row[where.end() :])
-    return Standing(where[1], int(where[2]), int(where[3]), int(branches[1]) if branches else 0)

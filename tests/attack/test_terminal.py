@@ -8,8 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from tests.attack import ends, fuzz, saves
+from tests.attack.homes import why_no_terminal
 from tests.attack.report import Report
-from tests.attack.terminal import PATIENCE, why_no_terminal
+from tests.attack.terminal import PATIENCE
 
 pytestmark = [
     pytest.mark.skipif(bool(why_no_terminal()), reason=why_no_terminal() or "terminals are there"),
