@@ -143,7 +143,9 @@ class SafeApp(Contained, App[None]):
 
     def _report(self, error: BaseException, *, drawing: bool = False) -> tuple[bool, str]:
         """Whether the like was reported before, and where; in frames, whatever its words are."""
-        stack = tuple((f.f_code, line) for f, line in walk_tb(error.__traceback__))
+        # Each place once: an error that is raised again and again has an ever longer traceback.
+        frames = walk_tb(error.__traceback__)
+        stack = tuple(dict.fromkeys((frame.f_code, line) for frame, line in frames))
         key = (type(error), *((stack[-1:],) if drawing else (stack, brief(error))))
         told = key in self._reports
         if not told:
