@@ -74,15 +74,16 @@ def read_target(
         SandboxError: there is no such thing, or it is malformed (with the place).
         Cancelled: `stop` said so.
     """
-    if target.endswith(".md") or not _is_file(target):
+    document = target.endswith(".md")
+    if not (document or _is_file(target)):
         return open_preset(target, commands, strict=strict, stop=stop)
-    text = read_text(target, "a scenario file", stop)
-    if text.startswith(("+++", "\ufeff+++")):
+    text = read_text(target, "a preset document" if document else "a scenario file", stop)
+    if text.startswith(SESSION):
+        return SessionText(text)
+    if document or text.startswith(("+++", "\ufeff+++")):
         from sandbox.scenario.presets import open_preset_text
 
         return open_preset_text(text, target, strict=strict)
-    if text.startswith(SESSION):
-        return SessionText(text)
     return parse_scenarios(text, target)
 
 

@@ -474,7 +474,7 @@ class MainScreen(ContainedScreen, Screen[None]):
             raise UsageError("no file to write to", expected=":save FILE")
         self.book.save(path, insist=insist)
         name = quote(path)
-        self.say(f"saved: mmtui {name}, or mmtui run {name} --kernel {quote(self.bench.kernel)}")
+        self.say(f"saved to {name}: mmtui {name}, or mmtui run {name} -k {quote(self.bench.kernel)}")
 
     def open(self, target: str) -> None:
         """Open another document; nothing is the library."""
