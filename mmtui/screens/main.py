@@ -473,8 +473,8 @@ class MainScreen(ContainedScreen, Screen[None]):
         if not path:
             raise UsageError("no file to write to", expected=":save FILE")
         self.book.save(path, insist=insist)
-        name = quote(path)
-        self.say(f"saved to {name}: mmtui {name}, or mmtui run {name} -k {quote(self.bench.kernel)}")
+        name, kernel = quote(path), quote(self.bench.kernel)
+        self.say(f"saved to {name}: mmtui {name}, or mmtui run {name} --kernel {kernel}")
 
     def open(self, target: str) -> None:
         """Open another document; nothing is the library."""
