@@ -50,6 +50,7 @@ class MmtuiDriver(LinuxDriver):
         terminal = getattr(app, "terminal", None)
         self._terminal: Terminal = Terminal() if terminal is None else terminal
         self._on = self._suspended = self._stop_wanted = False
+        self._resume_wanted = False
         self._continued = 0.0
         super().__init__(app, debug=debug, mouse=mouse, size=size or self._terminal.size())
         self._file: Any = self._terminal
@@ -112,6 +113,7 @@ class MmtuiDriver(LinuxDriver):
 
     def _sigcont_application(self, *_: object) -> None:
         self._continued = monotonic()
+        self._resume_wanted = True
         self._stop_wanted = False  # as the kernel forgets a stop that is still to come
         self._soon(self._resume)
 
@@ -137,7 +139,8 @@ class MmtuiDriver(LinuxDriver):
         Its own does so at every SIGCONT, also when it has it: two threads then read the keys.
         After SIGSTOP, which no handler sees, the shell has changed the modes: they are set anew.
         """
-        if self._app._exit or not self._auto_restart:
+        wanted, self._resume_wanted = self._resume_wanted, False
+        if self._app._exit or not self._auto_restart or not wanted:
             return
         if self._on and self._terminal.foreground:
             self.suspend_application_mode()
