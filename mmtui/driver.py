@@ -29,6 +29,8 @@ __all__ = ["MmtuiDriver"]
 
 _PIECE = re.compile("\x1b?[^\x1b]*", re.DOTALL)
 _PASTE, _PASTED = "\x1b[200~", "\x1b[201~"
+_TOGETHER = 0.005
+"""Seconds within which two signals are taken to have come together."""
 _PASTE_ENDS = 2.0
 """Seconds of silence after which a paste that nobody ended is taken to be over."""
 
@@ -48,6 +50,8 @@ class MmtuiDriver(LinuxDriver):
         terminal = getattr(app, "terminal", None)
         self._terminal: Terminal = Terminal() if terminal is None else terminal
         self._on = self._suspended = self._stop_wanted = False
+        self._resume_wanted = False
+        self._continued = 0.0
         super().__init__(app, debug=debug, mouse=mouse, size=size or self._terminal.size())
         self._file: Any = self._terminal
         self.fileno = self._terminal.input
@@ -102,10 +106,14 @@ class MmtuiDriver(LinuxDriver):
         # Its own stops from within the signal handler, which takes the lock of the writer's
         # queue: a frame that is being written in the same thread holds it, and that is a
         # deadlock.  Here the event loop does it, between two of its callbacks.
-        self._stop_wanted = True
+        # Python runs handlers in the order of the signals' numbers: of a stop and a continuation
+        # that came together the stop would seem the later one, and nobody would continue it.
+        self._stop_wanted = monotonic() - self._continued > _TOGETHER
         self._soon(self._suspend)
 
     def _sigcont_application(self, *_: object) -> None:
+        self._continued = monotonic()
+        self._resume_wanted = True
         self._stop_wanted = False  # as the kernel forgets a stop that is still to come
         self._soon(self._resume)
 
@@ -131,7 +139,8 @@ class MmtuiDriver(LinuxDriver):
         Its own does so at every SIGCONT, also when it has it: two threads then read the keys.
         After SIGSTOP, which no handler sees, the shell has changed the modes: they are set anew.
         """
-        if self._app._exit or not self._auto_restart:
+        wanted, self._resume_wanted = self._resume_wanted, False
+        if self._app._exit or not self._auto_restart or not wanted:
             return
         if self._on and self._terminal.foreground:
             self.suspend_application_mode()
