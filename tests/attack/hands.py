@@ -53,8 +53,8 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
     "branch": ("", "1", "2", "0", "99"),
     "cpu": ("", "0", "1", "any", "2", "\u0661"),
 }  # fmt: skip
-_LEAVING = (3, 17, 0x71)
-"""Ctrl+C, Ctrl+Q and q: they end it, which the fuzzer does when it means to."""
+_LEAVING = (3, 17, 28, 0x71)
+"""Ctrl+C, Ctrl+Q, Ctrl+\\ and q: they end it, which the fuzzer does when it means to."""
 
 
 class Hands:
@@ -80,7 +80,7 @@ class Hands:
 
     def paste(self) -> tuple[str, bytes]:
         """The kind and the text of a paste, 0 bytes to 105 KB."""
-        controls = [c for c in (*range(1, 27), *range(28, 32), 127) if c not in _LEAVING]
+        controls = [c for c in (*range(1, 27), *range(29, 32), 127) if c not in _LEAVING]
         kinds = {
             "large": (b"write A R 0 1 " * 8000)[: self.random.choice((2_000, 20_000, 105_000))],
             "control": bytes(self.random.choices(controls, k=200)),

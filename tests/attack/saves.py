@@ -277,7 +277,7 @@ def _judge(
     written = bool(allowed) and _is_session(folder / case.wrote)
     if case.wrote and not case.either:
         report.expect(written, "not saved", f"{case.name}: said: {said}", case.line)
-    told = "saved to" in said
+    told = said.lstrip().startswith("saved")
     report.expect(told == written, "not told", f"{case.name}: said: {said}", case.line)
     if written and told:
         _judge_advice(report, case, said)

@@ -208,6 +208,17 @@ class Terminal:
         before = self._modes.frames
         return self.wait(lambda: self._modes.frames > before, seconds)
 
+    def answers(self, seconds: float) -> bool:
+        """Wait for a frame; whether there is one in time, not counting what others took of it."""
+        started, before, frames = time.monotonic(), self.delayed(), self.frames
+
+        def over() -> bool:
+            spent = time.monotonic() - started - (self.delayed() - before)
+            return self.frames > frames or spent > seconds
+
+        self.wait(over, max(PATIENCE, seconds))
+        return self.frames > frames
+
     def text(self, wanted: str, seconds: float = PATIENCE) -> None:
         """Wait until a text stands on the screen."""
         self.expect(lambda: any(wanted in row for row in self.screen), repr(wanted), seconds)
@@ -318,6 +329,12 @@ class Terminal:
         with contextlib.suppress(OSError):
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return 0.0
+
+    def delayed(self) -> float:
+        """Seconds for which it could have run, but other programs had the processors."""
+        with contextlib.suppress(OSError):
+            return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
         return 0.0
 
     # -- inside --------------------------------------------------------------------------
