@@ -19,7 +19,7 @@ from typing import NoReturn, TextIO, cast
 from sandbox.errors import SandboxError
 from sandbox.printable import printable
 
-__all__ = ["OutputError", "bare", "unwrapped", "wrapped"]
+__all__ = ["OutputError", "bare", "replace_bare", "unwrapped", "wrapped"]
 
 
 class OutputError(SandboxError):
@@ -161,3 +161,12 @@ def unwrapped() -> Iterator[None]:
 def bare(stream: TextIO) -> TextIO | None:
     """The stream itself, for control sequences of our own; None if it is closed."""
     return stream.stream if isinstance(stream, _Printable) else stream
+
+
+def replace_bare(name: str, stream: TextIO) -> None:
+    """Put a stream in place of `sys.NAME`, or of what that wraps: somebody closed it."""
+    outer = getattr(sys, name)
+    if isinstance(outer, _Printable):
+        outer.stream = stream
+    else:
+        setattr(sys, name, stream)

@@ -19,9 +19,13 @@ _WORD_LIMIT = 200
 """Characters of a word in such a line: the path of a file is one."""
 
 _ACTED_UPON = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2"
+    "\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0001\U000e0020-\U000e007f]"
 )
-"""All of C0 but tab and newline, DEL, C1, bidi controls, line separators, lone surrogates."""
+"""All of C0 but tab and newline, DEL, C1, the controls of format (category Cf: direction of
+writing, invisible characters and tags), line separators, lone surrogates."""
 
 _LONG_WORD = re.compile(rf"\S{{{_WORD_LIMIT + 1},}}")
 
@@ -47,4 +51,5 @@ def short(text: str, limit: int) -> str:
 
 
 def _spelled(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"
+    units = match[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

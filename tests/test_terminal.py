@@ -48,7 +48,7 @@ def test_a_signal_leaves(scenario: str, numbers: tuple[signal.Signals, ...], sta
         app.signal(*numbers)
         assert app.end() == status
         assert not app.left_on()
-        assert "the session was saved" in app.last_words
+        assert "the session is on file" in app.last_words
         assert "mmap A R 64K" in sessions()[0]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
+from mmtui.streams import bare, replace_bare
 from sandbox.errors import KernelBug
 
 __all__ = ["own_streams"]
@@ -109,10 +110,10 @@ def own_streams(what: str) -> Iterator[None]:
             notes.finish()
         wrong = descriptors.put_right()
         for name, stream in before.items():
-            if getattr(stream, "closed", False):
-                wrong.append(f"sys.__{name}__")
-                stream = _reopened(name)  # noqa: PLW2901  # in its place
             setattr(sys, name, stream)
+            if getattr(bare(stream), "closed", False):
+                wrong.append(f"sys.__{name}__")
+                replace_bare(name, _reopened(name))
         if wrong and error is None:
             raise KernelBug(f"{what}: the kernel closed or replaced {', '.join(wrong)}")
 

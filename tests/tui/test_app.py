@@ -21,6 +21,7 @@ from mmtui.screens.proc import ProcScreen
 from mmtui.views.lines import plain
 from mmtui.widgets.bars import Bar
 from mmtui.widgets.pane import Pane
+from tests.tui.support import until
 
 SIZES = [(60, 20), (80, 24), (120, 40), (200, 60)]
 
@@ -204,8 +205,8 @@ async def test_resizing_under_the_help_is_harmless() -> None:
 async def test_geometry_is_stable_while_stepping() -> None:
     app = MmtuiApp("3", "ryan-v2")
     async with app.run_test(size=(120, 40)) as pilot:
-        while not all(pane.region for pane in desk(app).frame.shown()):
-            await pilot.pause()  # the first layout
+        await until(pilot, lambda: isinstance(app.screen, MainScreen))
+        await until(pilot, lambda: all(pane.region for pane in desk(app).frame.shown()))
         before = {pane.id: pane.region for pane in desk(app).frame.shown()}
         await pilot.press("n", "n", "n", "s", "s", "v", "N")
         await pilot.pause()

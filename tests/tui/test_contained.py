@@ -227,5 +227,5 @@ async def test_an_error_of_textual_itself_ends_it_properly() -> None:
         await broken()
     assert app.status == 70
     saved, said = app.last_words
-    assert "session was saved" in saved
+    assert "session is on file" in saved
     assert said.startswith("mmtui: internal error: ZeroDivisionError: textual; report in ")

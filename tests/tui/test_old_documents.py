@@ -7,6 +7,7 @@ from textual.pilot import Pilot
 from mmtui.app import MmtuiApp
 from mmtui.model.bench import Bench
 from mmtui.model.script import open_source
+from mmtui.model.workbook import Workbook
 from mmtui.screens.main import MainScreen
 from mmtui.views.lines import Line, Lines, plain, say
 from mmtui.views.marks import marks_of
@@ -38,7 +39,7 @@ async def test_shrink_go_back_and_enlarge() -> None:
         await pilot.press("n")
         bench = desk(app).bench
         for preset, size in zip(("3", "17", "31", "44"), SIZES, strict=True):
-            desk(app).put_aside(bench := Bench(open_source(preset)), "")
+            desk(app).put_aside(Workbook(bench := Bench(open_source(preset))), "")
             bench.run_to_end()
             desk(app).moved()
             await pilot.resize_terminal(*size)

@@ -15,7 +15,6 @@ from textual import events
 from textual.widgets import Input
 
 from mmtui.app import MmtuiApp
-from mmtui.crash import one_line
 from mmtui.model.history import History
 from mmtui.model.script import open_source
 from mmtui.screens.choose import ChooseScreen
@@ -23,6 +22,7 @@ from mmtui.screens.opening import OpeningScreen
 from mmtui.screens.proc import ProcScreen
 from mmtui.views.lines import Lines
 from mmtui.widgets.chooser import Choice
+from sandbox.printable import one_line
 from tests.tui.support import until
 
 MARK = "\x1b]0;OWNED\x07\x9b31m\u202eevil\u2066\x00\x7f\ud800\u200f[bold]x[/]"
