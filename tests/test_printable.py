@@ -43,7 +43,7 @@ def test_every_character_that_is_acted_upon_is_spelled() -> None:
         if acts(char) and char not in "\n\t":
             assert spelled.isascii()
             assert json.loads(f'"{spelled}"') == char
-        else:
+        elif unicodedata.category(char) != "Cn":  # other versions of Unicode know more
             assert spelled == char
 
 

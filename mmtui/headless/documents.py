@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os.path
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.errors import PresetError
-from sandbox.kernels import DEFAULT_KERNEL
+from sandbox.kernels import DEFAULT_KERNEL, is_known
 from sandbox.reading import StopAsked, read_text
 from sandbox.scenario.language import Scenario, parse_scenarios
 
@@ -25,6 +26,15 @@ class SessionText(NamedTuple):
     """The text of a session, which says more than its scenarios."""
 
     text: str
+
+    @property
+    def kernel(self) -> str:
+        """The kernel of its present section, if that is one that a document may name."""
+        named = _KERNEL.findall(self.text)
+        return named[-1] if named and is_known(named[-1]) else DEFAULT_KERNEL
+
+
+_KERNEL = re.compile(r'^#@ kernel "([^"\\\n]+)"$', re.MULTILINE)
 
 
 class Document(NamedTuple):
@@ -47,11 +57,13 @@ def open_document(target: str) -> Document:
         SandboxError: there is no such thing, or it is malformed (with the place).
     """
     found = read_target(target, strict=False)
+    kernel = DEFAULT_KERNEL
     if isinstance(found, SessionText):
+        kernel = found.kernel
         found = parse_scenarios(found.text, target)
     if isinstance(found, list):
         scenarios = found
-        return Document(target, (DEFAULT_KERNEL,), lambda _kernel: scenarios)
+        return Document(target, (kernel,), lambda _kernel: scenarios)
     return Document(target, found.kernels, lambda kernel: [found.scenario(kernel)])
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from shlex import quote
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from textual import on
+from textual import events, on
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -405,6 +405,14 @@ class MainScreen(ContainedScreen, Screen[None]):
         event.stop()
         self._prompt_gone()
 
+    def on_key(self, event: events.Key) -> None:
+        """Give a key to the line that is being typed, wherever the focus was taken."""
+        if self._prompt.is_open:
+            event.stop()
+            event.prevent_default()
+            self._prompt.hold()
+            self._prompt.type_key(event.key, event.character)
+
     @on(Prompt.Ahead)
     def _typed_ahead(self, event: Prompt.Ahead) -> None:
         event.stop()
@@ -473,8 +481,7 @@ class MainScreen(ContainedScreen, Screen[None]):
         if not path:
             raise UsageError("no file to write to", expected=":save FILE")
         self.book.save(path, insist=insist)
-        name, kernel = quote(path), quote(self.bench.kernel)
-        self.say(f"saved to {name}: mmtui {name}, or mmtui run {name} --kernel {kernel}")
+        self.say(f"saved to {path}: mmtui run {quote(path)}")
 
     def open(self, target: str) -> None:
         """Open another document; nothing is the library."""

@@ -127,6 +127,11 @@ class Prompt(ContainedWidget, Horizontal):
         self.add_class("-open")
         self.screen.set_focus(field)  # now: what is typed ahead belongs to the line
 
+    def hold(self) -> None:
+        """Have the keys go to the line again: a click takes them to a pane."""
+        if self.is_open and not (field := self.query_one(_Field)).has_focus:
+            self.screen.set_focus(field)
+
     def type_key(self, key: str, character: str | None) -> None:
         """Take a key as if it was pressed now."""
         self.query_one(_Field).post_message(events.Key(key, character))

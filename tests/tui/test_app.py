@@ -341,6 +341,19 @@ async def test_a_click_selects_what_is_clicked() -> None:
         assert bench.selection.page == 3
 
 
+@pytest.mark.parametrize("lead", [":", "/"])
+async def test_a_line_that_is_typed_keeps_its_keys_after_a_click(lead: str) -> None:
+    app = MmtuiApp("3", "7.2")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, MainScreen))
+        await pilot.press(lead, "a", "b")
+        await pilot.click("#tables", offset=(5, 3))
+        await pilot.press("c", "backspace", "d")
+        await until(pilot, lambda: desk(app).query_one(Input).value == "abd")
+        await pilot.press("escape", "n")
+        assert len(desk(app).bench.session.steps) == 1
+
+
 async def test_a_tiny_screen_names_its_pane() -> None:
     app = MmtuiApp("2", "7.2")
     async with app.run_test(size=(40, 10)) as pilot:
