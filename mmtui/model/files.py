@@ -145,8 +145,9 @@ def save_text(path: str, text: str, *, ours: bool, insist: bool = False) -> None
 
 def _refused(path: str, error: OSError) -> UsageError:
     reason = error.strerror or str(error)
-    if error.errno == errno.ENOENT:
-        reason = "there is no such folder"
+    folder = os.path.dirname(expanded(path)) if error.errno == errno.ENOENT else ""
+    if folder and not os.path.isdir(folder):
+        reason = f"there is no folder {folder}"
     return UsageError(f"cannot write {path}: {reason}", expected="another place, :save FILE")
 
 
