@@ -165,6 +165,7 @@ class _Dog:
             self._watches.discard(watch)
             if watch.struck:  # it came back by itself in the meantime: nothing to raise any more
                 _raise_in(watch.thread, None)
+                _settle(self._ident())
 
     def _run(self) -> None:
         before = time.monotonic()
@@ -235,6 +236,21 @@ def _raise_in(thread: int, error: type[BaseException] | None) -> None:
 
     what: Any = None if error is None else ctypes.py_object(error)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), what)
+
+
+def _settle(thread: int) -> None:
+    """Raise an exception in this thread, and catch it.
+
+    CPython 3.11 takes note for the whole interpreter that an exception is to be raised in some
+    thread, also when one is taken back, and forgets it only when one has been raised.  Until
+    then every thread stops to look at each turn, and one that is traced or profiled never gets on.
+    """
+    try:
+        _raise_in(thread, NoEvent)
+        while True:
+            pass
+    except NoEvent:
+        return
 
 
 _the_dog: list[_Dog] = []

@@ -231,3 +231,42 @@ def test_being_impure_is_not_taken_for_being_slow() -> None:
     session.back_event()
     with pytest.raises(NotPureError, match=r"impure \(test_watchdog.py:\d+\)"):
         session.step_event()
+
+
+"""What the watchdog leaves behind when it has ended a function: nothing."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from sandbox import watchdog
+
+
+def test_an_exception_that_was_taken_back_leaves_no_thread_waiting() -> None:
+    thread = threading.get_ident()
+    watchdog._raise_in(thread, None)
+    watchdog._settle(thread)
+    calls = 0
+
+    def traced(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    def work() -> int:
+        return sum(map(int, "123"))
+
+    done: list[int] = []
+
+    def profiled() -> None:
+        sys.setprofile(traced)
+        try:
+            done.append(work())
+        finally:
+            sys.setprofile(None)
+
+    other = threading.Thread(target=profiled, daemon=True)
+    other.start()
+    other.join(20)
+    assert done == [6]
+    assert calls

@@ -155,11 +155,7 @@ def assert_level(few: dict[str, int], many: dict[str, int]) -> None:
 
 
 def elsewhere(name: str, *args: str) -> Any:  # noqa: ANN401  # what JSON has
-    """Measure in an interpreter of its own.
-
-    Under Python 3.11 `sys.setprofile` can loop for ever in a process in which other tests have
-    raised exceptions in threads (`PyThreadState_SetAsyncExc`).
-    """
+    """Measure in an interpreter of its own, where no thread of another test is counted."""
     code = (
         f"import json; from tests.tui import test_cost as t; print(json.dumps(t.{name}(*{args})))"
     )
