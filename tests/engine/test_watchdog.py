@@ -240,10 +240,13 @@ def test_an_exception_that_was_taken_back_leaves_no_thread_waiting() -> None:
     watchdog._settle(mine)
     done: list[int] = []
 
+    def work() -> int:
+        return 6
+
     def profiled() -> None:
         sys.setprofile(lambda *_: None)
         try:
-            done.append(sum(map(int, "123")))
+            done.append(work())
         finally:
             sys.setprofile(None)
 
