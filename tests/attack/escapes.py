@@ -68,10 +68,17 @@ def plain(data: bytearray) -> str:
     return ESCAPE.sub(b"", bytes(data)).decode("utf-8", "replace").replace("\r", "")
 
 
+UNKNOWN = 1 << 30
+"""Branches where the screen did not say how many."""
+
+
 def standing_in(row: str) -> Standing | None:
     """Read a status line."""
     where = re.search(r"kernel (\S+)  event (\d+)/(\d+)", row)
     if where is None:
         return None
     branches = re.search(r"  branches (\d+)", row[where.end() :])
-    return Standing(where[1], int(where[2]), int(where[3]), int(branches[1]) if branches else 0)
+    # A screen that is too narrow cuts the line, and there may be any number of them.
+    none = UNKNOWN if row.rstrip().endswith("~") else 0
+    number = int(branches[1]) if branches else none
+    return Standing(where[1], int(where[2]), int(where[3]), number)

@@ -39,11 +39,11 @@ BLOCK = "cpu0: write A R 0 1\ncpu1: read A R 3 4"
 Lines = Callable[[int], tuple[str, ...]]
 
 KINDS: dict[str, tuple[str, int, Lines]] = {
-    "writes": ("7.2", 2000, lambda i: (f"write A R {i % 4} {i % 4 + 1}",)),
-    "processes": ("7.2", 600, lambda i: (f"fork A B{i}", f"exit B{i}")),
-    "folios": ("7.2", 600, lambda _: ("dontneed A R 0 1", "write A R 0 1")),
-    "blocks": ("7.2", 600, lambda i: (BLOCK, f"read A R {i % 4} 4")),
-    "refused": ("7.2", 600, lambda _: ("unpin 9", "write A R 1 2")),
+    "writes": ("7.2", 1200, lambda i: (f"write A R {i % 4} {i % 4 + 1}",)),
+    "processes": ("7.2", 300, lambda i: (f"fork A B{i}", f"exit B{i}")),
+    "folios": ("7.2", 300, lambda _: ("dontneed A R 0 1", "write A R 0 1")),
+    "blocks": ("7.2", 300, lambda i: (BLOCK, f"read A R {i % 4} 4")),
+    "refused": ("7.2", 300, lambda _: ("unpin 9", "write A R 1 2")),
     "broken": ("ryan-v2", 400, lambda _: ("fork A B", "exit B")),
 }  # fmt: skip
 """By name: the kernel, how many actions are many, and the actions."""
@@ -185,7 +185,7 @@ def test_a_key_costs_the_same_after_many_actions(kind: str, tmp_path: Path) -> N
 def of_one_step(folder: str) -> list[list[int]]:
     """The costs within a story step of few actions and of many."""
     found = []
-    for count in (20, 1500):
+    for count in (20, 800):
         bench = told(Bench(open_source(preset(Path(folder), lines_of("writes", count)))), 2)
         bench.step_event()
         draw(bench)
