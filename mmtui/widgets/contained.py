@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, cast
 
+from textual import events
 from textual.await_complete import AwaitComplete
 from textual.geometry import Region
 from textual.message import Message
@@ -48,12 +49,22 @@ class Contained(MessagePump):
         return hasattr(self.app, "contain")
 
     async def _dispatch_message(self, message: Message) -> None:
+        if isinstance(message, events.Resize) and self._resized_again():
+            return
         try:
             await super()._dispatch_message(message)
         except BaseException as error:  # SystemExit too: this is the last place
             if _ends_the_task(error) or not self.may_contain(message):
                 raise
             self.net.contain(error)
+
+    def _resized_again(self) -> bool:
+        """Whether another size waits behind this one, which then need not be drawn.
+
+        A window that is dragged sends sizes faster than large ones can be drawn.
+        """
+        waiting = getattr(self._message_queue, "_queue", ())
+        return any(isinstance(later, events.Resize) for later in waiting)
 
     def _kept(self, callback: Callable[P, Any]) -> Callable[P, Awaitable[None]]:
         """A callback that never raises."""
