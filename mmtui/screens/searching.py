@@ -43,7 +43,7 @@ class SearchScreen(ContainedScreen, ModalScreen[None]):
         self.pane = Pane("text", "text")
         self.pane.can_focus = False
         self._keys = Bar("text-keys")
-        self._field = LineInput(placeholder=self.placeholder, compact=True)
+        self._field = LineInput(placeholder=self.placeholder, compact=True, max_length=200)
 
     def document(self, search: str, width: int) -> Lines:
         """The text, narrowed by a search."""

@@ -28,7 +28,10 @@ class Filter(LineInput):
     """
 
     def __init__(self, chooser: Chooser, placeholder: str) -> None:
-        super().__init__(placeholder=placeholder, compact=True, select_on_focus=False)
+        # A longer text finds nothing, and each of its characters would cost its whole line.
+        super().__init__(
+            placeholder=placeholder, compact=True, select_on_focus=False, max_length=200
+        )
         self._chooser = chooser
 
     def on_input_changed(self, event: Input.Changed) -> None:
