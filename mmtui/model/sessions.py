@@ -166,9 +166,9 @@ class SessionLog:
             done_lines(Done(self._bench.as_done(step), self._bench.line_of(step)))
             for step, _ in steps
         ).encode("utf-8", "surrogateescape")
-        starts = [*self._starts, *(start for _, start in steps)]
-        self._write_end(tail(Place(len(starts)), left=False), lines)
-        self._starts = starts
+        place = Place(len(self._starts) + len(steps))
+        self._write_end(tail(place, left=False), lines)
+        self._starts += (start for _, start in steps)
         self._tasks += len(done)
 
     def _steps_of(self, tasks: list[Task]) -> list[tuple[Step, int]]:
@@ -226,7 +226,8 @@ class SessionLog:
         self._starts = [start for _, start in steps]
         self._tasks = len(machine.tasks) + len(machine.future_tasks)
         if self._open:  # to be written again when it is over
-            self._tasks -= sum(1 for t in machine.tasks if t.payload is steps[-1][0])
+            tasks = [*machine.tasks, *machine.future_tasks]  # it may have been gone back over
+            self._tasks -= sum(1 for task in tasks if task.payload is steps[-1][0])
         self._end, self._tail = len(before), data[len(before) :]
         self._dirty = False
         self._synced = time.monotonic()

@@ -168,7 +168,8 @@ TestMoves.settings = settings(
     max_examples=25,
     stateful_step_count=20,
     deadline=None,
+    derandomize=True,  # the gate draws the same moves each time
     # A failing run is reported as it is: making it smaller takes minutes.
-    phases=[Phase.reuse, Phase.generate],
+    phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],
 )

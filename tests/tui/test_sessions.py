@@ -73,6 +73,19 @@ def test_an_action_in_the_middle_comes_back_in_the_middle() -> None:
     assert state_of(reopened(the_file()).bench) == state_of(book.bench)
 
 
+def test_an_action_gone_back_over_in_the_middle_is_written_to_its_end() -> None:
+    book = begun(*SIXTEEN)
+    book.bench.act(parse("fork A B"), paused=True)
+    book.bench.step_event(30)
+    book.bench.back_action()
+    book.keep()
+    assert "done=30" in the_file().read_text()
+    book.bench.run_to_end()
+
+    assert "done=" not in the_file().read_text()
+    assert state_of(reopened(the_file()).bench) == state_of(book.bench)
+
+
 def test_what_was_begun_and_gone_back_over_is_no_ghost() -> None:
     book = begun("mmap A R 64K", "mmap A S 64K")
     bench = book.bench
