@@ -35,7 +35,7 @@ from mmtui.views.panes import clicked, document
 from mmtui.widgets.bars import Bar, key_line
 from mmtui.widgets.contained import ContainedScreen
 from mmtui.widgets.pane import Pane
-from mmtui.widgets.prompt import Prompt
+from mmtui.widgets.prompt import Asking, Prompt
 from sandbox.errors import SandboxError, UsageError
 from sandbox.long_move import LongMove
 
@@ -99,8 +99,9 @@ class MainScreen(ContainedScreen, Screen[None]):
         """Status, panes, message or prompt, keys."""
         yield self.status
         yield self.frame
-        yield self.message
-        yield self._prompt
+        with Asking():
+            yield self._prompt
+            yield self.message
         yield self.keys
 
     def on_mount(self) -> None:
@@ -386,7 +387,6 @@ class MainScreen(ContainedScreen, Screen[None]):
 
     def prompt(self, text: str) -> None:
         """Ask for a line."""
-        self.message.display = False
         search = text == "/"
         self._prompt.ask(text, lambda _: []) if search else self._prompt.ask(":", self._completions)
 
@@ -396,7 +396,6 @@ class MainScreen(ContainedScreen, Screen[None]):
         return completions(line, self.bench, [theme.name for theme in THEMES])
 
     def _prompt_gone(self) -> None:
-        self.message.display = True
         self._bars()
         self.set_focus(self.frame.current)
 

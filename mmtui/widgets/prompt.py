@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal
+from textual.containers import Container, Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label
 
@@ -16,7 +16,7 @@ from mmtui.model.history import History
 from mmtui.widgets.contained import ContainedWidget
 from mmtui.widgets.line_input import LineInput
 
-__all__ = ["Prompt"]
+__all__ = ["Asking", "Prompt"]
 
 Complete = Callable[[str], list[str]]
 
@@ -60,6 +60,16 @@ class _Field(LineInput):
                 event.stop()
                 event.prevent_default()
                 await self.app.run_action(binding.action, self)
+
+
+class Asking(Container):
+    """The row of the prompt, and of the message while no line is being typed.
+
+    An open prompt pushes the message out of the row, so that there is never a frame with neither
+    and the panes keep their height.
+    """
+
+    DEFAULT_CSS = "Asking { height: 1; overflow: hidden; }"
 
 
 class Prompt(ContainedWidget, Horizontal):

@@ -73,8 +73,8 @@ UNKNOWN = 1 << 30
 
 
 def standing_in(row: str) -> Standing | None:
-    """Read a status line."""
-    where = re.search(r"kernel (\S+)  event (\d+)/(\d+)", row)
+    """Read a status line; None if it is none, or cut in the middle of a number."""
+    where = re.search(r"kernel (\S+)  event (\d+)/(\d+)(?![\d~])", row)
     if where is None:
         return None
     branches = re.search(r"  branches (\d+)", row[where.end() :])

@@ -220,6 +220,7 @@ class Fuzzer:
         terminal.send(b"n")
         for number in range(_ASKED):
             if self._has_answered(terminal, f"rest{number}"):
+                terminal.wait(lambda: terminal.standing is not None, 3)  # at the last size
                 running = "(running)" in terminal.screen[0]
                 return None if running else terminal.standing
             terminal.send(b"\x1b")

@@ -218,16 +218,23 @@ def answer(terminal: Terminal, line: str) -> str:
     Raises:
         NoAnswer: nothing, or the application has left its screen.
     """
+    terminal.send(b"\x1b")
+    terminal.expect(lambda: not terminal.screen[-2], "row without a message")
     terminal.send(b":")
     terminal.expect(lambda: _typing(terminal.screen[-2]), "prompt")
     terminal.send(line[1:].encode() + b"\r")
     terminal.expect(
-        lambda: not (terminal.drawing and _typing(terminal.screen[-2])), f"answer to {line[:60]}"
+        lambda: not terminal.drawing or _says(terminal.screen[-2]), f"answer to {line[:60]}"
     )
     if not terminal.drawing:
         terminal.end()
         raise NoAnswer(f"ended with {terminal.status}: {terminal.after[-200:]}")
     return terminal.screen[-2]
+
+
+def _says(row: str) -> bool:
+    """Whether a row is a message."""
+    return bool(row) and not _typing(row)
 
 
 def _typing(row: str) -> bool:
