@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Literal
 
-from textual import events
+from textual import events, work
 from textual.app import ComposeResult
 from textual.command import (
     CommandInput,
@@ -61,10 +62,22 @@ class Palette(ContainedScreen, CommandPalette):
                 yield _List()
                 yield LoadingIndicator()
 
+    @work(exclusive=True, group=CommandPalette._GATHER_COMMANDS_GROUP)
+    async def _gather_commands(self, search_value: str) -> None:
+        # Textual's looks for the list; the palette may have been left before this begins.
+        if self.query(CommandList):
+            await _gather(self, search_value)
+
     def _on_mount(self, event: events.Mount) -> None:
         # Textual's looks for the screen below; escape may have been faster.
         if not self.on_top:
             event.prevent_default()
+
+
+_gather: Callable[[CommandPalette, str], Awaitable[None]] = inspect.unwrap(
+    CommandPalette._gather_commands
+)
+"""What Textual runs in a worker of its own."""
 
 
 class CommandProvider(Provider):

@@ -19,6 +19,7 @@ from mmtui.terminal import Terminal
 from mmtui.views.lines import pure_text, say
 from mmtui.widgets.bars import Bar
 from mmtui.widgets.contained import Contained
+from mmtui.widgets.line_input import LineInput, is_character
 from sandbox.errors import UsageError
 
 __all__ = ["SafeApp"]
@@ -73,6 +74,26 @@ class SafeApp(Contained, App[None]):
             await asyncio.sleep(0)
             return
         await super()._dispatch_message(message)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Send a text that is typed faster than it is taken to a line as one key."""
+        if isinstance(event, events.Key) and isinstance(self.focused, LineInput):
+            event = self._with_what_follows(event)
+        await super().on_event(event)
+
+    def _with_what_follows(self, first: events.Key) -> events.Key:
+        """A key that writes all the characters which wait behind a character.
+
+        Each key takes a millisecond on its way; a program that types a page (a paste into a
+        terminal without bracketed paste) would stop everything for a minute.
+        """
+        if first.is_forwarded or not is_character(first):
+            return first
+        text = [first.character or ""]
+        while is_character(waiting := self.what_follows()):
+            self._pending_message = None
+            text.append(getattr(waiting, "character", ""))
+        return first if len(text) == 1 else events.Key(first.key, "".join(text))
 
     def keep(self) -> str | None:
         """Save what was done; what there is to say about it."""

@@ -16,7 +16,7 @@ from textual import events
 from textual.await_complete import AwaitComplete
 from textual.geometry import Region
 from textual.message import Message
-from textual.message_pump import MessagePump
+from textual.message_pump import MessagePump, MessagePumpClosed
 from textual.strip import Strip
 from textual.timer import Timer
 
@@ -57,6 +57,13 @@ class Contained(MessagePump):
             if _ends_the_task(error) or not self.may_contain(message):
                 raise
             self.net.contain(error)
+
+    def what_follows(self) -> Message | None:
+        """The message that waits behind the present one; it stays there."""
+        try:
+            return self._peek_message()
+        except MessagePumpClosed:  # the loop ends after this message, as it would have
+            return None
 
     def _resized_again(self) -> bool:
         """Whether another size waits behind this one, which then need not be drawn.

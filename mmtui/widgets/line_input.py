@@ -1,24 +1,64 @@
-"""A line to type on that never holds what a terminal would act upon."""
+"""A line to type on that never holds what a terminal would act upon, and keeps up with typing."""
 
 from __future__ import annotations
 
+from textual import events
+from textual.message import Message
 from textual.widgets import Input
 
 from mmtui.widgets.contained import ContainedWidget
 
-__all__ = ["LineInput"]
+__all__ = ["LineInput", "is_character"]
 
 _LONGEST = 4_000
 """Characters that a line holds; a paste of a megabyte would be drawn with every key."""
 
 
 class LineInput(ContainedWidget, Input):
-    """An input for one line: pasted, completed or remembered control characters become `?`."""
+    """An input for one line: pasted, completed or remembered control characters become `?`.
+
+    Characters that wait one behind the other are put in together: Textual measures and looks
+    through the whole line for each, which takes seconds for a text that is typed by a program
+    (a paste into a terminal without bracketed paste).
+    """
+
+    _typed = ""
+    """Characters that are not in the line yet."""
 
     def validate_value(self, value: str) -> str:
         """Textual asks this of each new value; character by character, so cursors stay right."""
         value = value[:_LONGEST]
         return value if value.isprintable() else "".join(map(_harmless, value))
+
+    async def _dispatch_message(self, message: Message) -> None:
+        if self._typed and not is_character(message):
+            self._put_in()  # what comes now, a paste or Enter, comes after it
+        await super()._dispatch_message(message)
+
+    async def _on_key(self, event: events.Key) -> None:
+        if not event.is_printable or event.character is None:
+            return  # Textual's own handler is called next
+        event.stop()
+        event.prevent_default()
+        self._typed += event.character
+        if not is_character(self.what_follows()):
+            self._put_in()
+
+    def _put_in(self) -> None:
+        """Write what was typed at the cursor, or over what is selected, as far as there is room."""
+        text, self._typed = self._typed, ""
+        start, end = sorted(self.selection)
+        room = (self.max_length or _LONGEST) - (len(self.value) - (end - start))
+        if room < len(text):
+            self.restricted()
+        self._restart_blink()
+        if text := text[: max(room, 0)]:
+            self.replace(text, start, end)
+
+
+def is_character(message: object) -> bool:
+    """Whether a message is a key that writes a character, or several."""
+    return isinstance(message, events.Key) and message.is_printable
 
 
 def _harmless(char: str) -> str:

@@ -9,6 +9,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Horizontal
+from textual.keys import _character_to_key
 from textual.message import Message
 from textual.widgets import Input, Label
 
@@ -54,7 +55,11 @@ class _Field(LineInput):
         if not self.prompt.is_open:
             event.stop()
             event.prevent_default()
-            self.prompt.post_message(Prompt.Ahead(event.key, event.character))
+            several = (event.character or "") if event.is_printable else ""
+            keys: list[tuple[str, str | None]]
+            keys = [(_character_to_key(char), char) for char in several]
+            for key, character in keys or [(event.key, event.character)]:
+                self.prompt.post_message(Prompt.Ahead(key, character))
         elif not event.is_printable:
             for binding in self._bindings.key_to_bindings.get(event.key, ()):
                 event.stop()

@@ -102,6 +102,9 @@ class Fuzzer:
 
     def _probe(self, terminal: Terminal) -> None:
         """A resize must bring a frame in time."""
+        if not terminal.drawing:
+            self._see_out(terminal)
+            return
         self._tell_size(terminal, (121, 41) if terminal.size != (121, 41) else (120, 40))
         started = time.monotonic()
         if not terminal.answers(self.patience) and terminal.alive():
@@ -111,6 +114,13 @@ class Fuzzer:
             if not late:
                 terminal.signal(signal.SIGKILL)
         self.report.counts["probes"] += 1
+
+    def _see_out(self, terminal: Terminal) -> None:
+        """It has left the screen: it must end once it may write (random keys stop output, too)."""
+        terminal.send(b"\x11")
+        if not terminal.wait(lambda: not terminal.alive(), 20):
+            self._fault("hang", "it left the screen and did not end")
+            terminal.signal(signal.SIGKILL)
 
     def _fault(self, kind: str, text: str) -> None:
         moves = "\n".join(self.last)
@@ -184,7 +194,7 @@ class Fuzzer:
     def _end(self, terminal: Terminal) -> None:
         """End it in some way, and hold what is left against what was on the screen."""
         if not terminal.alive():
-            if not self._look_at_text(terminal) and not self._left_by_palette(terminal):
+            if not self._look_at_text(terminal) and not self._left_by_choice(terminal):
                 self._fault("ended", f"by itself, with {terminal.status}: {terminal.after[-200:]}")
             return
         way = self.hands.random.choice(list(_ENDS))
@@ -202,12 +212,13 @@ class Fuzzer:
         if standing is not None and standing.end > 0:
             self._compare(terminal.home, standing, way)
 
-    def _left_by_palette(self, terminal: Terminal) -> bool:
-        """Whether it was left in order: the palette offers that, and keys may have chosen it."""
-        opened = any("\\x10" in move for move in self.last) or len(self.last) == _KEPT
-        left = opened and terminal.status == 0 and not terminal.residue()
-        self.report.counts["left by the palette"] += left
-        return left
+    def _left_by_choice(self, terminal: Terminal) -> bool:
+        """Whether it was left in order: the palette and the help offer that, and keys choose."""
+        offered = ("\\x10", "?", "\\x1bOP")
+        opened = any(key in move for move in self.last for key in offered)
+        left = (opened or len(self.last) == _KEPT) and terminal.status == 0
+        self.report.counts["left by choice"] += left
+        return left and not terminal.residue()
 
     def _come_to_rest(self, terminal: Terminal) -> Standing | None:
         """Get out of every dialog and action; where we are then, None without a status line."""
