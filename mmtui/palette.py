@@ -68,6 +68,11 @@ class Palette(ContainedScreen, CommandPalette):
         if self.query(CommandList):
             await _gather(self, search_value)
 
+    def _on_click(self, event: events.Click) -> None:  # type: ignore[override]  # as Textual's
+        # Textual's looks for what is there; a click from before a smaller size may be outside.
+        if not self.region.contains(event.screen_x, event.screen_y):
+            event.prevent_default()
+
     def _on_mount(self, event: events.Mount) -> None:
         # Textual's looks for the screen below; escape may have been faster.
         if not self.on_top:

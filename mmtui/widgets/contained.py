@@ -13,20 +13,28 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, cast
 
 from textual import events
+from textual.app import App, ScreenError
 from textual.await_complete import AwaitComplete
+from textual.css.query import NoMatches
+from textual.errors import NoWidget
 from textual.geometry import Region
 from textual.message import Message
 from textual.message_pump import MessagePump, MessagePumpClosed
+from textual.screen import Screen
+from textual.signal import SignalError
 from textual.strip import Strip
 from textual.timer import Timer
 
 if TYPE_CHECKING:
-    from textual.screen import Screen
     from textual.widget import Widget
 
 __all__ = ["Contained", "ContainedScreen", "ContainedWidget"]
 
 P = ParamSpec("P")
+
+
+_NOT_FOUND = (NoMatches, NoWidget, ScreenError, SignalError)
+"""What Textual raises when something is looked for on the screen and is not there."""
 
 
 class _Net(Protocol):
@@ -56,7 +64,21 @@ class Contained(MessagePump):
         except BaseException as error:  # SystemExit too: this is the last place
             if _ends_the_task(error) or not self.may_contain(message):
                 raise
-            self.net.contain(error)
+            if not (isinstance(error, _NOT_FOUND) and self.is_gone()):
+                self.net.contain(error)
+
+    def is_gone(self) -> bool:
+        """Whether it is being taken off the screen, or has been, or a part of what is.
+
+        What was sent to it before still comes, and finds nothing of what it looks for.
+        """
+        node: MessagePump | None = self
+        while node is not None and not isinstance(node, App):
+            left = isinstance(node, Screen) and node not in self.app.screen_stack
+            if left or node._closing or node._closed or getattr(node, "_pruning", False):
+                return True
+            node = node._parent
+        return False
 
     def what_follows(self) -> Message | None:
         """The message that waits behind the present one; it stays there."""

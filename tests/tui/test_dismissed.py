@@ -107,3 +107,33 @@ async def test_a_document_of_the_library_is_opened_once() -> None:
         assert app.screen is desk
         assert desk.bench.source.title.startswith("4.")
         assert "internal" not in plain(desk.message.line)
+
+
+async def test_what_comes_to_a_screen_that_is_gone_says_nothing() -> None:
+    app = MmtuiApp("3")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, MainScreen))
+        desk = app.screen
+        assert isinstance(desk, MainScreen)
+        for screen in (
+            HelpScreen(desk.bench), ChooseScreen("t", []), LibraryScreen([], over=True), Palette(),
+        ):  # fmt: skip
+            await app.push_screen(screen)
+            assert not screen.is_gone()
+            screen.dismiss(None)
+            await until(pilot, screen.is_gone)
+            await until(pilot, lambda screen=screen: not screen.is_attached)  # type: ignore[misc]
+            for message in (
+                events.Mount(),
+                events.Click(None, 30, 5, 0, 0, 1, False, False, False),
+            ):
+                await screen._dispatch_message(message)
+        palette = Palette()
+        await app.push_screen(palette)
+        click(app, 30, 5)
+        await pilot.resize_terminal(20, 4)
+        await palette._dispatch_message(
+            events.Click(None, 30, 5, 0, 0, 1, False, False, False, 30, 5)
+        )
+        await pilot.press("escape")
+        assert app.screen is desk

@@ -1,4 +1,4 @@
-"""What is typed into a line, however fast: all of it, in its order, at the cost of a few insertions."""
+"""What is typed into a line, however fast: all of it, in order, at the cost of few insertions."""
 
 from __future__ import annotations
 
