@@ -116,10 +116,13 @@ class Fuzzer:
         self.report.counts["probes"] += 1
 
     def _see_out(self, terminal: Terminal) -> None:
-        """It has left the screen: it must end once it may write (random keys stop output, too)."""
+        """It has left the screen: it ends, once it may write (Ctrl+S stops that), or is back.
+
+        After SIGTSTP it comes back.
+        """
         terminal.send(b"\x11")
-        if not terminal.wait(lambda: not terminal.alive(), 20):
-            self._fault("hang", "it left the screen and did not end")
+        if not terminal.wait(lambda: terminal.drawing or not terminal.alive(), 20):
+            self._fault("hang", "it left the screen and neither ended nor came back")
             terminal.signal(signal.SIGKILL)
 
     def _fault(self, kind: str, text: str) -> None:
