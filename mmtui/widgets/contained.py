@@ -73,6 +73,8 @@ class Contained(MessagePump):
         What was sent to it before still comes, and finds nothing of what it looks for.
         """
         node: MessagePump | None = self
+        if self.app._exit:
+            return True
         while node is not None and not isinstance(node, App):
             left = isinstance(node, Screen) and node not in self.app.screen_stack
             if left or node._closing or node._closed or getattr(node, "_pruning", False):

@@ -105,9 +105,12 @@ class Fuzzer:
         if not terminal.drawing:
             self._see_out(terminal)
             return
+        frames = terminal.frames
         self._tell_size(terminal, (121, 41) if terminal.size != (121, 41) else (120, 40))
         started = time.monotonic()
-        if not terminal.answers(self.patience) and terminal.alive():
+        if not terminal.answers(self.patience) and not terminal.drawing:
+            self._see_out(terminal)
+        elif terminal.frames == frames and terminal.alive():
             late = terminal.frame(PATIENCE)
             after = f"after {time.monotonic() - started:.0f} s" if late else "at all"
             self._fault("hang", f"no frame {after} for a resize")
@@ -216,8 +219,8 @@ class Fuzzer:
             self._compare(terminal.home, standing, way)
 
     def _left_by_choice(self, terminal: Terminal) -> bool:
-        """Whether it was left in order: the palette and the help offer that, and keys choose."""
-        offered = ("\\x10", "?", "\\x1bOP")
+        """Whether it was left in order: the palette and the help offer it, `q` in the library."""
+        offered = ("\\x10", "?", "\\x1bOP", "q")
         opened = any(key in move for move in self.last for key in offered)
         left = (opened or len(self.last) == _KEPT) and terminal.status == 0
         self.report.counts["left by choice"] += left
