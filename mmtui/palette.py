@@ -27,11 +27,12 @@ from mmtui.commands.registry import COMMANDS
 from mmtui.screens.main import MainScreen
 from mmtui.widgets.bars import key_name
 from mmtui.widgets.contained import ContainedScreen, ContainedWidget
+from mmtui.widgets.line_input import LineInput
 
 __all__ = ["CommandProvider", "Palette"]
 
 
-class _Input(ContainedWidget, CommandInput):
+class _Input(CommandInput, LineInput):  # styles are those of the first base
     """The line of the palette."""
 
 
@@ -57,7 +58,7 @@ class Palette(ContainedScreen, CommandPalette):
         with Vertical(id="--container"):
             with Horizontal(id="--input"):
                 yield SearchIcon()
-                yield _Input(placeholder=self._placeholder, select_on_focus=False)
+                yield _Input(placeholder=self._placeholder, select_on_focus=False, max_length=200)
             with Vertical(id="--results"):
                 yield _List()
                 yield LoadingIndicator()
