@@ -1,7 +1,7 @@
 """What the page tables really say, kept up to date event by event.
 
 The kernel counts mappings in words of the folio; the ledger counts the entries themselves.  It is
-derived from the journal alone: the same watchers run backwards when events are taken back.
+derived from memory alone: the same watchers run backwards when events are taken back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sandbox.arch.arm64.pgtable import (
 )
 from sandbox.fields import Struct, field
 from sandbox.machine import Machine
-from sandbox.memory import ADDR_MASK, Folio, Globals, Mm
+from sandbox.memory import ADDR_MASK, Event, Folio, Globals, Mm
 from sandbox.mm.flags import MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, PG_anon, PG_swapbacked
 
 PTE_KIND = field(Struct.PTE_TABLE, "pte")
@@ -52,28 +52,29 @@ class Ledger:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.cells = machine.memory.cells
-        self.mapcounts: defaultdict[int, int] = defaultdict(int)
-        self.leaves: defaultdict[int, int] = defaultdict(int)
-        self.page_leaves: defaultdict[int, int] = defaultdict(int)
-        self.mapped: dict[int, None] = {}
-        self.owners: defaultdict[int, dict[int, int]] = defaultdict(dict)
-        self.writable: defaultdict[int, int] = defaultdict(int)
-        self.rss: dict[tuple[int, int], int] = {}
-        self.zero_leaves: defaultdict[int, int] = defaultdict(int)
-        self.names: dict[int, str] = {}
-        self.births: list[tuple[int, int]] = []
+        table = machine.derived.table
+        self.mapcounts: defaultdict[int, int] = table("mapcounts", _counts(), follows=True)
+        self.leaves: defaultdict[int, int] = table("leaves", _counts(), follows=True)
+        self.page_leaves: defaultdict[int, int] = table("page_leaves", _counts(), follows=True)
+        self.mapped: dict[int, None] = table("mapped", {}, follows=True)
+        self.owners: defaultdict[int, dict[int, int]]
+        self.owners = table("owners", defaultdict(dict), follows=True)
+        self.writable: defaultdict[int, int] = table("writable", _counts(), follows=True)
+        self.rss: dict[tuple[int, int], int] = table("rss", {}, follows=True)
+        self.zero_leaves: defaultdict[int, int] = table("zero_leaves", _counts(), follows=True)
+        self.names: dict[int, str] = table("names", {}, follows=True)
+        self._unname = machine.derived.undoer(self._forget_name)
         machine.watch(PTE_KIND, self._pte)
         machine.watch(PMD_KIND, self._pmd)
         machine.watch(MAPCOUNT_KIND, self._mapcount)
-        machine.undo_watchers.append(self._undone)
 
     # -- watchers ----------------------------------------------------------------------
 
-    def _mapcount(self, addr: int, old: int, new: int) -> None:
+    def _mapcount(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         page = addr - 2
         self.mapcounts[self.cells[page + 6] & ADDR_MASK] += new - old
 
-    def _pte(self, addr: int, old: int, new: int) -> None:
+    def _pte(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         was, now = maps_page(old), maps_page(new)
         if was and now and (old ^ new) & WHO_AND_WRITE == 0:
             return
@@ -83,7 +84,7 @@ class Ledger:
         if now:
             self._leaf(new, mm, 1)
 
-    def _pmd(self, addr: int, old: int, new: int) -> None:
+    def _pmd(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         mm = self.cells[(addr & TABLE_MASK) + 513]
         for value, delta in ((old, -1), (new, 1)):
             if value & PTE_HUGE and value & PTE_SPECIAL:
@@ -133,11 +134,10 @@ class Ledger:
     def _name(self, head: int, delta: int) -> None:
         if delta > 0 and head not in self.names:
             self.names[head] = f"F{len(self.names) + 1}"
-            self.births.append((len(self.machine.events) - 1, head))
+            self.machine.derived.add(self._unname, head)
 
-    def _undone(self, position: int) -> None:
-        while self.births and self.births[-1][0] >= position:
-            del self.names[self.births.pop()[1]]
+    def _forget_name(self, head: int) -> None:
+        del self.names[head]
 
     # -- reading -----------------------------------------------------------------------
 
@@ -197,6 +197,10 @@ class Ledger:
         found = [head for head in heads if head in self.names]
         found.sort(key=lambda head: int(self.names[head][1:]))
         return [Folio(self.cells[head + 6]) for head in found]
+
+
+def _counts() -> defaultdict[int, int]:
+    return defaultdict(int)
 
 
 def _filled(table: Sequence[int]) -> Iterator[int]:

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sandbox.derived import Derived
 from sandbox.endless import Guard
 from sandbox.errors import KernelBug, SandboxError
 from sandbox.fields import Struct
 from sandbox.journal import CHUNK, KEEP, History, pack
 from sandbox.locks import lock_owner
-from sandbox.memory import FIRST_MUTATING, MAX_CPUS, Event, Gen, MemoryImage, Word
+from sandbox.memory import MAX_CPUS, Event, Gen, MemoryImage, Word
 from sandbox.performing import Performer, Watcher
 from sandbox.tasks import Branch, Task
 from sandbox.watchdog import Watch
@@ -44,6 +45,9 @@ class Machine(Performer):
         for _ in range(MAX_CPUS):
             self.memory.allocate(Struct.CPU)
         self.running: list[Task | None] = [None] * cpus
+        self.derived = Derived(lambda: len(self.events))
+        self.acting = 0
+        """The CPU that performs events, or was the last to."""
         self.tasks: list[Task] = []
         self.events: History = []
         self.olds: History = []
@@ -73,14 +77,17 @@ class Machine(Performer):
         self.idle_watchers: list[Callable[[], None]] = []
         """Called when the last running function has returned."""
         self.note_watchers: list[Callable[[Event, int], None]] = []
-        self.flush_watchers: list[Callable[[Event], None]] = []
+        self.flush_watchers: list[Callable[[Event, int], None]] = []
         """Called after a `tlb_flush` event."""
         self.undo_watchers: list[Callable[[int], None]] = []
         """Called with the new position after a step back."""
 
-    def watch(self, kind: int, watcher: Watcher) -> None:
-        """Tell *watcher* of every change of a word of field *kind*, backwards too."""
-        self.watchers[kind].append(watcher)
+    def watch(self, kind: int, watcher: Watcher, back: Watcher | None = None) -> None:
+        """Tell *watcher* of every change of a word of field *kind*.
+
+        Of one that is taken back it is told as well, with old and new exchanged; or *back* is.
+        """
+        self.watchers[kind].append(back or watcher)
         self.reactions[kind].insert(len(self.watchers[kind]) - 1, watcher)
 
     def check(self, kind: int, checker: Watcher) -> None:
@@ -93,6 +100,14 @@ class Machine(Performer):
     def position(self) -> int:
         """Number of events performed so far."""
         return len(self.events)
+
+    def action_in_flight(self) -> int:
+        """Index (from 0) of the action that runs, or was the last to run: for what is reported."""
+        for task in reversed(self.tasks):
+            number = getattr(task.payload, "number", None)
+            if number is not None:
+                return int(number) - 1
+        return 0
 
     def peek(self, addr: int) -> Word:
         """Value of a word without an event (for views, rules and argument lookup)."""
@@ -285,12 +300,8 @@ class Machine(Performer):
         task.end = task.result = task.fault = None
         self.running[cpu] = task
         self.future_cpus.append(cpu)
-        if event[0] >= FIRST_MUTATING:
-            self._revert(event, old)
-        position = len(self.events)
-        for watch in self.undo_watchers:
-            watch(position)
-        if self.tasks[-1].start == position:
+        self._revert(event, old, cpu)
+        if self.tasks[-1].start == len(self.events):
             self._unspawn_here()
         return event
 

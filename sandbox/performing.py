@@ -13,6 +13,7 @@ from typing import Any
 
 from sandbox import operations
 from sandbox.checked import PLACELESS, no_such_word
+from sandbox.derived import Derived
 from sandbox.errors import KernelBug
 from sandbox.functions import FUNCTION, OPERATION, REACTION, Functions, NoEventAtAll
 from sandbox.journal import History
@@ -33,8 +34,8 @@ __all__ = ["Performer", "Watcher"]
 
 SPECIAL = BLOCKING | {ALLOC}
 """Operations that are not just a function of their word."""
-Watcher = Callable[[int, Any, Any], None]
-"""Called as (address, old, new) after a word of a watched field changed."""
+Watcher = Callable[[Event, int, int, Any, Any], None]
+"""Called as (event, CPU, address, old, new) after a word of a watched field changed."""
 
 
 class Performer(Functions):
@@ -42,10 +43,12 @@ class Performer(Functions):
 
     olds: History
     running: list[Task | None]
+    derived: Derived
+    acting: int
     watchers: list[list[Watcher]]
     reactions: list[list[Watcher]]
     note_watchers: list[Callable[[Event, int], None]]
-    flush_watchers: list[Callable[[Event], None]]
+    flush_watchers: list[Callable[[Event, int], None]]
     undo_watchers: list[Callable[[int], None]]
     _performing = False
 
@@ -91,6 +94,7 @@ class Performer(Functions):
         """
         cpu, cells, kinds = task.cpu, self.memory.cells, self.memory.kinds
         done, old_was, on_cpu = self.events.append, self.olds.append, self.cpus.append
+        self.acting = cpu
         answered, reactions = task.answers.append, self.reactions
         event: Any = task.pending
         try:
@@ -113,7 +117,7 @@ class Performer(Functions):
                 if op:
                     if op >= FIRST_MUTATING:
                         for react in reactions[kinds[addr]]:
-                            react(addr, old, cells[addr])
+                            react(event, cpu, addr, old, cells[addr])
                     else:
                         self._tell(event, cpu)
                 event = send(answer)
@@ -170,7 +174,7 @@ class Performer(Functions):
                 note(event, cpu)
         elif event[0] == TLB_FLUSH:
             for flush in self.flush_watchers:
-                flush(event)
+                flush(event, cpu)
         elif event[0] != MB:
             raise KernelBug(f"{event!r} is not an event")
 
@@ -179,14 +183,17 @@ class Performer(Functions):
         self.events.pop()
         self.cpus.pop()
         task.answers.pop()
-        old = self.olds.pop()
-        if event[0] >= FIRST_MUTATING:
-            self._revert(event, old)
-        for watch in self.undo_watchers:
-            watch(len(self.events))
+        self._revert(event, self.olds.pop(), task.cpu)
         self.drop(task)
 
-    def _revert(self, event: Event, old: Word) -> None:
+    def _revert(self, event: Event, old: Word, cpu: int) -> None:
+        """Take an event that is no longer in the journal out of memory, and of what follows."""
+        position = len(self.events)
+        self.derived.undone(position)
+        for told in self.undo_watchers:
+            told(position)
+        if event[0] < FIRST_MUTATING:
+            return
         addr = event[1]
         if event[0] == ALLOC:
             self.memory.release_last(old)
@@ -195,4 +202,4 @@ class Performer(Functions):
         new = cells[addr]
         cells[addr] = old
         for watch in self.watchers[self.memory.kinds[addr]]:
-            watch(addr, new, old)
+            watch(event, cpu, addr, new, old)

@@ -12,6 +12,7 @@ from sandbox.memory import (
     PAGE_WORDS,
     STORE,
     USER_STORE,
+    Event,
     Folio,
     Globals,
     Page,
@@ -53,13 +54,15 @@ class Checks(
 
     def __init__(self, engine: RuleEngine) -> None:
         self.engine, self.ledger, self.machine = engine, engine.ledger, engine.machine
-        self.kernel, self.log, self.now = engine.kernel, engine.log, engine.now
+        self.kernel, self.now = engine.kernel, engine.now
+        self.derived = self.machine.derived
         self.page_mapcount = self.kernel.has_page_mapcount
         self.cells = self.machine.memory.cells
         self.kinds = self.machine.memory.kinds
         self.zero = self.cells[Globals.zero_page]
-        self.held_ptls = [0] * 8
-        self.pinned: dict[int, int] = {}
+        self.held_ptls = self.derived.table("held_ptls", [0] * 8, follows=True)
+        self.start_section()
+        self.start_pins()
         self.start_entries()
         self.start_freeze()
         self.start_statistics()
@@ -80,6 +83,7 @@ class Checks(
             on(_kind("_nr_pages_mapped"), self.pages_mapped)
         on(field(Struct.CPU, "mmu_gather.pages"), self.gather)
         self.machine.watch(field(Struct.GLOBALS, "holds"), self.holds_moved)
+        on(field(Struct.MM, "write_protect_seq"), self.sequence)
         on(field(Struct.GLOBALS, "holds"), self.holds_changed)
         for struct, name in ((Struct.PTE_TABLE, "ptl"), (Struct.PMD_TABLE, "pmd_ptl")):
             self.machine.watch(field(struct, name), self.ptl_moved)
@@ -97,22 +101,25 @@ class Checks(
 
     # -- references and mappings -------------------------------------------------------
 
-    def refcount(self, addr: int, old: int, new: int) -> None:
+    def refcount(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-01, I-02, I-05, I-06, I-09, I-10, I-34, I-35 after a reference count changed."""
         page = addr - 1
         folio = self.cells[page + 6]
         head = folio & ADDR_MASK
-        if new < 0 or (old == 0 and self.machine.events[-1][0] == ADD):
+        op = event[0]
+        if new < 0 or (old == 0 and op == ADD):
             self.report(False, "I-01", folio, f"refcount {old} -> {new}", addr)
         if head != page:
             tail = Folio(folio).index_of(page)
             self.report(new == 0, "I-02", folio, f"tail {tail} has refcount {new}", addr)
             return
-        if old == 0 or new == 0 or self.machine.events[-1][0] == STORE:
-            self.frozen_or_thawed(addr, old, new, folio)
+        if self.odd or self.taken[cpu]:
+            self.reference_taken(event, cpu, old, new)
+        if old == 0 or new == 0 or op == STORE:
+            self.frozen_or_thawed(op, cpu, addr, old, new, folio)
         if head == self.zero:  # FOLL_GET does take references: looked at when quiet
             return
-        self.balance(folio, new)
+        self.balance(folio, new, op)
         pins = self.pinned.get(head, 0)
         if pins and not folio & 15:
             need = GUP_PIN_COUNTING_BIAS * pins
@@ -125,8 +132,8 @@ class Checks(
                 deficit=need - new,
             )
 
-    def balance(self, packed: int, ref: int) -> None:
-        """I-05 and I-06, and I-09 for pinned large folios."""
+    def balance(self, packed: int, ref: int, op: int) -> None:
+        """I-05 and I-06, and I-09 for pinned large folios, after an operation."""
         cells, head = self.cells, packed & ADDR_MASK
         if not packed & 15:
             mapped = cells[head + 2] + 1
@@ -142,7 +149,7 @@ class Checks(
         text = f"mapcount {mapped} > refcount {ref}"
         self.report(mapped <= ref, "I-05", folio, text, *words, deficit=mapped - ref)
         cached = self.cache_refs(folio)
-        frozen = ref == 0 and self.machine.events[-1][0] != ADD
+        frozen = ref == 0 and op != ADD
         if cached and not frozen:
             need = mapped + cached
             self.report(
@@ -182,13 +189,13 @@ class Checks(
             return 0
         return folio.nr_pages + bool(flags & PG_private)
 
-    def mapcount(self, addr: int, old: int, new: int) -> None:
+    def mapcount(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-04, I-05, I-13, I-17, I-25, I-42, I-52 after a page's mapcount changed."""
         page = addr - 2
         folio = self.cells[page + 6]
         head = folio & ADDR_MASK
-        if not self.held_ptls[self.machine.cpus[-1]] or self.frozen:
-            self.counted(folio, addr)
+        if not self.held_ptls[cpu] or self.frozen:
+            self.counted(folio, addr, cpu)
         if new < old and (self.tlb.dirty or (new == -1 and not folio & 15)):
             self.uncounted(Folio(folio), page, addr)
         if new < -1:
@@ -196,16 +203,16 @@ class Checks(
             self.report(False, "I-04", folio, f"page {tail}: _mapcount {new}", addr)
         if page == self.zero:
             self.report(False, "I-17", folio, "the zero page is counted", addr)
-        self.balance(folio, self.cells[head + 1])
+        self.balance(folio, self.cells[head + 1], event[0])
         if folio & 15 and self.kernel.has_large_mapcount:
             self.total(folio)
         if old >= 0 and new > old:
             self.duplicated(folio)
 
-    def entire(self, addr: int, old: int, new: int) -> None:
+    def entire(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-04, I-05, I-13, I-15 after an entire mapcount changed."""
         folio = Folio(self.cells[addr - 9 + 6])
-        self.counted(folio, addr)
+        self.counted(folio, addr, cpu)
         if new < -1:
             self.report(False, "I-04", folio, f"_entire_mapcount {new}", addr)
         self.report(
@@ -215,15 +222,15 @@ class Checks(
             f"entire mapping of a folio of order {folio.order}",
             addr,
         )
-        self.balance(folio, self.cells[folio._refcount])
+        self.balance(folio, self.cells[folio._refcount], event[0])
         if self.kernel.has_large_mapcount:
             self.total(folio)
 
-    def large(self, addr: int, old: int, new: int) -> None:
+    def large(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-04, I-13, I-25, I-42, I-52 after the large mapcount changed."""
         folio = Folio(self.cells[addr - 8 + 6])
-        if not self.held_ptls[self.machine.cpus[-1]] or self.frozen:
-            self.counted(folio, addr)
+        if not self.held_ptls[cpu] or self.frozen:
+            self.counted(folio, addr, cpu)
         if new < old and (self.tlb.dirty or new == -1):
             self.uncounted(folio, addr - 8, addr)
         if new < -1:
@@ -232,18 +239,18 @@ class Checks(
             return
         self.total(folio)
         if not self.kernel.has_page_mapcount:
-            self.balance(folio, self.cells[folio._refcount])
+            self.balance(folio, self.cells[folio._refcount], event[0])
             if old >= 0 and new > old:
                 self.duplicated(folio)
 
-    def counted(self, folio: int, addr: int) -> None:
+    def counted(self, folio: int, addr: int, cpu: int) -> None:
         """I-34 and I-54: who may change a mapcount."""
-        if not self.held_ptls[self.machine.cpus[-1]]:
+        if not self.held_ptls[cpu]:
             self.unlocked_count(Folio(folio), addr)
         if self.frozen:
-            self.touched_while_frozen(Folio(folio), folio & ADDR_MASK, addr)
+            self.touched_while_frozen(Folio(folio), folio & ADDR_MASK, addr, cpu)
 
-    def pages_mapped(self, addr: int, old: int, new: int) -> None:
+    def pages_mapped(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-52 up to 6.9, where two words say whether anything maps the folio."""
         folio = Folio(self.cells[addr - 10 + 6])
         if new == 0 and self.cells[folio._entire_mapcount] < 0:
@@ -286,22 +293,22 @@ class Checks(
             folio._mapcount,
         )
 
-    def pincount(self, addr: int, old: int, new: int) -> None:
+    def pincount(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-09 after a pin count changed."""
         folio = Folio(self.cells[addr - 11 + 6])
         if new < 0:
             self.report(False, "I-09", folio, f"_pincount {new}", addr)
-        self.balance(folio, self.cells[folio._refcount])
+        self.balance(folio, self.cells[folio._refcount], event[0])
         if new == 0:
             self.engine.holds("I-09", folio & ADDR_MASK)
 
     # -- freeing, flags, data ------------------------------------------------------------
 
-    def flags(self, addr: int, old: int, new: int) -> None:
+    def flags(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-03 and I-41 when a folio is freed; I-22 when a page stops being exclusive."""
         page = Page(addr)
         if (old ^ new) & HEAD_FLAGS or self.frozen or self.migrations:
-            self.flags_moved(Folio(self.cells[page.compound_head]), addr, old, new)
+            self.flags_moved(Folio(self.cells[page.compound_head]), cpu, addr, old, new)
         if (old ^ new) & PG_buddy and new & PG_buddy:
             self.freed(Folio(self.cells[page.compound_head]))
         elif old & PG_anon_exclusive and not new & PG_anon_exclusive and page in self.pinned:
@@ -324,9 +331,8 @@ class Checks(
             bad += [f"{name} {cells[a]}" for name, a, want in checks if cells[a] != want]
         self.report(not bad, "I-03", folio, "freed with " + ", ".join(bad), head, folio._refcount)
 
-    def data(self, addr: int, old: int, new: int) -> None:
+    def data(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-21: a process's write to anon memory that others map or hold."""
-        event = self.machine.events[-1]
         if len(event) < 4 or (event[0] == USER_STORE and self.cells[event[4]] != event[5]):
             return
         page, mm = Page(addr - 5), event[3]
@@ -343,13 +349,13 @@ class Checks(
         )
         self.report(not (seen or held), "I-21", folio, text, addr)
 
-    def deferred(self, addr: int, old: int, new: int) -> None:
+    def deferred(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-48."""
         folio = Folio(self.cells[addr - PAGE_WORDS - 8 + 6])
         ok = new != 1 or (folio.order > 1 and bool(self.cells[folio.flags] & PG_anon))
         self.report(ok, "I-48", folio, f"order {folio.order} on the deferred-split queue", addr)
 
-    def gather(self, addr: int, old: int, new: int) -> None:
+    def gather(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-16: what is gathered lies in one folio."""
         if not new:
             return
@@ -366,15 +372,14 @@ class Checks(
 
     # -- locks -----------------------------------------------------------------------------
 
-    def ptl_moved(self, addr: int, old: int, new: int) -> None:
+    def ptl_moved(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """Count the page-table locks each CPU holds (both directions)."""
         if old < 0:
             self.held_ptls[-old - 1] -= 1
         if new < 0:
             self.held_ptls[-new - 1] += 1
 
-    def ptl_released(self, addr: int, old: int, new: int) -> None:
+    def ptl_released(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """The CPU holds no page-table lock any more: look at what it touched."""
-        cpu = -old - 1
-        if new == 0 and old < 0 and self.held_ptls[cpu] == 0:
-            self.section(cpu)
+        if new == 0 and old < 0 and self.held_ptls[-old - 1] == 0:
+            self.section(-old - 1)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
+from sandbox.derived import GONE
 from sandbox.frames import innermost
 from sandbox.ledger import Ledger
 from sandbox.machine import Machine
 from sandbox.memory import Event
 from sandbox.rules.catalogue import RULES
-from sandbox.rules.log import UndoLog
 
 if TYPE_CHECKING:
     from sandbox.kernels.base import Kernel
@@ -61,12 +61,12 @@ class RuleEngine:
         """Every state in which a rule did not hold, in order (known windows included)."""
         self.breaks: list[int] = []
         """The event of each violation that no known window covers, ascending."""
-        self.now: dict[Key, Violation] = {}
+        derived = machine.derived
+        self.now: dict[Key, Violation] = derived.table("broken", {}, follows=True)
         self._changes: list[tuple[int, Key, Violation | None]] = []
-        self.windows: dict[int, str] = {}
-        self._window_changes: list[tuple[int, int, str | None]] = []
-        self.log = UndoLog(machine)
-        """Changes of the tables that checks keep."""
+        self.windows: dict[int, str] = derived.table("windows", {})
+        """By folio: the window of upstream's own that is open for it."""
+        self._windows = derived.number(self.windows)
         self.checks = Checks(self)
         machine.undo_watchers.append(self._undone)
         machine.note_watchers.append(self._note)
@@ -113,13 +113,13 @@ class RuleEngine:
             return
         machine = self.machine
         before = self.now.get((rule, key))
-        index = len(machine.events) - 1
+        index = machine.position - 1
         violation = Violation(
             rule,
             subject,
             text,
             index,
-            self._action(),
+            machine.action_in_flight(),
             self._function(),
             words,
             max(deficit, 1),
@@ -132,49 +132,29 @@ class RuleEngine:
         self._set((rule, key), violation)
 
     def _set(self, key: Key, violation: Violation | None) -> None:
-        self._changes.append((len(self.machine.events) - 1, key, self.now.get(key)))
+        self._changes.append((self.machine.position - 1, key, self.now.get(key)))
         if violation is None:
             del self.now[key]
         else:
             self.now[key] = violation
 
     def _function(self) -> str:
-        machine = self.machine
-        task = machine.running[machine.cpus[-1]] if machine.cpus else None
+        task = self.machine.running[self.machine.acting]
         if task is None or task.gen is None:
             return ""
         return innermost(task.gen)[0]
-
-    def _action(self) -> int:
-        for task in reversed(self.machine.tasks):
-            number = getattr(task.payload, "number", None)
-            if number is not None:
-                return int(number) - 1
-        return 0
 
     # -- windows -------------------------------------------------------------------------
 
     def _note(self, event: Event, cpu: int) -> None:
         kind = event[2]
         if kind == "window_open":
-            self._window(event[4], event[3])
+            self.machine.derived.put(self._windows, event[4], event[3])
         elif kind == "window_close":
-            self._window(event[4], None)
+            self.machine.derived.put(self._windows, event[4], GONE)
         self.checks.note(event, cpu)
 
-    def _window(self, subject: int, name: str | None) -> None:
-        self._window_changes.append(
-            (len(self.machine.events) - 1, subject, self.windows.get(subject))
-        )
-        if name is None:
-            self.windows.pop(subject, None)
-        else:
-            self.windows[subject] = name
-
     def _undone(self, position: int) -> None:
-        entries = self.log.entries
-        if entries and entries[-1][0] >= position:
-            self.log.undone(position)
         while self.violations and self.violations[-1].event >= position:
             self.violations.pop()
         while self.breaks and self.breaks[-1] >= position:
@@ -185,9 +165,3 @@ class RuleEngine:
                 self.now.pop(key, None)
             else:
                 self.now[key] = before
-        while self._window_changes and self._window_changes[-1][0] >= position:
-            _, subject, name = self._window_changes.pop()
-            if name is None:
-                self.windows.pop(subject, None)
-            else:
-                self.windows[subject] = name

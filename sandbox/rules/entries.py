@@ -27,18 +27,18 @@ from sandbox.arch.arm64.pgtable import (
     pte_dirty,
 )
 from sandbox.ledger import PMD_KIND, TABLE_MASK
-from sandbox.memory import ADDR_MASK, Folio, Globals, Mm, Page
+from sandbox.memory import ADDR_MASK, Event, Folio, Globals, Mm, Page
 from sandbox.mm.flags import PG_anon, PG_anon_exclusive, PG_locked
 from sandbox.rules.tlb import Tlb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sandbox.derived import Derived
     from sandbox.kernels.base import Kernel
     from sandbox.ledger import Ledger
     from sandbox.machine import Machine
     from sandbox.rules.engine import RuleEngine
-    from sandbox.rules.log import UndoLog
 
 TRANSLATES = -1 << PFN_SHIFT | PTE_VALID
 """What of an entry a TLB goes by: the frame and the valid bit."""
@@ -57,32 +57,33 @@ class EntryChecks:
     kernel: type[Kernel]
     cells: list[Any]
     held_ptls: list[int]
-    log: UndoLog
+    derived: Derived
     report: Callable[..., None]
     report_slot: Callable[..., None]
     contiguous: Callable[[int, int, int], None]
 
     def start_entries(self) -> None:
         """Make the tables of what is not present."""
-        self.tlb = Tlb(self.log)
-        self._count_absent = self.log.undoer(self.count_absent)
-        self.migrations: dict[int, int] = {}
+        self.tlb = Tlb(self.derived)
+        self._count_absent = self.derived.undoer(self.count_absent)
+        table = self.derived.table
+        self.migrations: dict[int, int] = table("migrations", {}, follows=True)
         """By page: migration entries that stand for it."""
-        self.migrating_alone: dict[int, int] = {}
+        self.migrating_alone: dict[int, int] = table("migrating_alone", {}, follows=True)
         """By page: those of a kind that must be the only one."""
-        self.swapped: dict[int, int] = {}
+        self.swapped: dict[int, int] = table("swapped", {}, follows=True)
         """By swap slot: entries that name it."""
-        self.swapped_alone: dict[int, int] = {}
+        self.swapped_alone: dict[int, int] = table("swapped_alone", {}, follows=True)
         """By swap slot: those with the exclusive bit."""
 
     # -- every change --------------------------------------------------------------------
 
-    def entry_changed(self, addr: int, old: int, new: int) -> None:
+    def entry_changed(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """Any entry or PMD leaf changed; only forward."""
         if old == new:
             return
         cells = self.cells
-        if cells[(addr & TABLE_MASK) + 512] != -1 - self.machine.cpus[-1]:
+        if cells[(addr & TABLE_MASK) + 512] != -1 - cpu:
             self.unlocked_entry(addr, old, new)
         if (old ^ new) & TRANSLATES:
             if old & (PTE_VALID | PTE_SPECIAL) == PTE_VALID:
@@ -97,12 +98,12 @@ class EntryChecks:
                 self.contiguous(addr, old, new)
         if (old | new) & NOT_PRESENT:
             self.count_absent(old, new)
-            self.log.add(self._count_absent, new, old)
+            self.derived.add(self._count_absent, new, old)
 
-    def pmd_changed(self, addr: int, old: int, new: int) -> None:
+    def pmd_changed(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """The same for a PMD word: a leaf is an entry; a table that goes takes its own along."""
         leaves = (value if value & PTE_HUGE else 0 for value in (old, new))
-        self.entry_changed(addr, *leaves)
+        self.entry_changed(event, cpu, addr, *leaves)
         if old and not old & PTE_HUGE and new != old:
             table = old >> PFN_SHIFT
             mm, start = self.cells[table + 513], self.cells[table + 514]

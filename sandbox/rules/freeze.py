@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sandbox.derived import GONE, Derived
 from sandbox.memory import ADDR_MASK, CAS, STORE, Event, Folio, Globals, Word
 from sandbox.mm.flags import PG_anon, PG_buddy, PG_dirty, PG_locked, PG_swapbacked, PG_swapcache
 
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from sandbox.ledger import Ledger
     from sandbox.machine import Machine
     from sandbox.rules.engine import RuleEngine
-    from sandbox.rules.log import UndoLog
-
-THAWED = -1
 
 
 class FreezeChecks:
@@ -26,35 +24,38 @@ class FreezeChecks:
     machine: Machine
     kernel: type[Kernel]
     cells: list[Word]
-    log: UndoLog
+    derived: Derived
     ledger: Ledger
     report: Callable[..., None]
     mapped: Callable[[Folio], int]
     cache_refs: Callable[[Folio], int]
     unlocked_folio: Callable[[Folio], None]
+    action_begins: Callable[[int], None]
     migrations: dict[int, int]
     swapped: dict[int, int]
 
     def start_freeze(self) -> None:
         """Make the table of frozen folios."""
-        self._undo_freeze = self.log.undoer(self._restore)
-        self.frozen: dict[int, int] = {}
+        self.frozen: dict[int, int] = self.derived.table("frozen", {})
         """CPU that brought the folio's references to 0 by compare-and-exchange, by its head."""
+        self._frozen = self.derived.number(self.frozen)
 
     # -- freezing ------------------------------------------------------------------------
 
-    def frozen_or_thawed(self, addr: int, old: int, new: int, folio: Folio) -> None:
+    def frozen_or_thawed(
+        self, op: int, cpu: int, addr: int, old: int, new: int, folio: Folio
+    ) -> None:
         """I-34 and I-35: a reference count went to 0 by CAS, or was stored."""
-        op, head = self.machine.events[-1][0], addr - 1
+        head = addr - 1
         if op == CAS and new == 0:
             self.freeze(folio, old)
-            self._set(head, self.machine.cpus[-1])
+            self.derived.put(self._frozen, head, cpu)
         elif op == STORE:
-            owner = self.frozen.get(head, self.machine.cpus[-1])
-            ok = old == 0 and owner == self.machine.cpus[-1]
-            text = f"unfrozen from {old} by CPU {self.machine.cpus[-1]}, frozen by CPU {owner}"
+            owner = self.frozen.get(head, cpu)
+            ok = old == 0 and owner == cpu
+            text = f"unfrozen from {old} by CPU {cpu}, frozen by CPU {owner}"
             self.report(ok, "I-34", folio, text, addr)
-            self._set(head, THAWED)
+            self.derived.put(self._frozen, head, GONE)
 
     def freeze(self, folio: Folio, refs: int) -> None:
         """I-35: nothing but the freezer's own reference and the cache's."""
@@ -63,34 +64,20 @@ class FreezeChecks:
         ok = mapped == 0 and refs == cached + 1
         self.report(ok, "I-35", folio, text, folio._refcount, deficit=abs(refs - cached - 1))
 
-    def touched_while_frozen(self, folio: Folio, head: int, addr: int) -> None:
+    def touched_while_frozen(self, folio: Folio, head: int, addr: int, cpu: int) -> None:
         """I-34: a word of a frozen folio changes."""
-        cpu = self.machine.cpus[-1]
         owner = self.frozen.get(head, cpu)
         text = f"CPU {cpu} changes a folio that CPU {owner} has frozen"
         self.report(owner == cpu, "I-34", folio, text, addr)
 
-    def _set(self, head: int, cpu: int) -> None:
-        """*cpu* has frozen the folio; `THAWED`: nobody."""
-        before = self.frozen.get(head, THAWED)
-        if before != cpu:
-            self.log.add(self._undo_freeze, head, before)
-            self._restore(head, cpu)
-
-    def _restore(self, head: int, cpu: int) -> None:
-        if cpu == THAWED:
-            self.frozen.pop(head, None)
-        else:
-            self.frozen[head] = cpu
-
     # -- flags -----------------------------------------------------------------------------
 
-    def flags_moved(self, folio: Folio, head: int, old: int, new: int) -> None:
+    def flags_moved(self, folio: Folio, cpu: int, head: int, old: int, new: int) -> None:
         """I-28, I-33, I-34 and I-49: flags of a head page changed."""
         if self.frozen and not new & PG_buddy:
-            self.touched_while_frozen(folio, head, head)
+            self.touched_while_frozen(folio, head, head, cpu)
         if new & PG_buddy:
-            self._set(head, THAWED)
+            self.derived.put(self._frozen, head, GONE)
             return
         changed = old ^ new
         if changed & old & PG_locked and self.migrations:
@@ -113,7 +100,7 @@ class FreezeChecks:
         text = f"out of the swap cache, slot {slots.index(folio) if folio in slots else 0} holds it"
         self.report(folio not in slots, "I-33", folio, text, folio.flags)
 
-    def cache_slot(self, addr: int, old: Word, new: Word) -> None:
+    def cache_slot(self, event: Event, cpu: int, addr: int, old: Word, new: Word) -> None:
         """I-33: a slot of the swap cache is filled."""
         if not new:
             return
@@ -128,6 +115,8 @@ class FreezeChecks:
 
     def note(self, event: Event, cpu: int) -> None:
         """I-46 and I-47 when a large folio is accepted for reuse, I-49 when a page is discarded."""
+        if event[2] == "begin":
+            self.action_begins(cpu)
         if event[2] == "discard":
             self.discarded(event)
         if event[2] != "reuse":

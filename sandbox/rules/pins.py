@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.memory import ADD, TRY_ADD, Folio, Globals, Word
+from sandbox.derived import GONE, Derived
+from sandbox.memory import ADD, MAX_CPUS, TRY_ADD, Event, Folio, Globals, Word
 from sandbox.mm.flags import MMF_HAS_PINNED, PG_anon, PG_anon_exclusive
 
 if TYPE_CHECKING:
@@ -22,14 +23,15 @@ class PinChecks:
     machine: Machine
     ledger: Ledger
     cells: list[Word]
+    derived: Derived
     pinned: dict[int, int]
     report: Callable[..., None]
 
-    def holds_moved(self, addr: int, old: Word, new: Word) -> None:
+    def holds_moved(self, event: Event, cpu: int, addr: int, old: Word, new: Word) -> None:
         """Keep the table of pinned pages (both directions)."""
         self.pinned = self.pinned_pages()
 
-    def holds_changed(self, addr: int, old: Word, new: Word) -> None:
+    def holds_changed(self, event: Event, cpu: int, addr: int, old: Word, new: Word) -> None:
         """I-22, I-26, I-27 when a pin is recorded or released."""
         for hold in new:
             if hold in old or hold[1] == "get":
@@ -43,32 +45,48 @@ class PinChecks:
                 "pinned before MMF_HAS_PINNED",
                 mm,
             )
-            overlapped = self.pinned_during_fork(hold)
+            overlapped = self.pinned_during_fork(hold, cpu)
             self.report(not overlapped, "I-26", folio, "pinned while fork copied the mm", mm + 2)
             for page in hold[2]:
                 self.pin_exclusive(page)
         for page in {p for h in old for p in h[2]} - self.pinned.keys():
             self.engine.holds("I-22", page)
 
-    def pinned_during_fork(self, hold: Word) -> bool:
-        """Was a reference of the hold taken while fork copied the mm?
+    def start_pins(self) -> None:
+        """Make the tables of sequences that are odd, and of references taken meanwhile."""
+        table = self.derived.table
+        self.pinned = self.pinned_pages()
+        self.odd: dict[int, int] = table("odd", {})
+        """By mm whose `write_protect_seq` is odd: the CPU that made it so."""
+        self._odd = self.derived.number(self.odd)
+        self.taken: list[dict[int, tuple[int, ...]]]
+        self.taken = table("taken", [{} for _ in range(MAX_CPUS)])
+        """By CPU and word of a reference count: the mms whose sequence another CPU held odd when
+        the CPU last took that reference in its present action."""
+        self._taken = [self.derived.number(words) for words in self.taken]
 
-        The last reference counts: what a fast walk took before and found out about is given back.
+    def sequence(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
+        """A `write_protect_seq` becomes odd, or even."""
+        self.derived.put(self._odd, addr - 2, cpu if new & 1 else GONE)
+
+    def reference_taken(self, event: Event, cpu: int, old: int, new: int) -> None:
+        """Remember what was odd when a reference was taken: the last one counts.
+
+        What a fast walk took before, and found out about, is given back.
         """
-        machine, sequence = self.machine, hold[3] + 2
-        cpu, value = machine.cpus[-1], self.cells[sequence]
-        task = machine.running[cpu]
-        left = {Folio(self.cells[page + 6])._refcount for page in hold[2]}
-        for i in range(len(machine.events) - 1, task.start if task else 0, -1):
-            event = machine.events[i]
-            if event[1] == sequence and event[0] == ADD:
-                value -= event[2]
-            taken = event[1] in left and event[0] in (ADD, TRY_ADD) and event[2] > 0
-            if taken and machine.cpus[i] == cpu:
-                if value & 1:
-                    return True
-                left.remove(event[1])
-        return False
+        if new > old and event[0] in (ADD, TRY_ADD):
+            mms = tuple(sorted(mm for mm, other in self.odd.items() if other != cpu))
+            self.derived.put(self._taken[cpu], event[1], mms or GONE)
+
+    def action_begins(self, cpu: int) -> None:
+        """What an action before this one took is none of its holds' references."""
+        for word in list(self.taken[cpu]):
+            self.derived.put(self._taken[cpu], word, GONE)
+
+    def pinned_during_fork(self, hold: Word, cpu: int) -> bool:
+        """Was a reference of the hold taken while fork copied the mm?"""
+        refs = {Folio(self.cells[page + 6])._refcount for page in hold[2]}
+        return any(hold[3] in self.taken[cpu].get(ref, ()) for ref in refs)
 
     def pinned_pages(self) -> dict[int, int]:
         """How often each page is pinned (FOLL_PIN)."""

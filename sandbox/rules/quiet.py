@@ -27,7 +27,8 @@ class QuietChecks:
     cache_refs: Callable[[Folio], int]
     swap_at_rest: Callable[[], None]
     statistics: Callable[[set[int]], None]
-    checked: int = 0
+    touched: dict[int, int]
+    forget_touched: Callable[[], None]
 
     def quiet(self) -> None:
         """Check the folios and mms that were touched since the machine was last quiet."""
@@ -51,22 +52,10 @@ class QuietChecks:
         self.report(ref == 1 + gets, "I-17", Folio(self.cells[zero + 6]), text, zero + 1)
 
     def recent(self, known: dict[int, int]) -> set[int]:
-        """Heads of named folios among the words of the events since the last quiet point."""
-        from sandbox.fields import DEFERRED_LIST
-        from sandbox.rules.section import OFFSETS, PAGE_KINDS
-
-        kinds, cells, events = self.machine.memory.kinds, self.cells, self.machine.events
-        start = len(events)
-        for task in reversed(self.machine.tasks):  # those that ran at the same time as the last
-            if task.end is not None and task.end <= start < len(events):
-                break
-            start = min(start, task.start)
-        out = set(known)
-        for event in events[start:]:
-            kind = kinds[event[1]]
-            if kind in PAGE_KINDS and kind != DEFERRED_LIST:
-                out.add(cells[event[1] - OFFSETS[kind] + 6] & ADDR_MASK)
-        return {head for head in out if head in self.ledger.names}
+        """Heads of named folios that were touched since the last quiet point, and of known ones."""
+        out = {head for head in {*known, *self.touched} if head in self.ledger.names}
+        self.forget_touched()
+        return out
 
     def known_references(self) -> dict[int, int]:
         """References of gets, pins and LRU batches by folio head."""

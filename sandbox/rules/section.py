@@ -1,11 +1,12 @@
 """Rules that hold whenever no page-table lock covers the folio: looked at on release.
 
-What a CPU touched since it took its first page-table lock is read back from the journal, so there
-is nothing to keep while it runs and nothing to undo.
+What a CPU touches while it holds one is counted, forth and back; when it has released the last of
+them, that is looked at and put away.
 """
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sandbox.arch.arm64.pgtable import (
@@ -17,7 +18,7 @@ from sandbox.arch.arm64.pgtable import (
 )
 from sandbox.fields import DEFERRED_LIST, FIELDS, Struct, field
 from sandbox.ledger import PMD_KIND, PTE_KIND, maps_page
-from sandbox.memory import ADDR_MASK, FIRST_MUTATING, Folio, Page
+from sandbox.memory import ADDR_MASK, MAX_CPUS, Event, Folio, Page, Word
 from sandbox.mm.flags import (
     ENTIRELY_MAPPED,
     FOLIO_PAGES_MAPPED,
@@ -32,25 +33,28 @@ from sandbox.mm.flags import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sandbox.derived import Derived
     from sandbox.kernels.base import Kernel
     from sandbox.ledger import Ledger
     from sandbox.machine import Machine
+    from sandbox.performing import Watcher
 
 PAGE_KINDS = frozenset(f.number for f in FIELDS if f.struct is Struct.PAGE)
 PTL_KINDS = frozenset((field(Struct.PTE_TABLE, "ptl"), field(Struct.PMD_TABLE, "pmd_ptl")))
 ENTRY_KINDS = frozenset((PTE_KIND, PMD_KIND))
 NOT_PRESENT_OR_UFFD = PTE_SWP | PTE_MIGRATION | PTE_UFFD_WP
 OFFSETS = {f.number: f.offset for f in FIELDS if f.struct is Struct.PAGE}
+COMPOUND_HEAD = OFFSETS[field(Struct.PAGE, "compound_head")]
 
 
 class SectionChecks:
     """Checks at the end of a page-table-lock section."""
 
     machine: Machine
+    derived: Derived
     ledger: Ledger
     kernel: type[Kernel]
     cells: list[Any]
-    kinds: bytearray
     pinned: dict[int, int]
     report: Callable[..., None]
     absent_at_rest: Callable[[int, int], None]
@@ -58,83 +62,126 @@ class SectionChecks:
     migrations: dict[int, int]
     swapped: dict[int, int]
 
-    def section(self, cpu: int) -> None:
-        """Find what the CPU touched under its locks and check it."""
-        folios, entries = self.touched(cpu)
-        for head in folios:
-            folio = Folio(self.cells[head + 6])
-            if not self.cells[head] & PG_buddy:
-                self.folio_at_rest(folio)
-        for word, first in entries.items():
-            self.entry_at_rest(word, first)
+    def start_section(self) -> None:
+        """Make the tables of what is touched, and have every word that counts fill them."""
+        table, cpus = self.derived.table, range(MAX_CPUS)
+        self.section_heads: list[dict[int, int]] = table("section heads", [{} for _ in cpus])
+        """By CPU: folios touched since it took the first page-table lock it holds, how often."""
+        self.section_entries: list[dict[int, tuple[int, int]]]
+        self.section_entries = table("section entries", [{} for _ in cpus])
+        """By CPU and word of an entry: the value at the start of the section, and changes."""
+        self.touched: dict[int, int] = table("touched", {}, follows=True)
+        """Folios touched since nothing was in flight, how often."""
+        self._reopen = self.derived.undoer(self._reopened)
+        self._retouch = self.derived.undoer(self._retouched)
+        watch = self.machine.watch
+        for kind in PAGE_KINDS - {DEFERRED_LIST}:
+            watch(kind, *self._page_watchers(COMPOUND_HEAD - OFFSETS[kind]))
+        for kind in ENTRY_KINDS:
+            watch(kind, self.touch_entry, self.untouch_entry)
 
-    def touched(self, cpu: int) -> tuple[dict[int, None], dict[int, int]]:
-        """(heads of folios, {entry word: value at the start of the section}), most recent first."""
-        machine, kinds, cells = self.machine, self.kinds, self.cells
-        events, olds, cpus = machine.events, machine.olds, machine.cpus
-        folios: dict[int, None] = {}
-        entries: dict[int, int] = {}
-        depth = 0
-        for i in range(len(events) - 1, -1, -1):
-            event = events[i]
-            if event[0] < FIRST_MUTATING or cpus[i] != cpu:
-                continue
-            kind = kinds[event[1]]
-            if kind in ENTRY_KINDS:
-                entries[event[1]] = olds[i]
-                for value in (olds[i], cells[event[1]]):
-                    if maps_page(value):
-                        folios[cells[(value >> PFN_SHIFT << 4) + 6] & ADDR_MASK] = None
-            elif kind in PTL_KINDS:
-                depth += 1 if olds[i] != 0 else -1
-                if depth == 0:
-                    break
-            elif kind in PAGE_KINDS and kind != DEFERRED_LIST:
-                folios[cells[event[1] - OFFSETS[kind] + 6] & ADDR_MASK] = None
-        return folios, entries
+    def _page_watchers(self, to_head: int) -> tuple[Watcher, Watcher]:
+        """Forth and back for a word of a page whose `compound_head` is *to_head* words away."""
+        cells, held, sections, touched = (
+            self.cells, self.held_ptls, self.section_heads, self.touched,
+        )  # fmt: skip
+
+        def touch(event: Event, cpu: int, addr: int, old: Word, new: Word) -> None:
+            if old != new:
+                heads = sections[cpu] if held[cpu] else touched
+                head = cells[addr + to_head] & ADDR_MASK
+                heads[head] = heads.get(head, 0) + 1
+
+        def untouch(event: Event, cpu: int, addr: int, old: Word, new: Word) -> None:
+            if old != new:
+                heads = sections[cpu] if held[cpu] else touched
+                # The head that was counted: of `compound_head` itself it is the old value now.
+                _less(heads, (cells[addr + to_head] if to_head else old) & ADDR_MASK)
+
+        return touch, untouch
+
+    def touch_entry(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
+        """An entry changed: note it, and the folios it mapped and maps."""
+        if old == new:
+            return
+        heads = self.touched
+        if self.held_ptls[cpu]:
+            heads, entries = self.section_heads[cpu], self.section_entries[cpu]
+            first, count = entries.get(addr, (old, 0))
+            entries[addr] = (first, count + 1)
+        cells = self.cells
+        for value in (old, new):
+            if maps_page(value):
+                head = cells[(value >> PFN_SHIFT << 4) + COMPOUND_HEAD] & ADDR_MASK
+                heads[head] = heads.get(head, 0) + 1
+
+    def untouch_entry(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
+        """The change of an entry is taken back."""
+        if old == new:
+            return
+        heads = self.touched
+        if self.held_ptls[cpu]:
+            heads, entries = self.section_heads[cpu], self.section_entries[cpu]
+            first, count = entries.get(addr, (new, 1))
+            if count > 1:
+                entries[addr] = (first, count - 1)
+            else:
+                entries.pop(addr, None)
+        for value in (old, new):
+            if maps_page(value):
+                _less(heads, self.cells[(value >> PFN_SHIFT << 4) + COMPOUND_HEAD] & ADDR_MASK)
+
+    def section(self, cpu: int) -> None:
+        """Check what the CPU touched under its locks; it holds none any more."""
+        heads, entries = self.section_heads[cpu], self.section_entries[cpu]
+        for head in reversed(heads):
+            folio = Folio(self.cells[head + COMPOUND_HEAD])
+            if not self.cells[head] & PG_buddy:
+                self.folio_at_rest(folio, cpu)
+        for word, (first, _) in reversed(entries.items()):
+            self.entry_at_rest(word, first)
+        for head in heads:
+            self.touched[head] = self.touched.get(head, 0) + 1
+        flat = [n for word, pair in entries.items() for n in (word, *pair)]
+        self.derived.add(self._reopen, cpu, len(heads), *chain(*heads.items()), *flat)
+        heads.clear()
+        entries.clear()
+
+    def _reopened(self, cpu: int, folios: int, *flat: int) -> None:
+        """The end of a section is taken back."""
+        heads, entries = self.section_heads[cpu], self.section_entries[cpu]
+        heads.update(zip(flat[: 2 * folios : 2], flat[1 : 2 * folios : 2], strict=True))
+        rest = flat[2 * folios :]
+        pairs = zip(rest[1::3], rest[2::3], strict=True)
+        entries.update(zip(rest[::3], pairs, strict=True))
+        for head in heads:
+            _less(self.touched, head)
+
+    def forget_touched(self) -> None:
+        """Nothing is in flight, and what was touched has been looked at."""
+        if self.touched:
+            self.derived.add(self._retouch, *chain(*self.touched.items()))
+            self.touched.clear()
+
+    def _retouched(self, *flat: int) -> None:
+        self.touched.update(zip(flat[::2], flat[1::2], strict=True))
 
     # -- folios ------------------------------------------------------------------------
 
-    def folio_at_rest(self, folio: Folio) -> None:
+    def folio_at_rest(self, folio: Folio, cpu: int) -> None:
         """I-11 … I-14, I-18 … I-20, I-24, I-30, I-43 … I-45, I-51, I-53."""
-        head = folio & ADDR_MASK
-        if head in self.foreign():
+        if self.foreign(folio & ADDR_MASK, cpu):
             return
         self.totals(folio)
         self.pages(folio)
         if folio.large and self.kernel.has_mm_id:
             self.slots(folio)
 
-    def foreign(self) -> set[int]:
-        """Folios another CPU is working on under its own page-table lock."""
-        busy: set[int] = set()
-        for cpu, task in enumerate(self.machine.running):
-            if task is not None and self.held_ptls[cpu] and cpu != self.machine.cpus[-1]:
-                busy |= set(self.touched_now(cpu))
-        return busy
+    def foreign(self, head: int, cpu: int) -> bool:
+        """Whether another CPU is working on a folio under its own page-table lock."""
+        return any(head in heads for other, heads in enumerate(self.section_heads) if other != cpu)
 
     held_ptls: list[int]
-
-    def touched_now(self, cpu: int) -> list[int]:
-        """Heads a CPU has touched since it took the locks it still holds."""
-        machine, kinds, cells = self.machine, self.kinds, self.cells
-        heads, depth = [], self.held_ptls[cpu]
-        for i in range(len(machine.events) - 1, -1, -1):
-            event = machine.events[i]
-            if machine.cpus[i] != cpu or event[0] < FIRST_MUTATING:
-                continue
-            kind = kinds[event[1]]
-            if kind in PTL_KINDS:
-                depth += 1 if machine.olds[i] != 0 else -1
-                if depth == 0:
-                    break
-            elif kind in PAGE_KINDS and kind != DEFERRED_LIST:
-                heads.append(cells[event[1] - OFFSETS[kind] + 6] & ADDR_MASK)
-            elif kind == PTE_KIND:
-                for value in (machine.olds[i], cells[event[1]]):
-                    if maps_page(value):
-                        heads.append(cells[(value >> PFN_SHIFT << 4) + 6] & ADDR_MASK)
-        return heads
 
     def totals(self, folio: Folio) -> None:
         """I-12, I-13 at rest, I-14."""
@@ -310,3 +357,12 @@ class SectionChecks:
             f"the entry of pinned page {folio.index_of(page)} maps a copy now",
             word,
         )
+
+
+def _less(counts: dict[int, int], key: int) -> None:
+    """Take one from a count, and forget it at 0."""
+    count = counts.get(key, 0) - 1
+    if count > 0:
+        counts[key] = count
+    else:
+        counts.pop(key, None)

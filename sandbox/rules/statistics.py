@@ -9,10 +9,10 @@ from sandbox.memory import Folio, Globals, Word
 from sandbox.mm.flags import PG_anon
 
 if TYPE_CHECKING:
+    from sandbox.derived import Derived
     from sandbox.kernels.base import Kernel
     from sandbox.ledger import Ledger
     from sandbox.rules.engine import RuleEngine
-    from sandbox.rules.log import UndoLog
 
 DRIFT = "RC-11"
 """The race that makes the statistic drift, named where it is reported."""
@@ -25,14 +25,14 @@ class StatisticsChecks:
     ledger: Ledger
     kernel: type[Kernel]
     cells: list[Word]
-    log: UndoLog
+    derived: Derived
 
     def start_statistics(self) -> None:
         """Nothing is mapped yet."""
-        self.anon_mapped = array("H")
+        self.anon_mapped = self.derived.table("anon_mapped", array("H"), follows=True)
         """By frame of a folio's head: pages that should count, when last looked at."""
-        self._undo_contribution = self.log.undoer(self._replace)
-        self.anon_mapped_total = 0
+        self._undo_contribution = self.derived.undoer(self._replace)
+        self.anon_mapped_total = sum(self.anon_mapped)
 
     def statistics(self, recent: set[int]) -> None:
         """I-50, by the folios that were touched since the machine was last quiet."""
@@ -71,7 +71,7 @@ class StatisticsChecks:
         before = self.anon_mapped[pfn]
         if pages != before:
             self._replace(pfn, pages)
-            self.log.add(self._undo_contribution, pfn, before)
+            self.derived.add(self._undo_contribution, pfn, before)
 
     def _replace(self, pfn: int, pages: int) -> None:
         self.anon_mapped_total += pages - self.anon_mapped[pfn]

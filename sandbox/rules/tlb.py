@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sandbox.derived import Derived
     from sandbox.memory import Event
-    from sandbox.rules.log import UndoLog
 
 Stale = tuple[int, bool]
 """(page, was the entry dirty)"""
@@ -19,13 +19,14 @@ Stale = tuple[int, bool]
 class Tlb:
     """Per mm, the addresses whose old translation has not been flushed."""
 
-    def __init__(self, log: UndoLog) -> None:
-        self.log = log
-        self._forget, self._flush = log.undoer(self._remember), log.undoer(self._unflush)
-        self.stale: dict[int, dict[int, tuple[Stale, ...]]] = {}
-        self.pages: dict[int, int] = {}
+    def __init__(self, derived: Derived) -> None:
+        self.derived = derived
+        self._forget = derived.undoer(self._remember)
+        self._flush = derived.undoer(self._unflush)
+        self.stale: dict[int, dict[int, tuple[Stale, ...]]] = derived.table("stale", {})
+        self.pages: dict[int, int] = derived.table("stale pages", {}, follows=True)
         """By page: translations left."""
-        self.dirty: dict[int, int] = {}
+        self.dirty: dict[int, int] = derived.table("stale dirty pages", {}, follows=True)
         """By page: those left of dirty entries."""
 
     def forget(self, mm: int, addr: int, page: int, dirty: bool) -> None:
@@ -38,7 +39,7 @@ class Tlb:
         self.pages[page] = self.pages.get(page, 0) + 1
         if dirty:
             self.dirty[page] = self.dirty.get(page, 0) + 1
-        self.log.add(self._forget, mm, addr)
+        self.derived.add(self._forget, mm, addr)
 
     def _remember(self, mm: int, addr: int) -> None:
         """Undo `forget`."""
@@ -48,7 +49,7 @@ class Tlb:
             mine[addr] = tuple(before)
         self._less((item,))
 
-    def flush(self, event: Event) -> None:
+    def flush(self, event: Event, cpu: int) -> None:
         """A tlb_flush event: what lies in its range is gone."""
         _, _, mm, start, end = event
         mine = self.stale.get(mm)
@@ -64,7 +65,7 @@ class Tlb:
             for items in gone.values():
                 self._less(items)
             flat = [n for addr, items in gone.items() for item in items for n in (addr, *item)]
-            self.log.add(self._flush, mm, *flat)
+            self.derived.add(self._flush, mm, *flat)
 
     def _unflush(self, mm: int, *flat: int) -> None:
         """Undo `flush`: (address, page, dirty) after one another."""

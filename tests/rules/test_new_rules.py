@@ -151,7 +151,7 @@ def tables(session: Session) -> dict[str, Any]:
         "swapped alone": dict(checks.swapped_alone),
         "frozen": dict(checks.frozen),
         "anon": (bytes(checks.anon_mapped).rstrip(b"\0"), checks.anon_mapped_total),
-        "log": len(session.rules.log.entries),
+        "log": len(session.machine.derived.entries),
     }
 
 
@@ -184,13 +184,13 @@ def test_what_the_rules_remember_follows_undo(kernel: str, lines: str) -> None:
 
 @pytest.mark.parametrize("lines", LIVES)
 def test_a_packed_log_follows_undo_too(lines: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbox.rules.log.KEEP", 16)
-    monkeypatch.setattr("sandbox.rules.log.CHUNK", 8)
+    monkeypatch.setattr("sandbox.derived.KEEP", 16)
+    monkeypatch.setattr("sandbox.derived.CHUNK", 8)
     session = run("7.2", lines)
     end, position = tables(session), session.position
-    assert isinstance(session.rules.log.entries, Column) == (end["log"] >= 24)
+    assert isinstance(session.machine.derived.entries, Column) == (end["log"] >= 24)
     session.goto(0)
-    assert not session.rules.log.entries
+    assert not session.machine.derived.entries
     assert not session.rules.checks.tlb.pages
     session.goto(position)
     assert tables(session) == end
