@@ -10,14 +10,14 @@ are pure functions of their answers).  Acting in the past keeps the old future a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from sandbox.calls import Call
 from sandbox.endless import Guard
 from sandbox.errors import KernelBug, SandboxError
 from sandbox.fields import Struct
 from sandbox.journal import CHUNK, KEEP, History, pack
 from sandbox.locks import lock_owner
-from sandbox.memory import FIRST_MUTATING, MAX_CPUS, Event, Gen, MemoryImage, Word
+from sandbox.memory import FIRST_MUTATING, MAX_CPUS, Event, MemoryImage, Word
 from sandbox.performing import Performer, Watcher
 from sandbox.tasks import Branch, Task
 from sandbox.watchdog import Watch
@@ -101,15 +101,15 @@ class Machine(Performer):
     # -- starting tasks ------------------------------------------------------------
 
     def spawn(
-        self, name: str, factory: Callable[[], Gen[Any]], cpu: int = 0, payload: object = None
+        self, name: str, call: Call, kernel: object, cpu: int = 0, payload: object = None
     ) -> Task:
-        """Put a kernel function on an idle CPU; its first event becomes pending."""
+        """Put a call of a function of *kernel* on an idle CPU; its first event becomes pending."""
         busy = self.running[cpu]
         if busy is not None:
             raise SandboxError(f"CPU {cpu} is still running {busy.name}")
         self.not_performing()
         self.leave_future()
-        task = Task(cpu, name, factory, self.position, payload)
+        task = Task(cpu, name, call, kernel, self.position, payload)
         self._start(task)
         return task
 

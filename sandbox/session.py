@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from sandbox.calls import Call
 from sandbox.checked import shown
 from sandbox.errors import KernelBug, NoProgressError, SandboxError, UsageError
 from sandbox.fields import Struct
@@ -32,6 +33,9 @@ from sandbox.syscalls import Result
 from sandbox.watchdog import NoEvent
 
 __all__ = ["Session", "Step"]
+
+DRAIN = Call("lru_add_drain")
+"""What every CPU does after an action, as the recordings do before they look."""
 
 
 class Session:
@@ -165,11 +169,11 @@ class Session:
             if cpu >= len(self.cpus):
                 raise UsageError(f"there is no CPU {cpu}", item.where, f"0 to {len(self.cpus) - 1}")
             with self.contained(item.text):
-                factory = plan(self, item, self.cpus[cpu], step.number, places)
-            plans.append((item, cpu, factory))
+                call = plan(self, item, self.cpus[cpu], step.number, places)
+            plans.append((call, cpu))
         self.drain()  # going back may have ended between an action and its drain
-        for item, cpu, factory in plans:
-            self.machine.spawn(item.text, factory, cpu, step)
+        for call, cpu in plans:
+            self.machine.spawn(call.text, call, self.cpus[cpu], cpu, step)
         return step
 
     def do(self, action: Action | CpuBlock) -> Step:
@@ -248,7 +252,7 @@ class Session:
             return
         for cpu in range(min(len(self.cpus), MAX_CPUS)):
             if self.machine.peek(PerCpu.lru_add(cpu)):
-                self.machine.spawn("lru_add_drain_all", self.cpus[cpu].lru_add_drain, cpu)
+                self.machine.spawn("lru_add_drain_all", DRAIN, self.cpus[cpu], cpu)
                 self.machine.run(cpu)
 
     # -- moving ------------------------------------------------------------------------
