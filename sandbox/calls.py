@@ -7,16 +7,14 @@ calls on equal memory do the same events.  The running function is made of it in
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sandbox.memory import Gen, note
 
 __all__ = ["Call", "start"]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One call of a kernel function: its name and immutable arguments, without the CPU.
 
     Arguments are numbers, names, handles (`Mm`, `Mapping`: addresses, so they are of one machine

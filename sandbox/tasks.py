@@ -57,6 +57,11 @@ class Task:
         self.result: Any = None
 
     @property
+    def begins(self) -> bool:
+        """Whether an action begins with it: not what drains, nor what a CPU came to by itself."""
+        return self.payload is not None and not self.chained
+
+    @property
     def running(self) -> bool:
         """True until the function has returned."""
         return self.pending is not None

@@ -7,8 +7,8 @@ left to the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from sandbox.arch.arm64.pgtable import (
     HPAGE_PMD_ORDER,
@@ -61,6 +61,23 @@ def plan(
     return handler(Planner(session, action, kernel, step, places))
 
 
+def places_of(calls: Iterable[Call]) -> dict[str, int]:
+    """Where the regions go that calls of one block name: their base by name.
+
+    They may not have come to naming them yet.
+    """
+    places: dict[str, int] = {}
+    for call in calls:
+        if call.function == "sys_mmap":
+            request: Any = call.args[1]
+            places[request.region] = request.base
+        elif call.function in ("sys_mremap", "sys_execve"):
+            at = 3 if call.function == "sys_mremap" else 1
+            region, base = call.args[at : at + 2]
+            places[str(region)] = base  # type: ignore[assignment]  # a page number, as planned
+    return places
+
+
 class Planner:
     """Looks the names of one action up in the machine."""
 
@@ -94,7 +111,7 @@ class Planner:
         for name, base in names:
             if name == region:
                 return int(base)
-        used = len(names) + len(self.places)
+        used = len({name for name, _ in names} | self.places.keys())
         if region not in self.places and used >= MAX_REGIONS:
             raise self.refuse("too many regions", f"at most {MAX_REGIONS}")
         return self.places.setdefault(region, (used + 1) * REGION_PAGES)

@@ -11,7 +11,7 @@ from typing import Any
 from sandbox.calls import Call
 from sandbox.kernels.base import Kernel
 from sandbox.machine import Machine, Task
-from sandbox.memory import OP_NAMES, Gen
+from sandbox.memory import MAX_CPUS, OP_NAMES, Gen
 from sandbox.rules import Violation
 from sandbox.scenario.language import parse_lines
 from sandbox.session import Session
@@ -59,7 +59,7 @@ exit E
 """About every verb the model has, with three generations of processes."""
 
 
-def run(kernel: str | type[Kernel], lines: str = "", cpus: int = 2) -> Session:
+def run(kernel: str | type[Kernel], lines: str = "", cpus: int = MAX_CPUS) -> Session:
     """A session on which *lines* have been done."""
     session = Session(kernel, cpus)
     act(session, lines)
