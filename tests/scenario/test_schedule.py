@@ -64,10 +64,8 @@ def test_an_order_of_events_is_turns_and_back(order: list[int]) -> None:
     assert all(a.cpu != b.cpu for a, b in pairwise(turns))
 
 
-_TURNS = st.builds(
-    lambda cpu, events: Turn(cpu, events),
-    st.integers(0, 1),
-    st.none() | st.integers(1, 999),
+_TURNS = st.tuples(st.integers(0, 1), st.none() | st.integers(1, 999)).map(
+    lambda given: Turn(*given)
 ) | st.builds(
     lambda cpu, what, number, before: Turn(cpu, None, Landmark(what, number, before)),
     st.integers(0, 1),
