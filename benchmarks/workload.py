@@ -92,5 +92,5 @@ def machine_like(session: Session, *, ledger: bool = False, rules: bool = False)
 def run_tasks(machine: Machine, tasks: Sequence[Task]) -> None:
     """Run tasks one after the other, each to its end."""
     for task in tasks:
-        machine.spawn(task.name, task.factory, task.cpu)
+        machine.spawn(task.name, task.call, task.kernel, task.cpu)
         machine.run(task.cpu)

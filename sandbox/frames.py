@@ -93,6 +93,13 @@ def innermost(gen: Word) -> tuple[str, int, str]:
     return gen.gi_code.co_name, frame.f_lineno, gen.gi_code.co_filename
 
 
+def calls_of(gen: Word) -> Iterator[Word]:
+    """The suspended generators of a running function, outermost first."""
+    while gen is not None and hasattr(gen, "gi_frame") and gen.gi_frame is not None:
+        yield gen
+        gen = gen.gi_yieldfrom
+
+
 def frames_of(gen: Word) -> Iterator[Frame]:
     """All frames of a suspended generator, outermost first."""
     while gen is not None and hasattr(gen, "gi_frame") and gen.gi_frame is not None:

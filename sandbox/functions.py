@@ -11,6 +11,7 @@ from itertools import compress
 from types import GeneratorType
 from typing import Any
 
+from sandbox.calls import start
 from sandbox.checked import event_fault, event_text, shown
 from sandbox.configuration import generators
 from sandbox.errors import DeadlockError, KernelBug, NoEventError, NotPureError
@@ -52,7 +53,7 @@ class Functions:
         gen = None
         try:
             with self.watchdog:
-                gen = task.factory()
+                gen = start(task.call, task.kernel)
                 if not isinstance(gen, GeneratorType):
                     raise TypeError(f"{shown(gen)} is no generator")
                 pending: Event = next(gen)
@@ -80,7 +81,7 @@ class Functions:
         gen: Any = None
         try:
             with self.watchdog:
-                gen = task.factory()
+                gen = start(task.call, task.kernel)
                 self._again(task, gen)
         except NotPureError as error:
             task.fault = error
@@ -133,7 +134,7 @@ class Functions:
         gen = None
         try:
             with self.watchdog:
-                gen = task.factory()
+                gen = start(task.call, task.kernel)
                 self._again(task, gen)
         except BaseException as error:  # a person's own kernel may raise anything
             if isinstance(error, NotPureError):
@@ -272,7 +273,7 @@ class Functions:
         wanted = len(answers) + 1
         try:
             with self.watchdog:
-                for place in trace(task.factory(), answers):
+                for place in trace(start(task.call, task.kernel), answers):
                     places.append(place)
                     self.watchdog.beat()
         except BaseException as error:  # a person's own kernel may raise anything
@@ -284,7 +285,7 @@ class Functions:
         """Position at which the event was pending that led into the function *task* is in."""
         try:
             with self.watchdog:
-                events = called_after(task.factory(), task.answers)
+                events = called_after(start(task.call, task.kernel), task.answers)
         except BaseException as error:  # a person's own kernel may raise anything
             if error is self.interruption:
                 raise

@@ -10,15 +10,15 @@ are pure functions of their answers).  Acting in the past keeps the old future a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from sandbox.calls import Call
 from sandbox.derived import Derived
 from sandbox.endless import Guard
 from sandbox.errors import KernelBug, SandboxError
 from sandbox.fields import Struct
 from sandbox.journal import CHUNK, KEEP, History, pack
 from sandbox.locks import lock_owner
-from sandbox.memory import MAX_CPUS, Event, Gen, MemoryImage, Word
+from sandbox.memory import MAX_CPUS, Event, MemoryImage, Word
 from sandbox.performing import Performer, Watcher
 from sandbox.tasks import Branch, Task
 from sandbox.watchdog import Watch
@@ -79,6 +79,9 @@ class Machine(Performer):
         self.note_watchers: list[Callable[[Event, int], None]] = []
         self.flush_watchers: list[Callable[[Event, int], None]] = []
         """Called after a `tlb_flush` event."""
+        self.successor: Callable[[Task], None] | None = None
+        """Called with a task that has returned, in a move that is not one done again: what its CPU
+        has to do next, if anything, is begun by it (`chain`)."""
         self.undo_watchers: list[Callable[[int], None]] = []
         """Called with the new position after a step back."""
 
@@ -116,16 +119,27 @@ class Machine(Performer):
     # -- starting tasks ------------------------------------------------------------
 
     def spawn(
-        self, name: str, factory: Callable[[], Gen[Any]], cpu: int = 0, payload: object = None
+        self, name: str, call: Call, kernel: object, cpu: int = 0, payload: object = None
     ) -> Task:
-        """Put a kernel function on an idle CPU; its first event becomes pending."""
+        """Put a call of a function of *kernel* on an idle CPU; its first event becomes pending."""
         busy = self.running[cpu]
         if busy is not None:
             raise SandboxError(f"CPU {cpu} is still running {busy.name}")
         self.not_performing()
         self.leave_future()
-        task = Task(cpu, name, factory, self.position, payload)
+        task = Task(cpu, name, call, kernel, self.position, payload)
         self._start(task)
+        return task
+
+    def chain(
+        self, name: str, call: Call, kernel: object, cpu: int = 0, payload: object = None
+    ) -> Task:
+        """Put a call on a CPU that has just come to the end of the one before it.
+
+        It belongs to the event that ended that one: going back to where it starts leaves it begun.
+        """
+        task = self.spawn(name, call, kernel, cpu, payload)
+        task.chained = True
         return task
 
     def _start(self, task: Task) -> None:
@@ -146,7 +160,7 @@ class Machine(Performer):
             self._branch_count = max(self._branch_count + (not number), number)
             end = self.position + len(self.future_cpus)
             # What was begun and never did an event is no part of any history.
-            ran = [task for task in self.future_tasks if task.start < end]
+            ran = [task for task in self.future_tasks if task.start < end or task.chained]
             number = number or self._branch_count
             branch = Branch(self.position, self.future_cpus, ran, number, self._open_end)
             for other in self.branches:
@@ -162,6 +176,11 @@ class Machine(Performer):
             self._unspawn_here()
             while self._task_due():
                 self.future_tasks.pop()
+
+    def forget_future(self) -> None:
+        """Drop what was gone back over, so that it is no part of any history."""
+        self.future_cpus = bytearray()
+        self.future_tasks = []
 
     def switch_branch(self, branch: Branch) -> None:
         """Go to where *branch* forked off and make it the future again."""
@@ -212,7 +231,14 @@ class Machine(Performer):
         # What cannot be done must not cost the future.
         if (self.future_cpus or self.future_tasks) and self.blocked(cpu) is None:
             self.leave_future()
-        return self._step(cpu)
+        task = self.running[cpu]
+        event = self._step(cpu)
+        self._succeed(task)
+        return event
+
+    def _succeed(self, task: Task | None) -> None:
+        if task is not None and not task.running and self.successor is not None:
+            self.successor(task)
 
     def _task_due(self) -> bool:
         return bool(self.future_tasks) and self.future_tasks[-1].start == self.position
@@ -234,6 +260,7 @@ class Machine(Performer):
         if self.blocked(cpu) is None:
             self.leave_future()
         self._run(task, -1 if limit is None else limit)
+        self._succeed(task)
         return task
 
     def _run(self, task: Task, left: int) -> None:
@@ -288,9 +315,10 @@ class Machine(Performer):
             raise SandboxError("at the start: nothing to go back to")
         self.not_performing()
         self._tick()
-        self._unspawn_here()
         if not self.future_cpus:
-            self._open_end = any(self.running)
+            here = self.position
+            self._open_end = any(t and (t.chained or t.start < here) for t in self.running)
+        self._unspawn_here(chained=True)
         event: Event = self.events.pop()
         old, cpu = self.olds.pop(), self.cpus.pop()
         task = self.running[cpu] or self._task_of(cpu)
@@ -305,8 +333,11 @@ class Machine(Performer):
             self._unspawn_here()
         return event
 
-    def _unspawn_here(self) -> None:
+    def _unspawn_here(self, *, chained: bool = False) -> None:
+        """Take what starts here off its CPU; what is chained only if that is asked for."""
         while self.tasks and self.tasks[-1].start == len(self.events):
+            if self.tasks[-1].chained and not chained:
+                return
             task = self.tasks.pop()
             self.running[task.cpu] = None
             self.drop(task)
@@ -326,6 +357,8 @@ class Machine(Performer):
         self._start_due()
         event = self._step(self.future_cpus[-1])
         self.future_cpus.pop()
+        while self._task_due() and self.future_tasks[-1].chained:
+            self._start(self.future_tasks.pop())
         if not self.future_cpus:  # what was begun at the end and not stepped yet
             self._start_due()
         return event

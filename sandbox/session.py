@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from sandbox.calls import Call
 from sandbox.checked import shown
 from sandbox.errors import KernelBug, NoProgressError, SandboxError, UsageError
 from sandbox.fields import Struct
@@ -24,14 +25,18 @@ from sandbox.machine import Machine, Task
 from sandbox.memory import MAX_CPUS, Event, Globals, Mm, Page, PerCpu
 from sandbox.mm.flags import PG_reserved, PG_uptodate
 from sandbox.rules import RuleEngine, Violation
-from sandbox.scenario.actions import plan
+from sandbox.scenario.actions import places_of, plan
 from sandbox.scenario.blocks import check_block
 from sandbox.scenario.language import Action, CpuBlock
+from sandbox.scheduling import play
 from sandbox.steps import Begun, Step
 from sandbox.syscalls import Result
 from sandbox.watchdog import NoEvent
 
 __all__ = ["Session", "Step"]
+
+DRAIN = Call("lru_add_drain")
+"""What every CPU does after an action, as the recordings do before they look."""
 
 
 class Session:
@@ -41,11 +46,12 @@ class Session:
     nothing.  `position` counts events from 0.
     """
 
-    def __init__(self, kernel: str | type[Kernel] = DEFAULT_KERNEL, cpus: int = 2) -> None:
+    def __init__(self, kernel: str | type[Kernel] = DEFAULT_KERNEL, cpus: int = MAX_CPUS) -> None:
         self.kernel = kernel_by_name(kernel) if isinstance(kernel, str) else kernel
         check_kernel(self.kernel)
         self.machine = Machine(cpus, checked=is_foreign(self.kernel))
         self.machine.guard.room = self._room
+        self.machine.successor = self._next_of
         with self.contained(f"the kernel {self.kernel.id}"):
             self.cpus = [self.kernel(cpu) for cpu in range(cpus)]
         self._begun = Begun()
@@ -155,40 +161,64 @@ class Session:
             )
         last = self.last_step
         step = Step(last.number + 1 if last else 1, action)
-        actions = action.actions if isinstance(action, CpuBlock) else (action,)
-        if isinstance(action, CpuBlock):
-            check_block(self, action.actions)
+        firsts = (action,) if isinstance(action, Action) else check_block(self, action)
         plans = []
         places: dict[str, int] = {}
-        for item in actions:
+        for item in firsts:
             cpu = item.cpu or 0
             if cpu >= len(self.cpus):
                 raise UsageError(f"there is no CPU {cpu}", item.where, f"0 to {len(self.cpus) - 1}")
             with self.contained(item.text):
-                factory = plan(self, item, self.cpus[cpu], step.number, places)
-            plans.append((item, cpu, factory))
+                call = plan(self, item, self.cpus[cpu], step.number, places)
+            plans.append((call, cpu))
         self.drain()  # going back may have ended between an action and its drain
-        for item, cpu, factory in plans:
-            self.machine.spawn(item.text, factory, cpu, step)
+        for call, cpu in plans:
+            self.machine.spawn(call.text, call, self.cpus[cpu], cpu, step)
         return step
+
+    def _next_of(self, task: Task) -> None:
+        """Begin what the CPU of a task has to do after it in its block.
+
+        Raises:
+            UsageError: that cannot be meant now. It has become an action that does nothing, so
+                that the CPU comes to the one after it.
+        """
+        step, cpu = task.payload, task.cpu
+        if not isinstance(step, Step) or not isinstance(step.action, CpuBlock):
+            return
+        mine, block = step.action.of_cpu(cpu), self.tasks_of(step)
+        done = sum(other.cpu == cpu for other in block)
+        if done >= len(mine):
+            return
+        item, kernel, refusal = mine[done], self.cpus[cpu], None
+        try:
+            with self.contained(item.text):
+                call = plan(self, item, kernel, step.number, places_of(t.call for t in block))
+        except UsageError as error:
+            call, refusal = Call("sys_refused", (error.message,), item.text), error
+        self.machine.chain(item.text, call, kernel, cpu, step)
+        if refusal is not None:
+            raise refusal
 
     def do(self, action: Action | CpuBlock) -> Step:
-        """Begin an action and run it to its end, then drain."""
-        step = self.begin(action)
-        if isinstance(action, CpuBlock):
-            for cpu in action.schedule:
-                self._scheduled(cpu)
-        self.finish()
-        return step
+        """Begin an action and run it to its end, then drain.
 
-    def _scheduled(self, cpu: int) -> None:
-        if (
-            cpu < len(self.cpus)
-            and self.machine.running[cpu] is not None
-            and self.machine.blocked(cpu) is None
-        ):
-            with self.machine.guard.off():  # a schedule has an end
-                self.machine.step(cpu)
+        Raises:
+            UsageError: it is refused, or a landmark of its schedule is not reached; nothing is
+                changed.
+        """
+        step = self.begin(action)
+        start = self.position
+        try:
+            if isinstance(action, CpuBlock):
+                play(self, action.schedule)
+            self.finish()
+        except UsageError:
+            self.machine.goto(start)
+            self.machine.discard_begun()
+            self.machine.forget_future()
+            raise
+        return step
 
     def finish(self) -> None:
         """Run everything in flight to its end, CPUs in order, and drain.
@@ -248,7 +278,7 @@ class Session:
             return
         for cpu in range(min(len(self.cpus), MAX_CPUS)):
             if self.machine.peek(PerCpu.lru_add(cpu)):
-                self.machine.spawn("lru_add_drain_all", self.cpus[cpu].lru_add_drain, cpu)
+                self.machine.spawn("lru_add_drain_all", DRAIN, self.cpus[cpu], cpu)
                 self.machine.run(cpu)
 
     # -- moving ------------------------------------------------------------------------
@@ -305,7 +335,7 @@ class Session:
 
     def action_bounds(self) -> list[int]:
         """Positions at which an action starts or everything done so far ends, ascending."""
-        future = (t.start for t in self.machine.future_tasks if isinstance(t.payload, Step))
+        future = (t.start for t in self.machine.future_tasks if t.begins)
         return sorted({*self.starts, *future, self._end()})
 
     def start_before(self, position: int, count: int = 1) -> int | None:
@@ -325,7 +355,7 @@ class Session:
             return starts[at]
         # The task that is due next is the last of them.
         at = bisect_right(future, -position, key=lambda task: -task.start)
-        while at and not isinstance(future[at - 1].payload, Step):
+        while at and not future[at - 1].begins:
             at -= 1
         return future[at - 1].start if at else None
 

@@ -38,6 +38,7 @@ from sandbox.memory import (
 )
 from sandbox.mm.flags import (
     EFAULT,
+    EINVAL,
     EIO,
     ENOENT,
     FOLL_FORCE,
@@ -185,6 +186,11 @@ class SyscallsMixin(KernelPart):
         """An action that concerns the recording rig only."""
         yield note("nop")
         return Result()
+
+    def sys_refused(self, why: str) -> Gen[Result]:
+        """An action that could not be meant when its CPU came to it: nothing but its note."""
+        yield note("refused", why)
+        return Result(-EINVAL, f"refused: {why}")
 
     # -- processes and mappings ----------------------------------------------------------
 

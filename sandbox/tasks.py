@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+from sandbox.calls import Call
 from sandbox.errors import KernelBug
 from sandbox.journal import History
 from sandbox.memory import Event, Gen
@@ -13,15 +13,17 @@ __all__ = ["Branch", "Task"]
 
 
 class Task:
-    """A kernel function running on a CPU: how to make it, and what it was answered."""
+    """A kernel function running on a CPU: the call it was made of, and what it was answered."""
 
     __slots__ = (
         "answers",
+        "call",
+        "chained",
         "cpu",
         "end",
-        "factory",
         "fault",
         "gen",
+        "kernel",
         "name",
         "payload",
         "pending",
@@ -30,11 +32,16 @@ class Task:
     )
 
     def __init__(
-        self, cpu: int, name: str, factory: Callable[[], Gen[Any]], start: int, payload: object
+        self, cpu: int, name: str, call: Call, kernel: object, start: int, payload: object
     ) -> None:
         self.cpu = cpu
         self.name = name
-        self.factory = factory
+        self.call = call
+        self.kernel = kernel
+        """The object whose method the call names: the kernel as this CPU runs it."""
+        self.chained = False
+        """Begun as soon as its CPU was through with the call before it, not by itself: it stays
+        begun at the position where it starts."""
         self.start = start
         """Position in the history at which it was started."""
         self.payload = payload
@@ -48,6 +55,11 @@ class Task:
         self.end: int | None = None
         """Position after its last event once it has returned."""
         self.result: Any = None
+
+    @property
+    def begins(self) -> bool:
+        """Whether an action begins with it: not what drains, nor what a CPU came to by itself."""
+        return self.payload is not None and not self.chained
 
     @property
     def running(self) -> bool:

@@ -210,7 +210,7 @@ APP = (
     ),
     Command(
         "do", "do", "Do a line of the scenario language; the word may be left out.", Group.APP,
-        perform, (), "ACTION | cpu0 ACTION | cpu1 ACTION",
+        perform, (), "ACTION | cpu0 ACTION | cpu1 ACTION [| schedule cpu1 until store:2]",
     ),
     Command(
         "theme", "theme", "Change the colours; without a name, take the next theme.", Group.APP,

@@ -80,13 +80,16 @@ def _looks_like_action(word: str) -> bool:
 
 def completions(line: str, bench: Bench, themes: list[str]) -> list[str]:
     """Words that may stand where the last word of a line is being written."""
-    if acting.is_block(line.lstrip()):
+    in_block = acting.is_block(line.lstrip())
+    if in_block:
         line = acting.last_action(line)
     first, space, rest = line.lstrip().partition(" ")
     areas = areas_of(bench.session)
     regions = list(dict.fromkeys(area.region for area in areas))
     if not space:
         names = [name for name in COMMANDS if name.startswith(first)]
+        if in_block and first and "schedule".startswith(first):
+            names.append("schedule")
         return [*complete_action(first, bench.procs(), regions), *names] if first else list(VERBS)
     name = ALIASES.get(first, first)
     partial = rest.split(" ")[-1]

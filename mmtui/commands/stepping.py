@@ -66,11 +66,13 @@ def _branch(desk: Desk, text: str) -> None:
 
 
 def _cpu(desk: Desk, text: str) -> None:
-    """Choose the CPU that takes the next events; without a number, the next one."""
+    """Choose the CPU that takes the next events; without a number, the next one that is busy."""
     bench = desk.bench
     count = len(bench.session.cpus)
     if not text:
-        bench.cpu = 0 if bench.cpu is None else bench.cpu + 1 if bench.cpu + 1 < count else None
+        busy_ones = sorted(task.cpu for task in bench.session.running) or range(count)
+        later = (cpu for cpu in busy_ones if bench.cpu is None or cpu > bench.cpu)
+        bench.cpu = next(later, None)
     elif text == "any":
         bench.cpu = None
     elif text.isascii() and text.isdigit() and int(text[:3]) < count:

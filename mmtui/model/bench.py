@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -25,6 +25,8 @@ from sandbox.rules import Violation
 from sandbox.scenario.expect import ExpectResult
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.scenario.runner import ScenarioRun
+from sandbox.scenario.schedule import Turn, turns_of
+from sandbox.scheduling import play
 from sandbox.session import Session, Step
 
 __all__ = ["Bench", "Stop", "actions_of"]
@@ -175,7 +177,8 @@ class Bench:
             raise
         self._begun(script, step)
         for cpu in order:
-            session.step_event(cpu)
+            with suppress(UsageError):  # told when it was done first
+                session.step_event(cpu)
         return step
 
     def _begun(self, script: int | None, step: Step) -> None:
@@ -276,20 +279,11 @@ class Bench:
         else:
             if not self._ready():
                 return
-            block = self.session.steps[-1].action
-            if isinstance(block, CpuBlock):
-                self._follow_schedule(block)
+            step = self.session.steps[-1]
+            if self.session.position == self.session.starts[-1]:  # not stepped by hand
+                play(self.session, turns_in(step.action))
             self.session.finish()
         self.settle()
-
-    def _follow_schedule(self, block: CpuBlock) -> None:
-        """Run a block of CPUs as its schedule says, when it was not stepped by hand."""
-        session = self.session
-        if any(task.answers for task in session.running):
-            return
-        for cpu in block.schedule:
-            if cpu in session.machine.runnable():
-                session.step_event(cpu)
 
     def step_story(self) -> None:
         """Do the rest of the present story step, or all of the next one."""
@@ -431,7 +425,7 @@ class Bench:
         order = tuple(machine.cpus[start:end])
         if all(task.end is not None for task in tasks):  # what is left runs to its end by itself
             order = order[: len(order) - len(list(takewhile(order[-1].__eq__, reversed(order))))]
-        return action._replace(schedule=order)
+        return action._replace(schedule=turns_of(order))
 
     def follow(self, line: int, *, begin: bool) -> None:
         """Do the script's actions above a line of the document, and begin the one there."""
@@ -468,6 +462,11 @@ class Bench:
     def select_settled(self) -> None:
         """Keep the selection within what exists."""
         self.selection = self.selection.settle(areas_of(self.session), self.procs())
+
+
+def turns_in(action: Action | CpuBlock) -> tuple[Turn, ...]:
+    """The turns of a step's schedule."""
+    return action.schedule if isinstance(action, CpuBlock) else ()
 
 
 def actions_of(action: Action | CpuBlock) -> tuple[Action, ...]:

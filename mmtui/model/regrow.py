@@ -11,8 +11,10 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from mmtui.model.tree import Done, Fork, Item, Place, Tree, root_steps
-from sandbox.errors import Cancelled, SandboxError
+from sandbox.errors import Cancelled, SandboxError, UsageError
 from sandbox.scenario.language import Action, CpuBlock
+from sandbox.scenario.schedule import events_of, turns_of
+from sandbox.scheduling import play
 
 if TYPE_CHECKING:
     from mmtui.model.bench import Bench
@@ -88,7 +90,7 @@ class _Grower:
     def _do(self, done: Done, inner: tuple[Fork, ...]) -> None:
         """Do an action, and the futures that begin in the middle of it."""
         session, action = self._session, done.action
-        order = action.schedule if isinstance(action, CpuBlock) else ()
+        order = self._order(action)
         if not self._exact:
             for fork in inner:
                 self._alternative(action, order, fork)
@@ -101,6 +103,24 @@ class _Grower:
         self._play(order, inner, events)
         self._bench.settle()
 
+    def _order(self, action: Action | CpuBlock) -> tuple[int, ...]:
+        """The CPU of each event that the schedule of an action gives."""
+        if not isinstance(action, CpuBlock):
+            return ()
+        order = events_of(action.schedule)
+        if order is None:  # by landmarks: done once to see where they are
+            session, machine = self._session, self._machine
+            session.begin(action)
+            start = session.position
+            try:
+                play(session, action.schedule)
+                order = tuple(machine.cpus[start:])
+            finally:
+                machine.goto(start)
+                machine.discard_begun()
+                machine.forget_future()
+        return order
+
     def _play(self, order: tuple[int, ...], inner: tuple[Item, ...], events: int | None) -> None:
         """Step what is running: to each future that begins in it, and so many events or all."""
         session = self._session
@@ -110,8 +130,18 @@ class _Grower:
             self._advance(order, base, base + fork.offset)
             self._fork(fork, min(base + fork.offset, session.position), within=True)
         self._advance(order, base, base + (len(order) if events is None else events))
+        while events is None and session.running:
+            self._past_refusals(session.finish)
         if events is None:
-            session.finish()
+            session.drain()
+
+    def _past_refusals(self, job: Callable[[], object]) -> None:
+        """Do what may come to an action of a block that is refused, and goes on after it."""
+        try:
+            job()
+        except UsageError as error:
+            if not self._exact:
+                self.refusal = self.refusal or error
 
     def _advance(self, order: tuple[int, ...], base: int, position: int) -> None:
         """Step to a position, or until nothing runs; beyond the order, whoever can go first."""
@@ -121,12 +151,12 @@ class _Grower:
             cpu = order[at] if at < len(order) else None
             if cpu is not None and (machine.running[cpu] is None or machine.blocked(cpu)):
                 cpu = None
-            session.step_event(cpu)
+            self._past_refusals(partial(session.step_event, cpu))
 
     def _alternative(self, action: Action | CpuBlock, order: tuple[int, ...], fork: Fork) -> None:
         """A future from the middle of an action, told from its beginning."""
         if isinstance(action, CpuBlock):
-            action = action._replace(schedule=(*order[: fork.offset], *fork.order))
+            action = action._replace(schedule=turns_of((*order[: fork.offset], *fork.order)))
         self._fork(Fork(fork.number, 0, (), (Done(action), *fork.items)), self._session.position)
 
     # -- the place ---------------------------------------------------------------------

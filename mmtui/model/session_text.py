@@ -16,7 +16,7 @@ the last one is the present one, those before it were put aside by a change of t
     end
 
 Actions of the present line stand alone, so that the file is what was done to whoever runs it.
-Those of other futures stand behind `#:`, from `#@ branch NUMBER +OFFSET [CPUS]` to `#@ end`:
+Those of other futures stand behind `#:`, from `#@ branch NUMBER +OFFSET [TURNS]` to `#@ end`:
 before the action that they begin before, or (offset in events) after the one they begin in.
 An action that is not over has `done=EVENTS`, and if it has done none yet it stands behind `#:`.
 """
@@ -27,12 +27,12 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
-from itertools import groupby
 from typing import NamedTuple, NoReturn
 
 from mmtui.model.tree import DEEPEST, Done, Fork, Item, Place, Tree
 from sandbox.errors import ScenarioError, Where
 from sandbox.scenario.language import Action, CpuBlock, parse_lines
+from sandbox.scenario.schedule import format_schedule, turns_of
 
 __all__ = [
     "MARK",
@@ -53,7 +53,12 @@ MARK = "# mmtui session 2"
 _OLD_MARK = re.compile(r"# mmtui [^ ]+ --kernel [^ ]+")
 """The first line of what was saved before there was a mark."""
 _SUM = re.compile(rf"{MARK} sum=([0-9a-f]{{8}})")
-_BRANCH = re.compile(r"#@ branch ([0-9]{1,9}) \+([0-9]{1,12})((?: [0-9]{1,4}(?:x[0-9]{1,9})?)*)")
+_RUNS = r"(?: [0-9]{1,4}(?:x[0-9]{1,9})?)*"
+"""An order of CPUs as it was written before: `0x12 1` for `cpu0 12, cpu1 1`."""
+_BRANCH = re.compile(
+    rf"#@ branch ([0-9]{{1,9}}) \+([0-9]{{1,12}})({_RUNS}|(?:,? cpu[0-9]{{1,4}} [0-9]{{1,9}})*)"
+)
+_TURN = re.compile(r"cpu([0-9]+) ([0-9]+)|([0-9]+)(?:x([0-9]+))?")
 _AT = re.compile(r"#@ at ([0-9]{1,9}) \+([0-9]{1,12})( left)? *")
 _HEAD = re.compile(r"#@ (kernel|document|scenario) (.+)")
 _META = re.compile(r"#@(?: line=([0-9]{1,9}))?(?: done=([0-9]{1,12}))?")
@@ -123,7 +128,8 @@ def _lines(items: Tree, lead: str) -> Iterator[str]:
         if isinstance(item, Done):
             yield done_lines(item, lead)
             continue
-        yield " ".join(["#@ branch", f"{item.number} +{item.offset}", *_runs(item.order)]) + "\n"
+        order = format_schedule(turns_of(item.order)).removeprefix("schedule")
+        yield f"#@ branch {item.number} +{item.offset}{order}\n"
         yield from _lines(item.items, "#: ")
         yield "#@ end\n"
 
@@ -135,20 +141,13 @@ def done_lines(done: Done, lead: str = "") -> str:
     if isinstance(action, CpuBlock):
         # The schedule keeps the block apart from one that may follow it.
         lines = [item.source for item in action.actions]
-        lines.append(" ".join(["schedule", *_runs(action.schedule)]))
+        lines.append(format_schedule(action.schedule))
     meta = f" line={done.line}" * bool(done.line)
     if done.events is not None:
         meta += f" done={done.events}"
         lead = lead or ("" if done.events else "#: ")
     lines[0] += f" #@{meta}" if meta else ""
     return "".join(f"{lead}{line}\n" for line in lines)
-
-
-def _runs(order: tuple[int, ...]) -> Iterator[str]:
-    """The words of a schedule: runs of three and more shortened to `CPUxCOUNT`."""
-    for cpu, run in groupby(order):
-        count = sum(1 for _ in run)
-        yield from [f"{cpu}x{count}"] if count > 2 else [str(cpu)] * count
 
 
 def summed(text: str) -> str:
@@ -199,11 +198,11 @@ def parse_session(text: str, filename: str) -> list[Section]:
 
 def _order(text: str, where: Where) -> tuple[int, ...]:
     order: list[int] = []
-    for word in text.split():
-        cpu, _, count = word.partition("x")
-        if len(order) + int(count or 1) > _LONGEST:
+    for turn in _TURN.finditer(text):
+        cpu, count = int(turn[1] or turn[3]), int(turn[2] or turn[4] or 1)
+        if len(order) + count > _LONGEST:
             raise ScenarioError("the order of CPUs is too long", where, f"at most {_LONGEST}")
-        order += [int(cpu)] * int(count or 1)
+        order += [cpu] * count
     return tuple(order)
 
 

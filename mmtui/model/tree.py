@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from sandbox.machine import Branch, Machine, Task
 from sandbox.scenario.language import Action, CpuBlock
+from sandbox.scenario.schedule import turns_of
 from sandbox.session import Step
 
 __all__ = ["DEEPEST", "Done", "Fork", "Item", "Place", "Tree", "place_of", "root_steps", "tree_of"]
@@ -105,7 +106,8 @@ class _Line:
 
     def head(self) -> tuple[int, ...]:
         """The CPUs of the events before the first step: the rest of what it began in."""
-        end = min((task.start for task in self.tasks), default=self.end)
+        begun = (task.start for task in self.tasks if not task.chained)
+        end = min(begun, default=self.end)
         return self.cpus(self.start, end)
 
 
@@ -114,7 +116,7 @@ def _starts(tasks: Sequence[Task], end: int) -> list[tuple[Step, int]]:
     found: list[tuple[Step, int]] = []
     for task in tasks:
         step = task.payload
-        if isinstance(step, Step) and (not found or found[-1][0] is not step):
+        if isinstance(step, Step) and task.begins and (not found or found[-1][0] is not step):
             while found and found[-1][1] >= task.start:
                 found.pop()
             found.append((step, task.start))
@@ -185,7 +187,7 @@ def _done(line: _Line, span: _Span, context: _Context, *, open_end: bool) -> Don
         order = line.cpus(span.start, span.own)
         if not open_end and order:  # what is left runs to its end by itself
             order = order[: len(order) - len([*takewhile(order[-1:].__contains__, order[::-1])])]
-        action = action._replace(schedule=order)
+        action = action._replace(schedule=turns_of(order))
     begun = span.start == line.end
     events = span.own - span.start if begun or (open_end and span.own == span.end) else None
     return Done(action, context.line_of(span.step), events)

@@ -149,7 +149,7 @@ class BarryEntire(SmallThp67):
 
     def copy_present_ptes(
         self, ctx: CopyContext, dst_pte: int, src_pte: int, pte: int, addr: int, end: int
-    ) -> Gen[int]:
+    ) -> Gen[tuple[CopyContext, int]]:
         """An entirely mapped folio in one go; otherwise convert it and copy entry by entry."""
         page = yield from self.vm_normal_page(pte)
         if page is not None and pte_valid_cont(pte):
@@ -157,10 +157,11 @@ class BarryEntire(SmallThp67):
             if (yield from self.entirely_mapped(folio, page, addr, src_pte)):
                 whole = page == folio.page(0) and end - addr >= folio.nr_pages
                 if whole and (yield from self.dup_entire(ctx, folio)):
+                    ctx = ctx.charge(MM_ANONPAGES, folio.nr_pages)
                     yield from self.copy_folio_entries(
                         ctx, dst_pte, src_pte, pte, addr, folio.nr_pages
                     )
-                    return folio.nr_pages
+                    return ctx, folio.nr_pages
                 yield from self.contpte_try_unfold(ctx.src_mm, addr, src_pte, pte)
                 pte = pte_mknoncont(pte)
         return (yield from super().copy_present_ptes(ctx, dst_pte, src_pte, pte, addr, end))
@@ -176,7 +177,6 @@ class BarryEntire(SmallThp67):
             if (yield load(folio.page(i).flags)) & PG_anon_exclusive:
                 yield bits(folio.page(i).flags, 0, PG_anon_exclusive)
         yield from self.add_entire(folio)
-        ctx.rss[MM_ANONPAGES] = ctx.rss.get(MM_ANONPAGES, 0) + folio.nr_pages
         return True
 
     def copy_folio_entries(
@@ -191,35 +191,29 @@ class BarryEntire(SmallThp67):
     # -- zap -----------------------------------------------------------------------------
 
     def zap_present_ptes(
-        self,
-        tlb: MmuGather,
-        vma: Vma,
-        pte: int,
-        ptent: int,
-        addr: int,
-        end: int,
-        rss: dict[int, int],
-    ) -> Gen[tuple[int, bool]]:
+        self, tlb: MmuGather, vma: Vma, pte: int, ptent: int, addr: int, end: int
+    ) -> Gen[tuple[MmuGather, int, bool]]:
         """An entirely mapped folio goes whole, or is converted before part of it goes."""
         page = yield from self.vm_normal_page(ptent)
         if page is not None and pte_valid_cont(ptent):
             folio = yield from self.page_folio(page)
             entire = yield from self.entirely_mapped(folio, page, addr, pte)
             if entire and page == folio.page(0) and end - addr >= folio.nr_pages:
-                return folio.nr_pages, (yield from self.zap_entire(tlb, folio, pte, addr, rss))
+                tlb, full = yield from self.zap_entire(tlb, folio, pte, addr)
+                return tlb, folio.nr_pages, full
             if addr & (self.CONT_PTES - 1) == 0 and end - addr >= self.CONT_PTES:
                 if entire:  # a whole block goes without an unfold that would convert
                     yield from self.entire_to_pages(folio)
-                return (yield from self.zap_block(tlb, vma, folio, page, pte, addr, rss))
-        return (yield from super().zap_present_ptes(tlb, vma, pte, ptent, addr, end, rss))
+                return (yield from self.zap_block(tlb, vma, folio, page, pte, addr))
+        return (yield from super().zap_present_ptes(tlb, vma, pte, ptent, addr, end))
 
     def zap_entire(
-        self, tlb: MmuGather, folio: Folio, pte: int, addr: int, rss: dict[int, int]
-    ) -> Gen[bool]:
+        self, tlb: MmuGather, folio: Folio, pte: int, addr: int
+    ) -> Gen[tuple[MmuGather, bool]]:
         """Clear all blocks, one entire mapping less, one reference to the gather."""
         yield from self.clear_full_ptes(tlb.mm, addr, pte, folio.nr_pages, tlb.fullmm)
-        self.tlb_remove_tlb_entries(tlb, addr, folio.nr_pages)
-        rss[MM_ANONPAGES] = rss.get(MM_ANONPAGES, 0) - folio.nr_pages
+        tlb = self.tlb_remove_tlb_entries(tlb, addr, folio.nr_pages)
+        tlb = tlb.charge(MM_ANONPAGES, -folio.nr_pages)
         if (yield from self.remove_entire(folio)):
             pages = yield load(folio._nr_pages_mapped)
             if 0 < pages < folio.nr_pages:
@@ -227,24 +221,18 @@ class BarryEntire(SmallThp67):
         return (yield from self.tlb_remove_folio_pages(tlb, folio, folio.page(0), 1, False))
 
     def zap_block(
-        self,
-        tlb: MmuGather,
-        vma: Vma,
-        folio: Folio,
-        page: Page,
-        pte: int,
-        addr: int,
-        rss: dict[int, int],
-    ) -> Gen[tuple[int, bool]]:
+        self, tlb: MmuGather, vma: Vma, folio: Folio, page: Page, pte: int, addr: int
+    ) -> Gen[tuple[MmuGather, int, bool]]:
         """A whole block of a folio counted page by page: cleared without unfolding."""
         n = self.CONT_PTES
         yield from self.clear_full_ptes(tlb.mm, addr, pte, n, tlb.fullmm)
-        self.tlb_remove_tlb_entries(tlb, addr, n)
+        tlb = self.tlb_remove_tlb_entries(tlb, addr, n)
         member = (
             MM_ANONPAGES
             if (yield load(folio.flags)) & PG_anon
             else (yield from self.mm_counter_file(folio))
         )
-        rss[member] = rss.get(member, 0) - n
+        tlb = tlb.charge(member, -n)
         yield from self.folio_remove_rmap_ptes(folio, page, n, vma)
-        return n, (yield from self.tlb_remove_folio_pages(tlb, folio, page, n, False))
+        tlb, full = yield from self.tlb_remove_folio_pages(tlb, folio, page, n, False)
+        return tlb, n, full

@@ -53,30 +53,34 @@ class RyanV2(SmallThp67):
 
     def copy_present_ptes(
         self, ctx: CopyContext, dst_pte: int, src_pte: int, pte: int, addr: int, end: int
-    ) -> Gen[int]:
+    ) -> Gen[tuple[CopyContext, int]]:
         """Copy a batch; entries done, or -EAGAIN when the first page must be copied."""
         page = yield from self.vm_normal_page(pte)
         if page is None:
             yield from self.copy_one_entry(ctx, dst_pte, src_pte, pte, addr)
-            return 1
+            return ctx, 1
         folio = yield from self.page_folio(page)
         nr, any_dirty = yield from self.folio_nr_pages_cont_mapped(
             folio, page, src_pte, pte, end - addr
         )
-        nr = yield from self.dup_batch(ctx, folio, page, nr)
+        ctx, nr = yield from self.dup_batch(ctx, folio, page, nr)
         if nr == 0:
             return (yield from self.copy_present_page(ctx, dst_pte, folio, page, pte, addr))
         yield from self.copy_batch_entries(ctx, dst_pte, src_pte, pte, addr, nr, any_dirty)
-        return nr
+        return ctx, nr
 
-    def dup_batch(self, ctx: CopyContext, folio: Folio, page: Page, nr: int) -> Gen[int]:
+    def dup_batch(
+        self, ctx: CopyContext, folio: Folio, page: Page, nr: int
+    ) -> Gen[tuple[CopyContext, int]]:
         """The loop of the patch: duplicate until a page may be pinned, then take the references."""
-        done = yield from self.dup_pages(ctx, folio, page, nr)
+        ctx, done = yield from self.dup_pages(ctx, folio, page, nr)
         if done:
             yield from self.folio_ref_add(folio, done)
-        return done
+        return ctx, done
 
-    def dup_pages(self, ctx: CopyContext, folio: Folio, page: Page, nr: int) -> Gen[int]:
+    def dup_pages(
+        self, ctx: CopyContext, folio: Folio, page: Page, nr: int
+    ) -> Gen[tuple[CopyContext, int]]:
         """Duplicate page by page; how many could be."""
         anon = (yield load(folio.flags)) & PG_anon
         member = MM_ANONPAGES if anon else (yield from self.mm_counter_file(folio))
@@ -86,11 +90,11 @@ class RyanV2(SmallThp67):
                 if not (
                     yield from self.folio_try_dup_anon_rmap_pte(folio, p, ctx.dst_mm, ctx.src_vma)
                 ):
-                    return i
+                    return ctx, i
             else:
                 yield from self.folio_dup_file_rmap_ptes(folio, p, 1, ctx.dst_mm)
-            ctx.rss[member] = ctx.rss.get(member, 0) + 1
-        return nr
+            ctx = ctx.charge(member, 1)
+        return ctx, nr
 
     def copy_batch_entries(
         self,

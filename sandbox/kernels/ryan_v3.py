@@ -21,28 +21,30 @@ class RyanV3(BatchZapMixin, RyanV2):
     title = "contpte v3 (4 Dec 2023)"
     summary = "As v2, but references come first; a pin that stops the batch gives the rest back."
 
-    def dup_batch(self, ctx: CopyContext, folio: Folio, page: Page, nr: int) -> Gen[int]:
+    def dup_batch(
+        self, ctx: CopyContext, folio: Folio, page: Page, nr: int
+    ) -> Gen[tuple[CopyContext, int]]:
         """References for the whole batch, then the loop, then the rest given back."""
         yield from self.folio_ref_add(folio, nr)
-        done = yield from self.dup_pages(ctx, folio, page, nr)
+        ctx, done = yield from self.dup_pages(ctx, folio, page, nr)
         if done < nr:
             yield from self.folio_put(folio, nr - done)
-        return done
+        return ctx, done
 
     def copy_present_ptes(
         self, ctx: CopyContext, dst_pte: int, src_pte: int, pte: int, addr: int, end: int
-    ) -> Gen[int]:
+    ) -> Gen[tuple[CopyContext, int]]:
         """A batch whose entries may differ in write and dirty; what any has, all get."""
         page = yield from self.vm_normal_page(pte)
         if page is None:
             yield from self.copy_one_entry(ctx, dst_pte, src_pte, pte, addr)
-            return 1
+            return ctx, 1
         folio = yield from self.page_folio(page)
         batch = yield from self.folio_pte_batch(folio, src_pte, pte, end - addr)
-        nr = yield from self.dup_batch(ctx, folio, page, batch.nr)
+        ctx, nr = yield from self.dup_batch(ctx, folio, page, batch.nr)
         if nr == 0:
             return (yield from self.copy_present_page(ctx, dst_pte, folio, page, pte, addr))
         if batch.any_writable:
             pte |= PTE_WRITE
         yield from self.copy_batch_entries(ctx, dst_pte, src_pte, pte, addr, nr, batch.any_dirty)
-        return nr
+        return ctx, nr

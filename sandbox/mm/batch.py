@@ -54,7 +54,7 @@ class BatchDupMixin(CopyMixin):
 
     def copy_present_ptes(
         self, ctx: CopyContext, dst_pte: int, src_pte: int, pte: int, addr: int, end: int
-    ) -> Gen[int]:
+    ) -> Gen[tuple[CopyContext, int]]:
         """Copy a batch of a large folio, or one entry; entries done, or -EAGAIN."""
         page = yield from self.vm_normal_page(pte)
         folio = (yield from self.page_folio(page)) if page is not None else None
@@ -76,66 +76,48 @@ class BatchDupMixin(CopyMixin):
                 )
             ):
                 yield from self.folio_put(folio, batch.nr)
-                return -EAGAIN
+                return ctx, -EAGAIN
             member = MM_ANONPAGES
         else:
             yield from self.folio_dup_file_rmap_ptes(folio, page, batch.nr, ctx.dst_mm)
             member = yield from self.mm_counter_file(folio)
-        ctx.rss[member] = ctx.rss.get(member, 0) + batch.nr
+        ctx = ctx.charge(member, batch.nr)
         if batch.any_writable:
             pte = pte_mkwrite(pte)
         yield from self.copy_entries(ctx, dst_pte, src_pte, pte, addr, batch.nr)
-        return batch.nr
+        return ctx, batch.nr
 
 
 class BatchZapMixin(KernelPart):
     """zap in batches: one rmap call and one gather item per batch."""
 
     def zap_present_ptes(
-        self,
-        tlb: MmuGather,
-        vma: Vma,
-        pte: int,
-        ptent: int,
-        addr: int,
-        end: int,
-        rss: dict[int, int],
-    ) -> Gen[tuple[int, bool]]:
+        self, tlb: MmuGather, vma: Vma, pte: int, ptent: int, addr: int, end: int
+    ) -> Gen[tuple[MmuGather, int, bool]]:
         """A batch of a large folio, or one entry."""
         page = yield from self.vm_normal_page(ptent)
         if page is None:
             yield from self.get_and_clear_full_ptes(tlb.mm, addr, pte, 1, tlb.fullmm)
-            self.tlb_remove_tlb_entries(tlb, addr, 1)
-            return 1, False
+            return self.tlb_remove_tlb_entries(tlb, addr, 1), 1, False
         folio = yield from self.page_folio(page)
         nr = 1
         if folio.large and end - addr != 1:
             nr = (yield from self.folio_pte_batch(folio, pte, ptent, end - addr)).nr
-        return nr, (
-            yield from self.zap_present_folio_ptes(tlb, vma, folio, page, pte, nr, addr, rss)
-        )
+        tlb, full = yield from self.zap_present_folio_ptes(tlb, vma, folio, page, pte, nr, addr)
+        return tlb, nr, full
 
     def zap_present_folio_ptes(
-        self,
-        tlb: MmuGather,
-        vma: Vma,
-        folio: Folio,
-        page: Page,
-        pte: int,
-        nr: int,
-        addr: int,
-        rss: dict[int, int],
-    ) -> Gen[bool]:
+        self, tlb: MmuGather, vma: Vma, folio: Folio, page: Page, pte: int, nr: int, addr: int
+    ) -> Gen[tuple[MmuGather, bool]]:
         """Clear, rss, rmap, gather; True when the gather is full."""
         delay = False
         if (yield load(folio.flags)) & PG_anon:
             yield from self.clear_full_ptes(tlb.mm, addr, pte, nr, tlb.fullmm)
         else:
             ptent = yield from self.get_and_clear_full_ptes(tlb.mm, addr, pte, nr, tlb.fullmm)
-            delay = yield from self.zap_file_bits(tlb, folio, ptent)
-        member = yield from self.mm_counter(folio)
-        rss[member] = rss.get(member, 0) - nr
-        self.tlb_remove_tlb_entries(tlb, addr, nr)
+            tlb, delay = yield from self.zap_file_bits(tlb, folio, ptent)
+        tlb = tlb.charge((yield from self.mm_counter(folio)), -nr)
+        tlb = self.tlb_remove_tlb_entries(tlb, addr, nr)
         if not delay:
             yield from self.folio_remove_rmap_ptes(folio, page, nr, vma)
         return (yield from self.tlb_remove_folio_pages(tlb, folio, page, nr, delay))

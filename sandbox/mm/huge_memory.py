@@ -310,26 +310,29 @@ class HugeMemoryMixin(CopyMixin):
 
     # -- zap -----------------------------------------------------------------------------
 
-    def zap_huge(self, tlb: MmuGather, vma: Vma, pmd: int, addr: int, end: int) -> Gen[int]:
+    def zap_huge(
+        self, tlb: MmuGather, vma: Vma, pmd: int, addr: int, end: int
+    ) -> Gen[tuple[MmuGather, int]]:
         """A leaf: split it when only part goes, else clear it and gather one reference."""
         if end - addr != HPAGE_PMD_NR:
             yield from self.split_huge_pmd(vma, pmd, addr)
-            return (yield load(pmd))
+            return tlb, (yield load(pmd))
         ptl = self.pmd_lockptr(pmd, addr)
         yield lock(ptl)
         pmdval = yield xchg(pmd, 0)
-        self.tlb_remove_tlb_entries(tlb, addr, HPAGE_PMD_NR)
+        tlb = self.tlb_remove_tlb_entries(tlb, addr, HPAGE_PMD_NR)
         if pmdval & PTE_SPECIAL:
             yield unlock(ptl)
-            return 0
+            return tlb, 0
         page = page_of_pfn(pte_pfn(pmdval))
         folio = yield from self.page_folio(page)
         yield from self.folio_remove_rmap_pmd(folio, vma)
         yield add(tlb.mm.rss_stat((yield from self.mm_counter(folio))), -HPAGE_PMD_NR)
         yield unlock(ptl)
-        if (yield from self.tlb_remove_folio_pages(tlb, folio, page, 1, False)):
-            yield from self.tlb_flush_mmu(tlb)
-        return 0
+        tlb, full = yield from self.tlb_remove_folio_pages(tlb, folio, page, 1, False)
+        if full:
+            tlb = yield from self.tlb_flush_mmu(tlb)
+        return tlb, 0
 
     # -- protection and moving -----------------------------------------------------------
 

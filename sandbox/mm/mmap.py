@@ -219,8 +219,7 @@ class MmapMixin(KernelPart):
                 yield store(mm.locked_vm, (yield load(mm.locked_vm)) - size)
             yield from self.vma_remove(mm, vma)
         yield from self.lru_add_drain()
-        tlb = MmuGather(mm)
-        yield from self.unmap_vmas(tlb, vmas, start, end)
+        tlb = yield from self.unmap_vmas(MmuGather(mm), vmas, start, end)
         yield from self.tlb_flush_mmu(tlb)
         for vma in vmas:
             yield from self.unlink_anon_vmas(vma)
@@ -241,7 +240,7 @@ class MmapMixin(KernelPart):
         tlb = MmuGather(mm, fullmm=True)
         if vmas:
             end = yield load(vmas[-1].vm_end)
-            yield from self.unmap_vmas(tlb, vmas, 0, end)
+            tlb = yield from self.unmap_vmas(tlb, vmas, 0, end)
         yield unlock(mm.mmap_lock)
         yield lock(mm.mmap_lock)
         yield from self.tlb_flush_mmu(tlb)

@@ -151,7 +151,7 @@ class ShmemMixin(KernelPart):
             end = min(base + last, (yield load(vma.vm_end)))
             if start < end:
                 tlb = MmuGather(Mm((yield load(vma.vm_mm))))
-                yield from self.unmap_page_range(tlb, vma, start, end)
+                tlb = yield from self.unmap_page_range(tlb, vma, start, end)
                 yield from self.tlb_flush_mmu(tlb)
         yield unlock(mapping.i_mmap_rwsem)
 

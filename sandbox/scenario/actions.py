@@ -1,4 +1,4 @@
-"""From an action of the language to the kernel function that does it, with every check first.
+"""From an action of the language to the call that does it, with every check first.
 
 `plan` raises `UsageError` for what cannot be meant (unknown names, ranges outside a region, a
 verb this kernel lacks) before anything has happened; what a kernel would answer with an errno is
@@ -7,8 +7,8 @@ left to the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from sandbox.arch.arm64.pgtable import (
     HPAGE_PMD_ORDER,
@@ -19,9 +19,10 @@ from sandbox.arch.arm64.pgtable import (
     pte_mkclean,
     pte_mkold,
 )
+from sandbox.calls import Call
 from sandbox.errors import UsageError
 from sandbox.kernels.base import Kernel
-from sandbox.memory import Gen, Globals, Mm, note
+from sandbox.memory import Globals, Mm
 from sandbox.mm.flags import (
     VM_ACCOUNT,
     VM_HUGEPAGE,
@@ -34,12 +35,12 @@ from sandbox.mm.flags import (
 )
 from sandbox.scenario.language import Action
 from sandbox.scenario.service_actions import SERVICE_HANDLERS
-from sandbox.syscalls import MapRequest, Result
+from sandbox.syscalls import MapRequest
 
 if TYPE_CHECKING:
     from sandbox.session import Session
 
-Factory = Callable[[], Gen[Result]]
+Handler = Callable[["Planner"], Call]
 REGION_PAGES = 1 << 21
 """Room for one region: 8 GiB of address space."""
 MAX_REGIONS = 63
@@ -47,8 +48,8 @@ MAX_REGIONS = 63
 
 def plan(
     session: Session, action: Action, kernel: Kernel, step: int, places: dict[str, int]
-) -> Factory:
-    """The function that performs *action* as step number *step*; raises `UsageError`.
+) -> Call:
+    """The kernel function that does *action* as step number *step*; raises `UsageError`.
 
     *places* collects where regions new to the machine go, for all actions that begin together.
     """
@@ -57,15 +58,24 @@ def plan(
         raise UsageError(
             f"'{action.verb}' is not modelled yet", action.where, "one of " + ", ".join(HANDLERS)
         )
-    body = handler(Planner(session, action, kernel, step, places))
+    return handler(Planner(session, action, kernel, step, places))
 
-    def run() -> Gen[Result]:
-        yield note("begin", action.text)
-        result = yield from body()
-        yield note("end", action.text, result.ret)
-        return result
 
-    return run
+def places_of(calls: Iterable[Call]) -> dict[str, int]:
+    """Where the regions go that calls of one block name: their base by name.
+
+    They may not have come to naming them yet.
+    """
+    places: dict[str, int] = {}
+    for call in calls:
+        if call.function == "sys_mmap":
+            request: Any = call.args[1]
+            places[request.region] = request.base
+        elif call.function in ("sys_mremap", "sys_execve"):
+            at = 3 if call.function == "sys_mremap" else 1
+            region, base = call.args[at : at + 2]
+            places[str(region)] = base  # type: ignore[assignment]  # a page number, as planned
+    return places
 
 
 class Planner:
@@ -82,6 +92,10 @@ class Planner:
         """The error for this action's line."""
         return UsageError(message, self.action.where, expected)
 
+    def call(self, function: str, *args: Hashable) -> Call:
+        """The call that does this action."""
+        return Call(function, args, self.action.text)
+
     def mm(self, name: str | None = None) -> Mm:
         """The process's mm."""
         name = name or self.args["proc"]
@@ -97,7 +111,7 @@ class Planner:
         for name, base in names:
             if name == region:
                 return int(base)
-        used = len(names) + len(self.places)
+        used = len({name for name, _ in names} | self.places.keys())
         if region not in self.places and used >= MAX_REGIONS:
             raise self.refuse("too many regions", f"at most {MAX_REGIONS}")
         return self.places.setdefault(region, (used + 1) * REGION_PAGES)
@@ -120,12 +134,12 @@ class Planner:
         return base + start, base + end
 
 
-def _access(p: Planner) -> Factory:
+def _access(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
     write = p.action.verb == "write" or p.args.get("mode") == "w"
     report = p.action.verb == "read"
-    return lambda: p.kernel.sys_access(mm, start, end, write, p.step, report)
+    return p.call("sys_access", mm, start, end, write, p.step, report)
 
 
 def _order(p: Planner, pages: int) -> int:
@@ -134,12 +148,12 @@ def _order(p: Planner, pages: int) -> int:
     return pages.bit_length() - 1
 
 
-def _mthp(p: Planner) -> Factory:
+def _mthp(p: Planner) -> Call:
     order, on = _order(p, p.args["size"]), p.args["mode"] != "never"
-    return lambda: p.kernel.sys_mthp(order, on)
+    return p.call("sys_mthp", order, on)
 
 
-def _mmap(p: Planner) -> Factory:
+def _mmap(p: Planner) -> Call:
     a = p.args
     processes = p.session.ledger.processes()
     mm: Mm | str = processes.get(a["proc"], a["proc"])
@@ -157,7 +171,7 @@ def _mmap(p: Planner) -> Factory:
     request = MapRequest(
         a["region"], base, base + at, size, _vm_flags(p), _file(p), a.get("pgoff", 0)
     )
-    return lambda: p.kernel.sys_mmap(mm, request)
+    return p.call("sys_mmap", mm, request)
 
 
 def _file(p: Planner) -> int:
@@ -173,20 +187,20 @@ def _file(p: Planner) -> int:
     return int(mapping)
 
 
-def _make_file(p: Planner) -> Factory:
+def _make_file(p: Planner) -> Call:
     name, size = p.args["name"], p.args["size"]
     if any(f[0] == name for f in p.session.machine.peek(Globals.files)):
         raise p.refuse(f"there is a file {name} already", "a new name")
     if p.action.verb == "memfd":
-        return lambda: p.kernel.sys_open(name, size, "shmem", 0)
+        return p.call("sys_open", name, size, "shmem", 0)
     host = "tmpfs" if p.args["path"].startswith("/t/") else "xfs"
     chunk = p.args.get("chunk") or size
-    return lambda: p.kernel.sys_open(name, size, host, min(chunk, 512))
+    return p.call("sys_open", name, size, host, min(chunk, 512))
 
 
-def _shmem(p: Planner) -> Factory:
+def _shmem(p: Planner) -> Call:
     order, on = _order(p, p.args["size"]), p.args["mode"] != "never"
-    return lambda: p.kernel.sys_shmem(order, on)
+    return p.call("sys_shmem", order, on)
 
 
 def _vm_flags(p: Planner) -> int:
@@ -199,51 +213,51 @@ def _vm_flags(p: Planner) -> int:
     return vm_flags if a.get("nomadv") else vm_flags | VM_HUGEPAGE
 
 
-def _fork(p: Planner) -> Factory:
+def _fork(p: Planner) -> Call:
     mm, child = p.mm(), p.args["child"]
     if child in p.session.ledger.processes():
         raise p.refuse(f"there is a process {child} already", "a new name")
-    return lambda: p.kernel.sys_fork(mm, child)
+    return p.call("sys_fork", mm, child)
 
 
-def _proc(p: Planner) -> Factory:
+def _proc(p: Planner) -> Call:
     name = p.args["proc"]
     if name in p.session.ledger.processes():
         raise p.refuse(f"there is a process {name} already", "a new name")
-    return lambda: p.kernel.sys_proc(name)
+    return p.call("sys_proc", name)
 
 
-def _exit(p: Planner) -> Factory:
+def _exit(p: Planner) -> Call:
     mm = p.mm()
-    return lambda: p.kernel.sys_exit(mm)
+    return p.call("sys_exit", mm)
 
 
-def _munmap(p: Planner) -> Factory:
-    mm = p.mm()
-    start, end = p.span(mm)
-    return lambda: p.kernel.sys_munmap(mm, start, end)
-
-
-def _madvise(p: Planner) -> Factory:
+def _munmap(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
-    return lambda: p.kernel.sys_madvise(mm, start, end, p.action.verb)
+    return p.call("sys_munmap", mm, start, end)
 
 
-def _mprotect(p: Planner) -> Factory:
+def _madvise(p: Planner) -> Call:
+    mm = p.mm()
+    start, end = p.span(mm)
+    return p.call("sys_madvise", mm, start, end, p.action.verb)
+
+
+def _mprotect(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
     prot = {"r": VM_READ, "rw": VM_READ | VM_WRITE, "-": 0}[p.args["prot"]]
-    return lambda: p.kernel.sys_mprotect(mm, start, end, prot)
+    return p.call("sys_mprotect", mm, start, end, prot)
 
 
-def _mlock(p: Planner) -> Factory:
+def _mlock(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
-    return lambda: p.kernel.sys_mlock(mm, start, end, p.action.verb == "mlock")
+    return p.call("sys_mlock", mm, start, end, p.action.verb == "mlock")
 
 
-def _mremap(p: Planner) -> Factory:
+def _mremap(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
     region = p.args["to_region"]
@@ -254,40 +268,40 @@ def _mremap(p: Planner) -> Factory:
     if new_start < end and start < new_start + end - start:
         raise p.refuse("source and target overlap", "a target apart from the source")
     dontunmap = bool(p.args.get("dontunmap"))
-    return lambda: p.kernel.sys_mremap(mm, start, end, region, base, new_start, dontunmap)
+    return p.call("sys_mremap", mm, start, end, region, base, new_start, dontunmap)
 
 
-def _pin(p: Planner) -> Factory:
+def _pin(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
     id_, verb, flags = p.args["id"], p.action.verb, p.args["flags"]
     if any(hold[0] == id_ for hold in p.session.machine.peek(Globals.holds)):
         raise p.refuse(f"something is held under {id_} already", "a free id")
     kind = "get" if verb == "get" else "pin"
-    return lambda: p.kernel.sys_pin(mm, start, end, id_, kind, flags, verb == "repeat")
+    return p.call("sys_pin", mm, start, end, id_, kind, flags, verb == "repeat")
 
 
-def _unpin(p: Planner) -> Factory:
+def _unpin(p: Planner) -> Call:
     id_ = p.args["id"]
     held = [hold[0] for hold in p.session.machine.peek(Globals.holds) if hold[1] != "uring"]
     if id_ not in held:
         raise p.refuse(f"nothing is held under {id_}", "one of: " + (", ".join(held) or "none"))
-    return lambda: p.kernel.sys_unpin(id_)
+    return p.call("sys_unpin", id_)
 
 
-def _uring(p: Planner) -> Factory:
+def _uring(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
-    return lambda: p.kernel.sys_uring(mm, start, end)
+    return p.call("sys_uring", mm, start, end)
 
 
-def _unuring(p: Planner) -> Factory:
+def _unuring(p: Planner) -> Call:
     mm = p.mm()
     if not any(
         hold[1] == "uring" and hold[3] == mm for hold in p.session.machine.peek(Globals.holds)
     ):
         raise p.refuse(f"{p.args['proc']} has no registered buffer", "uring first")
-    return lambda: p.kernel.sys_unuring(mm)
+    return p.call("sys_unuring", mm)
 
 
 def _block_entries(p: Planner, mm: Mm, block: int) -> list[int]:
@@ -329,7 +343,7 @@ def _check_block(p: Planner, mm: Mm, block: int, fold: bool) -> None:
         raise p.refuse(f"{where} maps small folios", f"one folio of {n} pages or more")
 
 
-def _fold(p: Planner) -> Factory:
+def _fold(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
     fold = p.action.verb == "fold"
@@ -341,33 +355,41 @@ def _fold(p: Planner) -> Factory:
     for block in range(start & -p.kernel.CONT_PTES, end, p.kernel.CONT_PTES):
         _check_block(p, mm, block, fold)
     if fold:
-        return lambda: p.kernel.sys_fold(mm, start, end)
-    return lambda: p.kernel.sys_unfold(mm, start, end)
+        return p.call("sys_fold", mm, start, end)
+    return p.call("sys_unfold", mm, start, end)
 
 
-def _swap(p: Planner) -> Factory:
+def _swap(p: Planner) -> Call:
     on = p.args["mode"] == "on"
-    return lambda: p.kernel.sys_swap(on)
+    return p.call("sys_swap", on)
 
 
-def _split(p: Planner) -> Factory:
+def _split(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
     order = p.args.get("order", 0)
-    return lambda: p.kernel.sys_split(mm, start, end, order)
+    return p.call("sys_split", mm, start, end, order)
 
 
-def _poke(p: Planner) -> Factory:
+def _poke(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
-    return lambda: p.kernel.sys_poke(mm, start, end, p.step)
+    return p.call("sys_poke", mm, start, end, p.step)
 
 
-def _nop(p: Planner) -> Factory:
-    return p.kernel.sys_nop
+def _nop(p: Planner) -> Call:
+    return p.call("sys_nop")
 
 
-HANDLERS: dict[str, Callable[[Planner], Factory]] = {
+def _drain(p: Planner) -> Call:
+    return p.call("sys_drain")
+
+
+def _autodrain(p: Planner) -> Call:
+    return p.call("sys_autodrain", p.args["mode"] == "on")
+
+
+HANDLERS: dict[str, Handler] = {
     "mthp": _mthp,
     "mmap": _mmap,
     "touch": _access,
@@ -407,8 +429,8 @@ HANDLERS: dict[str, Callable[[Planner], Factory]] = {
     "unuring": _unuring,
     "fold": _fold,
     "unfold": _fold,
-    "drain": lambda p: p.kernel.sys_drain,
-    "autodrain": lambda p: lambda: p.kernel.sys_autodrain(p.args["mode"] == "on"),
+    "drain": _drain,
+    "autodrain": _autodrain,
     "sleep": _nop,
     "quiet": _nop,
     "loud": _nop,

@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from string import ascii_uppercase
 
+from sandbox.handles import MAX_CPUS
+from sandbox.scenario.schedule import complete_schedule
 from sandbox.scenario.verbs import VERBS, Kind, Param, Style, Verb
 
 __all__ = ["complete"]
@@ -25,8 +27,10 @@ def complete(line: str, procs: Collection[str], regions: Collection[str]) -> lis
     while done and _PREFIX.fullmatch(done[0]):
         prefixed = True
         done.pop(0)
-    if not done:
-        words: Iterable[str] = VERBS if prefixed else (*VERBS, "traced")
+    if done and done[0] == "schedule" and not prefixed:
+        words: Iterable[str] = complete_schedule(done[1:], range(MAX_CPUS))
+    elif not done:
+        words = VERBS if prefixed else (*VERBS, "traced")
     elif (verb := VERBS.get(done[0])) is None:
         words = ()
     else:

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from sandbox.errors import ScenarioError, Where
+from sandbox.handles import MAX_CPUS
 from sandbox.scenario.lines import Budget, Line, Word, near, quote, read_line, read_lines
+from sandbox.scenario.schedule import Turn, format_schedule, read_schedule
 from sandbox.scenario.verbs import VERBS, Group, Kind, Param, Refused, Style, Verb
 
 __all__ = [
@@ -35,12 +37,8 @@ __all__ = [
     "parse_scenarios",
 ]
 
-MAX_CPUS = 64
-"""CPUs are numbered from 0 and below this."""
-
 _SCENARIO_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _CPU_PREFIX = re.compile(r"cpu([0-9]{1,4}):")
-_SCHEDULE_ITEM = re.compile(r"([0-9]{1,4})(?:x([0-9]{1,9}))?")
 
 
 class Action(NamedTuple):
@@ -78,14 +76,14 @@ class Action(NamedTuple):
 
 
 class CpuBlock(NamedTuple):
-    """Actions on several CPUs at a time, and which CPU takes each next event.
+    """Actions on several CPUs at a time, and whose turn it is until when.
 
-    What the schedule leaves out runs to its end in the order of the lines.  Two blocks
-    are equal wherever they were written.
+    A CPU does its actions one after the other.  What the schedule leaves out runs to its
+    end, the first CPU first.  Two blocks are equal wherever they were written.
     """
 
     actions: tuple[Action, ...]
-    schedule: tuple[int, ...]
+    schedule: tuple[Turn, ...]
     where: Where
 
     def __eq__(self, other: object) -> bool:
@@ -102,13 +100,27 @@ class CpuBlock(NamedTuple):
     @property
     def source(self) -> str:
         """The lines of the block, joined by newlines."""
-        schedule = [_format_schedule(self.schedule)] if self.schedule else []
+        schedule = [format_schedule(self.schedule)] if self.schedule else []
         return "\n".join([*(action.source for action in self.actions), *schedule])
 
     @property
     def text(self) -> str:
         """The actions on one line, each with its CPU."""
         return "; ".join(action.source for action in self.actions)
+
+    @property
+    def cpus(self) -> tuple[int, ...]:
+        """The CPUs that have something to do, ascending."""
+        return tuple(sorted({action.cpu or 0 for action in self.actions}))
+
+    def of_cpu(self, cpu: int) -> tuple[Action, ...]:
+        """The actions of one CPU, in the order in which it does them."""
+        return tuple(action for action in self.actions if (action.cpu or 0) == cpu)
+
+    @property
+    def playable(self) -> bool:
+        """Whether a real kernel can be given the schedule (`Turn.playable`)."""
+        return all(turn.playable for turn in self.schedule)
 
 
 class Scenario(NamedTuple):
@@ -214,21 +226,7 @@ def _read_action(line: Line) -> Action:
     return Action(verb.name, args, text, traced, cpu, line.where)
 
 
-def _read_schedule(line: Line, cpus: set[int], budget: Budget) -> tuple[int, ...]:
-    """Read `schedule 0 0 1x3 ...`; `1x3` is short for `1 1 1`."""
-    order: list[int] = []
-    known = ", ".join(map(str, sorted(cpus)))
-    for word in line.words[1:]:
-        item = _SCHEDULE_ITEM.fullmatch(word.text)
-        if item is None or int(item[1]) not in cpus:
-            line.fail(word.column, f"{quote(word.text)} is no CPU of this block", known)
-        count = int(item[2] or 1)
-        budget.take_turns(line, word, count)
-        order.extend([int(item[1])] * count)
-    return tuple(order)
-
-
-def _block(actions: Sequence[Action], schedule: tuple[int, ...] = ()) -> CpuBlock:
+def _block(actions: Sequence[Action], schedule: tuple[Turn, ...] = ()) -> CpuBlock:
     return CpuBlock(tuple(actions), schedule, actions[0].where)
 
 
@@ -239,7 +237,7 @@ def _read_steps(lines: Iterable[Line], budget: Budget) -> list[Action | CpuBlock
     for line in lines:
         if together and line.words[0].text == "schedule":
             cpus = {action.cpu for action in together if action.cpu is not None}
-            steps.append(_block(together, _read_schedule(line, cpus, budget)))
+            steps.append(_block(together, read_schedule(line, cpus, budget)))
             together = []
             continue
         budget.take_action(line)
@@ -341,21 +339,6 @@ def parse_scenarios(text: str, filename: str) -> list[Scenario]:
     return scenarios
 
 
-def _format_schedule(schedule: Sequence[int]) -> str:
-    """Write a schedule with runs of three and more shortened to `CPUxCOUNT`."""
-    items: list[str] = []
-    position = 0
-    while position < len(schedule):
-        cpu = schedule[position]
-        after = position
-        while after < len(schedule) and schedule[after] == cpu:
-            after += 1
-        count = after - position
-        items.extend([f"{cpu}x{count}"] if count > 2 else [str(cpu)] * count)
-        position = after
-    return " ".join(["schedule", *items])
-
-
 def _format_param(param: Param, value: object) -> str:
     if param.style is Style.FLAG:
         return param.name
@@ -386,7 +369,7 @@ def format_step(step: Action | CpuBlock) -> str:
     if isinstance(step, Action):
         return format_action(step)
     lines = [format_action(action) for action in step.actions]
-    return "\n".join([*lines, _format_schedule(step.schedule)])
+    return "\n".join([*lines, format_schedule(step.schedule)])
 
 
 def format_scenario(scenario: Scenario) -> str:

@@ -9,44 +9,44 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sandbox.memory import Gen, Globals, Mapping, Mm
-from sandbox.syscalls import Result
+from sandbox.calls import Call
+from sandbox.memory import Globals, Mapping, Mm
 
 if TYPE_CHECKING:
     from sandbox.scenario.actions import Planner
 
-    Handler = Callable[[Planner], Callable[[], Gen[Result]]]
+    Handler = Callable[[Planner], Call]
 
 
-def _clearrefs(p: Planner) -> Callable[[], Gen[Result]]:
+def _clearrefs(p: Planner) -> Call:
     mm, value = p.mm(), p.args["value"]
-    return lambda: p.kernel.clear_refs_write(mm, value)
+    return p.call("clear_refs_write", mm, value)
 
 
-def _dropcache(p: Planner) -> Callable[[], Gen[Result]]:
-    return p.kernel.sys_drop_caches
+def _dropcache(p: Planner) -> Call:
+    return p.call("sys_drop_caches")
 
 
-def _fsync(p: Planner) -> Callable[[], Gen[Result]]:
+def _fsync(p: Planner) -> Call:
     name = p.args["name"]
     files = {n: (m, size) for n, m, size in p.session.machine.peek(Globals.files)}
     if name not in files:
         raise p.refuse(f"there is no file {name}", "one of: " + (", ".join(files) or "none yet"))
     mapping, size = files[name]
-    return lambda: p.kernel.sys_fsync(Mapping(mapping), size)
+    return p.call("sys_fsync", Mapping(mapping), size)
 
 
-def _exec(p: Planner) -> Callable[[], Gen[Result]]:
+def _exec(p: Planner) -> Call:
     mm, region = p.mm(), p.args["region"]
     base = p.base(region)
-    return lambda: p.kernel.sys_execve(mm, region, base, p.step)
+    return p.call("sys_execve", mm, region, base, p.step)
 
 
-def _pageout(p: Planner) -> Callable[[], Gen[Result]]:
+def _pageout(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
     _no_files(p, mm, start, end)
-    return lambda: p.kernel.sys_madvise(mm, start, end, p.action.verb)
+    return p.call("sys_madvise", mm, start, end, p.action.verb)
 
 
 def _anonymous(p: Planner, mm: Mm, start: int, end: int) -> None:
@@ -86,20 +86,20 @@ def _other_span(p: Planner, mm: Mm, proc: str, region: str, first: int, pages: i
     return int(base) + first
 
 
-def _ksm(p: Planner) -> Callable[[], Gen[Result]]:
+def _ksm(p: Planner) -> Call:
     mm, other = p.mm(), p.mm(p.args["with_proc"])
     start, end = p.span(mm)
     region, first = p.args["with_region"], p.args["with_page"]
     at = _other_span(p, other, p.args["with_proc"], region, first, end - start)
     if mm == other and at < end and start < at + end - start:
         raise p.refuse("a page cannot be merged with itself", "two ranges that do not overlap")
-    return lambda: p.kernel.sys_ksm(mm, start, end, other, at)
+    return p.call("sys_ksm", mm, start, end, other, at)
 
 
-def _madvise_unmerge(p: Planner) -> Callable[[], Gen[Result]]:
+def _madvise_unmerge(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
-    return lambda: p.kernel.sys_madvise(mm, start, end, "unmerge")
+    return p.call("sys_madvise", mm, start, end, "unmerge")
 
 
 def _uffd_range(p: Planner) -> tuple[Mm, int, int]:
@@ -114,32 +114,32 @@ def _uffd_range(p: Planner) -> tuple[Mm, int, int]:
     return mm, start, end
 
 
-def _uffd(p: Planner) -> Callable[[], Gen[Result]]:
+def _uffd(p: Planner) -> Call:
     mm, start, end = _uffd_range(p)
     mode = p.args["mode"]
     if mode == "off":
-        return lambda: p.kernel.sys_uffd_unregister(mm, start, end)
-    return lambda: p.kernel.sys_uffd_register(mm, start, end, mode == "async")
+        return p.call("sys_uffd_unregister", mm, start, end)
+    return p.call("sys_uffd_register", mm, start, end, mode == "async")
 
 
-def _uffdwp(p: Planner) -> Callable[[], Gen[Result]]:
+def _uffdwp(p: Planner) -> Call:
     mm, start, end = _uffd_range(p)
-    return lambda: p.kernel.sys_uffd_wp(mm, start, end, p.args["mode"] == "on")
+    return p.call("sys_uffd_wp", mm, start, end, p.args["mode"] == "on")
 
 
-def _uffdcopy(p: Planner) -> Callable[[], Gen[Result]]:
+def _uffdcopy(p: Planner) -> Call:
     mm, start, end = _uffd_range(p)
-    return lambda: p.kernel.sys_uffd_copy(mm, start, end, p.step, bool(p.args.get("wp")))
+    return p.call("sys_uffd_copy", mm, start, end, p.step, bool(p.args.get("wp")))
 
 
-def _uffdmove(p: Planner) -> Callable[[], Gen[Result]]:
+def _uffdmove(p: Planner) -> Call:
     mm, start, end = _uffd_range(p)
     region, first = p.args["to_region"], p.args["to_page"]
     dst = _other_span(p, mm, p.args["proc"], region, first, end - start)
     _anonymous(p, mm, dst, dst + end - start)
     if dst < end and start < dst + end - start:
         raise p.refuse("source and target overlap", "a target apart from the source")
-    return lambda: p.kernel.sys_uffd_move(mm, start, end, dst)
+    return p.call("sys_uffd_move", mm, start, end, dst)
 
 
 SERVICE_HANDLERS: dict[str, Handler] = {

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
+from sandbox.calls import Call
 from sandbox.kernels.base import Kernel
-from sandbox.memory import OP_NAMES
+from sandbox.machine import Machine, Task
+from sandbox.memory import MAX_CPUS, OP_NAMES, Gen
 from sandbox.rules import Violation
 from sandbox.scenario.language import parse_lines
 from sandbox.session import Session
@@ -56,11 +59,16 @@ exit E
 """About every verb the model has, with three generations of processes."""
 
 
-def run(kernel: str | type[Kernel], lines: str = "", cpus: int = 2) -> Session:
+def run(kernel: str | type[Kernel], lines: str = "", cpus: int = MAX_CPUS) -> Session:
     """A session on which *lines* have been done."""
     session = Session(kernel, cpus)
     act(session, lines)
     return session
+
+
+def put(machine: Machine, name: str, body: Callable[[], Gen[Any]], cpu: int = 0) -> Task:
+    """Put a function of a test on a CPU, as the one function of a kernel of its own."""
+    return machine.spawn(name, Call("body"), SimpleNamespace(body=body), cpu)
 
 
 def act(session: Session, lines: str) -> None:

@@ -35,7 +35,7 @@ from sandbox.memory import (
 from sandbox.scenario.language import parse_lines
 from sandbox.scenario.runner import ScenarioRun
 from sandbox.session import Session
-from tests.engine.support import FORK_64K, act, as_json, begin, snapshot
+from tests.engine.support import FORK_64K, act, as_json, begin, put, snapshot
 
 Function = Callable[..., Any]
 
@@ -231,7 +231,7 @@ def test_no_machine_has_words_outside_its_memory(addr: int, what: Callable[[int]
         yield what(addr)
 
     machine = Machine()
-    machine.spawn("body", body)
+    put(machine, "body", body)
     cells = list(machine.memory.cells)
     for _ in range(2):
         with pytest.raises(KernelBug, match=rf"body \(test_contained.py:\d+\).* at {addr:#x}:"):
@@ -247,7 +247,7 @@ def test_the_same_event_twice_is_not_taken_back_for_one_that_failed() -> None:
         yield event
 
     machine = Machine()
-    machine.spawn("body", body)
+    put(machine, "body", body)
     with pytest.raises(KernelBug, match="does not hold"):
         machine.run(0)
     assert (machine.position, machine.peek(33)) == (2, 0)

@@ -16,7 +16,7 @@ from sandbox.machine import Machine
 from sandbox.memory import Folio, Gen, Mm, Page, Vma, add, alloc, load, lock, store, trylock, unlock
 from sandbox.scenario.presets import list_presets
 from sandbox.session import Session
-from tests.engine.support import FORK_64K, act, as_json, begin, run, snapshot
+from tests.engine.support import FORK_64K, act, as_json, begin, put, run, snapshot
 
 WORD, OTHER = 33, 34
 
@@ -134,7 +134,7 @@ def test_what_goes_round_is_proved_to(
     body: Callable[[], Gen[None]], function: str, period: int
 ) -> None:
     machine = Machine()
-    machine.spawn("body", body)
+    put(machine, "body", body)
     with pytest.raises(NoProgressError, match="without changing memory") as caught:
         machine.run(0)
     assert caught.value.function == function
@@ -153,7 +153,7 @@ def test_what_goes_on_for_nothing_is_stopped_at_a_bound(
     machine = Machine()
     machine.memory.allocate(Struct.MM)
     machine.memory.allocate(Struct.PTE_TABLE)
-    machine.spawn("body", body)
+    put(machine, "body", body)
     with pytest.raises(NoProgressError, match=rf"{body.__name__} \(test_endless.py:\d+\)"):
         machine.run(0)
 
@@ -161,7 +161,7 @@ def test_what_goes_on_for_nothing_is_stopped_at_a_bound(
 @pytest.mark.parametrize("step", [True, False])
 def test_stepping_finds_it_too(step: bool) -> None:
     machine = Machine()
-    machine.spawn("body", waits)
+    put(machine, "body", waits)
 
     def all_of_it() -> None:
         for _ in range(100_000):
@@ -228,7 +228,7 @@ def in_an_object() -> Gen[int]:
 )
 def test_a_long_loop_with_an_end_comes_to_it(body: Callable[[], Gen[int]]) -> None:
     machine = Machine()
-    machine.spawn("body", body)
+    put(machine, "body", body)
     assert machine.run(0).result == 7
     assert machine.guard.suspicions
 
@@ -299,9 +299,9 @@ def test_one_cpu_that_is_run_on_while_another_holds_the_lock_says_so() -> None:
         yield lock(WORD)
         yield unlock(WORD)
 
-    machine.spawn("holds", holds, 1)
+    put(machine, "holds", holds, 1)
     machine.step(1)
-    machine.spawn("tries", tries, 0)
+    put(machine, "tries", tries, 0)
     with pytest.raises(NoProgressError, match="unless CPU 1 goes on"):
         machine.run(0)
     machine.run(1)
@@ -315,7 +315,7 @@ def test_a_deadlock_is_still_a_deadlock() -> None:
         yield lock(WORD)
         yield lock(WORD)
 
-    machine.spawn("holds", holds)
+    put(machine, "holds", holds)
     with pytest.raises(DeadlockError):
         machine.run(0)
 
@@ -327,9 +327,9 @@ def test_doing_again_what_waited_for_long_is_no_loop() -> None:
         yield lock(WORD)
         yield unlock(WORD)
 
-    machine.spawn("holds", holds, 1)
+    put(machine, "holds", holds, 1)
     machine.step(1)
-    machine.spawn("tries", tries, 0)
+    put(machine, "tries", tries, 0)
     with machine.guard.off():
         machine.run(0, limit=50_000)
     machine.step(1)

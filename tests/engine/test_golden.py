@@ -16,7 +16,7 @@ from sandbox.mm.flags import MM_ID_LOCK, MM_ID_MASK, MM_ID_SHARED, PG_anon_exclu
 from sandbox.scenario.language import parse_lines
 from sandbox.scenario.runner import BrokenCount, ScenarioRun
 from sandbox.session import Session
-from tests.engine.support import act, begin, broken, explain, run
+from tests.engine.support import act, begin, broken, explain, put, run
 
 BATCHED = ("6.9", "6.12", "6.15", "7.2", "7.2-nopm", "7.3")
 LARGE = "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 16 w"
@@ -299,7 +299,7 @@ def test_slots(changes: str, total: int, ids: list[int], counts: list[int], shar
             )
             yield from account(folio, int(count), mms[int(who)])
 
-    machine.spawn("slots", body)
+    put(machine, "slots", body)
     machine.run()
     peek = machine.peek
     assert peek(folio._large_mapcount) == total

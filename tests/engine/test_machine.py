@@ -36,7 +36,7 @@ from sandbox.memory import (
     xchg,
 )  # fmt: skip
 from sandbox.session import Session
-from tests.engine.support import act
+from tests.engine.support import act, put
 
 MMAP_LOCK, PTL, WORD = Globals.split_queue_lock, Globals.swap_on, Globals.nr_file_mapped
 """Three words that start at 0 and that no test below uses for what they are."""
@@ -48,7 +48,7 @@ def machine_with(*bodies: Body, cpus: int = 2) -> Machine:
     """A machine whose CPU n runs body n."""
     machine = Machine(cpus)
     for cpu, body in enumerate(bodies):
-        machine.spawn(f"task{cpu}", body, cpu)
+        put(machine, f"task{cpu}", body, cpu)
     return machine
 
 
@@ -159,7 +159,7 @@ def test_trylock_does_not_wait() -> None:
     machine.step(0)
     assert machine.run(1).result is False
     assert machine.peek(PTL) == -1
-    machine.spawn("again", body, 1)
+    put(machine, "again", body, 1)
     machine.step(0)
     assert machine.run(1).result is True
     assert machine.peek(PTL) == 0
@@ -197,7 +197,7 @@ def test_a_kernel_bug_in_the_middle_of_a_run_leaves_a_machine_that_goes_back() -
         yield unlock(PTL)
 
     machine = Machine()
-    machine.spawn("body", body)
+    put(machine, "body", body)
     with pytest.raises(KernelBug):
         machine.run(0)
     assert machine.peek(WORD) == 2
@@ -221,7 +221,7 @@ def test_what_operations_answer_and_do() -> None:
         return out
 
     machine = Machine()
-    machine.spawn("body", body)
+    put(machine, "body", body)
     task = machine.run()
     assert task.result == [0, 5, True, False, False, True, 2, 5, 1, ("x",), None]
     while machine.position:
@@ -235,7 +235,7 @@ def test_what_operations_answer_and_do() -> None:
 def test_a_busy_cpu_takes_no_second_function() -> None:
     machine = machine_with(hold(PTL))
     with pytest.raises(SandboxError, match="CPU 0 is still running task0"):
-        machine.spawn("other", hold(WORD))
+        put(machine, "other", hold(WORD))
 
 
 @pytest.mark.parametrize("move", ["step", "run"])
@@ -258,7 +258,7 @@ def test_a_function_with_a_memory_of_its_own_is_found_out() -> None:
         yield add(WORD, 100)
 
     machine = Machine()
-    machine.spawn("body", body)
+    put(machine, "body", body)
     machine.step(0)
     machine.step(0)
     machine.undo()
@@ -275,7 +275,7 @@ def test_a_function_that_ends_early_when_rebuilt_is_found_out() -> None:
             yield add(WORD, 1)
 
     machine = Machine()
-    machine.spawn("body", body)
+    put(machine, "body", body)
     machine.step(0)
     machine.step(0)
     machine.undo()

@@ -27,6 +27,7 @@ from sandbox.memory import (
 from sandbox.mm.flags import MM_ID_SHARED
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.memory.fork import CopyContext
+from sandbox.mm.memory.zap import MmuGather
 
 
 class PutsTwice(Linux66):
@@ -135,9 +136,10 @@ class StrictBarry(BarryEntire):
 class GathersTooMuch(Linux69):
     """The gather gets one page more than was unmapped."""
 
-    def zap_present_folio_ptes(self, *args: object) -> Gen[bool]:
-        *_, folio, page, _pte, nr, _addr, _rss = args
-        return (yield from self.tlb_remove_folio_pages(args[0], folio, page, nr + 1, False))  # type: ignore[arg-type,operator]  # as the real one passes them
+    def zap_present_folio_ptes(
+        self, tlb: MmuGather, vma: Vma, folio: Folio, page: Page, pte: int, nr: int, addr: int
+    ) -> Gen[tuple[MmuGather, bool]]:
+        return (yield from self.tlb_remove_folio_pages(tlb, folio, page, nr + 1, False))
 
 
 class CountsZeroPage(Linux66):

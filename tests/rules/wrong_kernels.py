@@ -76,9 +76,12 @@ class AllMigrateExclusive(Linux66):
 class KeepsSwapExclusive(Linux66):
     """Fork leaves the exclusive bit in both swap entries."""
 
-    def copy_swap_entry(self, ctx: CopyContext, src_pte: int, addr: int, pte: int) -> Gen[int]:
-        copy = yield from super().copy_swap_entry(ctx, src_pte, addr, pte & ~PTE_SWP_EXCLUSIVE)
-        return copy | PTE_SWP_EXCLUSIVE
+    def copy_swap_entry(
+        self, ctx: CopyContext, src_pte: int, addr: int, pte: int
+    ) -> Gen[tuple[CopyContext, int]]:
+        pte &= ~PTE_SWP_EXCLUSIVE
+        ctx, copy = yield from super().copy_swap_entry(ctx, src_pte, addr, pte)
+        return ctx, copy | PTE_SWP_EXCLUSIVE
 
 
 class ForgetsSwapCount(Linux66):
@@ -147,11 +150,10 @@ class WritableUffd(Linux66):
 class PutsBeforeFlush(Linux69):
     """The gather drops its references first and flushes after."""
 
-    def tlb_flush_mmu(self, tlb: MmuGather) -> Gen[None]:
-        items, tlb.items = tlb.items, []
-        for folio, _page, nr, _delay in items:
+    def tlb_flush_mmu(self, tlb: MmuGather) -> Gen[MmuGather]:
+        for folio, _page, nr, _delay in tlb.items:
             yield from self.folio_put(folio, nr)
-        yield from super().tlb_flush_mmu(tlb)
+        return (yield from super().tlb_flush_mmu(tlb._replace(items=())))
 
 
 class ForgetsRange(Linux66):
@@ -164,17 +166,19 @@ class ForgetsRange(Linux66):
 class PmdNotFlushed(Linux66):
     """A PMD leaf is zapped outside the range that is flushed."""
 
-    def tlb_flush_mmu_tlbonly(self, tlb: MmuGather) -> Gen[None]:
+    def tlb_flush_mmu_tlbonly(self, tlb: MmuGather) -> Gen[MmuGather]:
         yield load(tlb.mm.flags)
+        return tlb
 
 
 class NeverDelaysRmap(Linux66):
     """Dirty file entries are unmapped at once."""
 
-    def zap_file_bits(self, tlb: MmuGather, folio: Folio, ptent: int) -> Gen[bool]:
-        yield from super().zap_file_bits(tlb, folio, ptent)
-        tlb.delayed_rmap = False
-        return False
+    def zap_file_bits(
+        self, tlb: MmuGather, folio: Folio, ptent: int
+    ) -> Gen[tuple[MmuGather, bool]]:
+        tlb, _ = yield from super().zap_file_bits(tlb, folio, ptent)
+        return tlb._replace(delayed_rmap=False), False
 
 
 class ReusesTwiceMapped(Linux615):

@@ -22,6 +22,7 @@ from sandbox.scenario.language import (
     parse_lines,
     parse_scenarios,
 )
+from sandbox.scenario.schedule import Turn
 from sandbox.scenario.verbs import Style
 from tests.conftest import STATES
 
@@ -99,9 +100,10 @@ def test_cpu_lines_and_their_schedule_are_one_block() -> None:
     assert isinstance(first, Action)
     assert isinstance(second, Action)
     assert isinstance(block, CpuBlock)
-    assert block.schedule == (0, 1, 1, 1, 0)
+    assert block.schedule == (Turn(0, 1), Turn(1, 3), Turn(0, 1))
     assert [action.where.line for action in block.actions] == [11, 13]
-    assert block.source.split("\n") == ["cpu0: exit A", "cpu1: exit B", "schedule 0 1x3 0"]
+    lines = ["cpu0: exit A", "cpu1: exit B", "schedule cpu0 1, cpu1 3, cpu0 1"]
+    assert block.source.split("\n") == lines
     assert isinstance(last, CpuBlock)
     assert last.schedule == ()
 
@@ -132,7 +134,7 @@ def test_a_schedule_ends_a_block_even_if_it_is_empty() -> None:
         ("write A R 5 ²", 13, "not a number"),
         ("pin A R 0 1 1 ww", 15, "flags: w (FOLL_WRITE)"),
         ("mprotect A R 0 1 x", 18, "r or rw or -"),
-        ("cpu64: exit A", 1, "0 to 63"),
+        ("cpu4: exit A", 1, "0 to 3"),
         ("cpu0:", 6, "the action is missing"),
         ("traced", 7, "the action is missing"),
         ("schedule 0 1", 1, "cpuN: lines before it"),
@@ -214,7 +216,7 @@ def actions(draw: st.DrawFn) -> Action:
         if param.style in (Style.KEYWORD, Style.OPTIONAL) and draw(st.booleans()):
             chosen = param.default
         values[param.name] = chosen
-    cpu = draw(st.none() | st.integers(0, 63))
+    cpu = draw(st.none() | st.integers(0, 3))
     return Action(verb.name, values, "", draw(st.booleans()), cpu)
 
 

@@ -194,7 +194,7 @@ def test_two_cpus_are_stepped_by_choice() -> None:
     assert [task.cpu for task in bench.session.running] == [0]
     invoke(fake, "end")
     saved = saved_text(bench)
-    assert "cpu0: fork A B\ncpu1: write A R 0 1\nschedule 0 0 1x" in saved
+    assert "cpu0: fork A B\ncpu1: write A R 0 1\nschedule cpu0 2, cpu1 " in saved
     again = machine("7.2", *SIXTEEN)
     again.act(bench.as_done(bench.session.steps[-1]))
     assert again.session.state() == bench.session.state()
@@ -225,7 +225,14 @@ def test_another_cpu_joins_what_is_running(events: int) -> None:
     execute(fake, "cpu1 write A R 0 1")
     assert bench.session.position == start + events
     assert [task.cpu for task in bench.session.running] == [0, 1]
-    for line in ("cpu1 write A R 1 2", "cpu0: read A R 0 1", "write A R 0 1", "cpu9 exit A"):
+    for line in (
+        "cpu2 fork A B",
+        "cpu1 write A Q 1 2",
+        "cpu0: unpin 1",
+        "write A R 0 1",
+        "cpu9 exit A",
+        "cpu1 exit A",
+    ):
         with pytest.raises(SandboxError):
             execute(fake, line)
         assert bench.session.position == start + events
@@ -234,9 +241,46 @@ def test_another_cpu_joins_what_is_running(events: int) -> None:
     assert bench.procs() == ("A", "B")
 
 
+def test_an_action_for_a_busy_cpu_waits_for_its_turn() -> None:
+    bench = machine("7.2", *SIXTEEN)
+    fake = desk(bench)
+    execute(fake, "begin fork A B")
+    execute(fake, "step 7")
+    position = bench.session.position
+    execute(fake, "cpu0 exit B")
+    execute(fake, "cpu2 write A R 0 1")
+    execute(fake, "cpu2 write A R 1 2")
+    assert bench.session.position == position
+    assert [task.name for task in bench.session.running] == ["fork A B", "write A R 0 1"]
+    invoke(fake, "end")
+    assert bench.procs() == ("A",)
+    done = [task.name for task in bench.session.tasks_of(bench.session.steps[-1])]
+    assert sorted(done) == ["exit B", "fork A B", "write A R 0 1", "write A R 1 2"]
+    assert "cpu0: exit B\n" in saved_text(bench)
+
+
+def test_a_block_is_typed_with_its_schedule() -> None:
+    bench = machine("7.2", *SIXTEEN)
+    fake = desk(bench)
+    execute(fake, "cpu0 fork A B | cpu1 write A R 0 1 | schedule cpu0 until _refcount:1, cpu1 all")
+    assert bench.idle
+    step = bench.session.steps[-1]
+    assert "\nschedule cpu0 " in saved_text(bench)
+    again = machine("7.2", *SIXTEEN)
+    again.act(bench.as_done(step))
+    assert again.session.machine.cpus == bench.session.machine.cpus
+
+
+def test_schedules_are_completed() -> None:
+    bench = machine("7.2", *SIXTEEN)
+    block = "cpu0 fork A B | cpu1 write A R 0 1 | "
+    assert completions(block + "sched", bench, []) == ["schedule"]
+    assert "before-store:" in completions(block + "schedule cpu1 until before-s", bench, [])
+
+
 @pytest.mark.parametrize(
     "line", ["cpu0", "cpu0:", "cpu0 |", "cpu0 fork A B |", "cpu0 fork A B | write A R 0 1", "cpu 7",
-             "cpu x", "cpu0 fork A B | cpu0 fork A C", "cpu0 x; y; z", "cpux"]
+             "cpu x", "cpu0 fork A B | cpu0 fork A B", "cpu0 x; y; z", "cpux"]
 )  # fmt: skip
 def test_half_written_blocks_are_refused(line: str) -> None:
     bench = machine("7.2", *SIXTEEN)

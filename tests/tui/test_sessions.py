@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 from pathlib import Path
 
 import pytest
@@ -281,6 +283,87 @@ def test_a_tree_is_written_and_read_back_the_same() -> None:
     again = machine("7.2")
     again.regrow(section.tree, section.place)
     assert state_of(again) == state_of(bench)
+
+
+FOUR = (
+    "cpu0 fork A B | cpu0 write B R 0 2 | cpu0 exit B | cpu1 pin A R 1 2 p w | cpu1 unpin p"
+    " | cpu2 mmap C S 16K | cpu2 write C S 0 4 | cpu3 write A R 3 4"
+)
+
+
+def walked(seed: int) -> Bench:
+    """A bench on which four CPUs took turns, with futures left at several places of the block."""
+    chance = random.Random(seed)
+    bench = machine("7.2", *SIXTEEN)
+    first = bench.session.position
+    bench.act(parse(FOUR), paused=True)
+    for _ in range(4):
+        while not bench.idle and chance.random() > 0.002:
+            bench.cpu = chance.choice(bench.session.machine.runnable())
+            bench.step_event()
+        bench.goto(chance.randint(first + 1, bench.session.position))
+        bench.cpu = chance.choice(bench.session.machine.runnable() or [0])
+        if not bench.idle:
+            bench.step_event()
+    return bench
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_blocks_of_many_actions_come_back_from_a_file(seed: int) -> None:
+    bench = walked(seed)
+    text = section_text("x", Head("7.2"), bench.tree()) + tail(bench.place(), left=True)
+    (section,) = parse_session(f"# mmtui session 2\n{text}", "f")
+    assert (section.tree, section.place) == (bench.tree(), bench.place())
+    again = machine("7.2")
+    again.regrow(section.tree, section.place)
+    assert again.refusal is None
+    assert state_of(again) == state_of(bench)
+
+
+@pytest.mark.parametrize("kernel", ["6.6", "6.15"])
+def test_blocks_of_many_actions_are_done_on_another_kernel(kernel: str) -> None:
+    for seed in range(4):
+        bench = walked(seed)
+        there = bench.replay_on(kernel)
+        assert there.refusal is None
+        there.run_to_end()
+        assert there.procs() == ("A", "C")
+        assert len(there.session.tasks_of(there.session.steps[-1])) == 8
+
+
+@pytest.mark.parametrize(
+    ("order", "turns"),
+    [("0x30 1 1 0 1x4", "cpu0 30, cpu1 2, cpu0 1, cpu1 4"), ("", ""), ("0 1", "cpu0 1, cpu1 1")],
+)
+def test_the_runs_of_cpus_of_older_files_are_still_read(order: str, turns: str) -> None:
+    lines = "\n".join([*SIXTEEN, "cpu0: fork A B", "cpu1: write A R 0 1"])
+    benches = []
+    for schedule in (order, turns):
+        fork = f"#@ branch 1 +3 {schedule}".rstrip()
+        text = (
+            f'# mmtui session 2\nscenario x\n#@ kernel "7.2"\n{lines}\n'
+            f"schedule {schedule}\n{fork}\n#@ end\nend\n"
+        )
+        (section,) = parse_session(text, "f")
+        benches.append(machine("7.2"))
+        benches[-1].regrow(section.tree, section.place)
+        written = section_text("x", Head("7.2"), section.tree)
+        assert "schedule" in written
+        assert not re.search(r"^(schedule|#@ branch.*\+3).* [0-9]+x", written, re.MULTILINE)
+    assert state_of(benches[0]) == state_of(benches[1])
+
+
+def test_a_schedule_by_landmarks_in_a_file_is_followed() -> None:
+    lines = "\n".join([*SIXTEEN, "cpu0: fork A B", "cpu1: pin A R 1 2 1 w"])
+    schedule = "schedule cpu1 until store:2, cpu0 until before-store:14, cpu1 all"
+    text = f'# mmtui session 2\nscenario x\n#@ kernel "7.2"\n{lines}\n{schedule}\nend\n'
+    (section,) = parse_session(text, "f")
+    bench, other = machine("7.2"), machine("7.2", *SIXTEEN)
+    bench.regrow(section.tree, section.place)
+    other.act(parse(f"cpu0 fork A B | cpu1 pin A R 1 2 1 w | {schedule}"))
+    assert bench.refusal is None
+    assert state_of(bench) == state_of(other)
+    assert not bench.can_redo
 
 
 def test_files_saved_before_there_were_sessions_still_open(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import NamedTuple
 
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
@@ -48,20 +48,24 @@ from sandbox.mm.flags import (
     PG_uptodate,
     is_cow_mapping,
 )
+from sandbox.mm.memory.rss import NO_RSS, Rss, count_rss
 
 
-class CopyContext:
-    """One copy_pte_range() in flight: both sides, the rss vector, the preallocated folio."""
+class CopyContext(NamedTuple):
+    """One copy_pte_range() in flight, a value: who counts or allocates returns another one."""
 
-    __slots__ = ("dst_mm", "dst_vma", "prealloc", "rss", "src_mm", "src_vma")
+    dst_mm: Mm
+    src_mm: Mm
+    dst_vma: Vma
+    src_vma: Vma
+    rss: Rss = NO_RSS
+    """What the present table adds to the child's rss."""
+    prealloc: Folio | None = None
+    """The folio allocated for a page that must be copied."""
 
-    def __init__(self, dst_mm: Mm, src_mm: Mm, dst_vma: Vma, src_vma: Vma) -> None:
-        self.dst_mm = dst_mm
-        self.src_mm = src_mm
-        self.dst_vma = dst_vma
-        self.src_vma = src_vma
-        self.rss: dict[int, int] = {}
-        self.prealloc: Folio | None = None
+    def charge(self, member: int, nr: int) -> CopyContext:
+        """The context with *nr* pages more of a counter in its rss vector."""
+        return self._replace(rss=count_rss(self.rss, member, nr))
 
 
 class CopyMixin(KernelPart):
@@ -103,23 +107,22 @@ class CopyMixin(KernelPart):
             yield from self.pte_alloc(ctx.dst_mm, dst_pmd, addr)
             dst_pte, dst_ptl = yield from self.pte_offset_map_lock(ctx.dst_mm, dst_pmd, addr)
             src_pte, src_ptl = yield from self.pte_offset_map_lock(ctx.src_mm, src_pmd, addr)
-            ctx.rss = {}
-            ret, addr = yield from self.copy_ptes_locked(ctx, dst_pte, src_pte, addr, end)
+            ctx = ctx._replace(rss=NO_RSS)
+            ctx, ret, addr = yield from self.copy_ptes_locked(ctx, dst_pte, src_pte, addr, end)
             yield unlock(src_ptl)
             yield from self.add_mm_rss_vec(ctx.dst_mm, ctx.rss)
             yield unlock(dst_ptl)
             if ret == -EAGAIN:
-                ctx.prealloc = yield from self.folio_prealloc()
+                ctx = ctx._replace(prealloc=(yield from self.folio_prealloc()))
             elif addr >= end:
                 break
         if ctx.prealloc is not None:
             yield from self.folio_put(ctx.prealloc)
-            ctx.prealloc = None
 
     def copy_ptes_locked(
         self, ctx: CopyContext, dst_pte: int, src_pte: int, addr: int, end: int
-    ) -> Gen[tuple[int, int]]:
-        """The loop of copy_pte_range(); returns (0 or -EAGAIN, where it stopped)."""
+    ) -> Gen[tuple[CopyContext, int, int]]:
+        """The loop of copy_pte_range(): (the context, 0 or -EAGAIN, where it stopped)."""
         progress, start = 0, addr
         while addr < end:
             ptent = yield from self.ptep_get(src_pte + addr - start)
@@ -128,26 +131,26 @@ class CopyMixin(KernelPart):
                 addr += 1
                 continue
             if not pte_present(ptent):
-                yield from self.copy_nonpresent_pte(
+                ctx = yield from self.copy_nonpresent_pte(
                     ctx, dst_pte + addr - start, src_pte + addr - start, addr, ptent
                 )
                 progress += 8
                 addr += 1
                 continue
-            nr = yield from self.copy_present_ptes(
+            ctx, nr = yield from self.copy_present_ptes(
                 ctx, dst_pte + addr - start, src_pte + addr - start, ptent, addr, end
             )
             if nr == -EAGAIN:
-                return -EAGAIN, addr
+                return ctx, -EAGAIN, addr
             if ctx.prealloc is not None:
                 # pre-allocated for this address, or not needed any more
                 yield from self.folio_put(ctx.prealloc)
-                ctx.prealloc = None
+                ctx = ctx._replace(prealloc=None)
             addr += nr
             progress += 8 * nr
             if progress >= 32 and (yield from self.need_resched()):
                 break
-        return 0, addr
+        return ctx, 0, addr
 
     def need_resched(self) -> Gen[bool]:
         """Is somebody waiting for the locks? The model never gives way here."""
@@ -158,20 +161,23 @@ class CopyMixin(KernelPart):
         """An order-0 folio for a page that fork must copy (`folio_prealloc`)."""
         return (yield from self.vma_alloc_folio(0))
 
-    def add_mm_rss_vec(self, mm: Mm, rss: Mapping[int, int]) -> Gen[None]:
+    def add_mm_rss_vec(self, mm: Mm, rss: Rss) -> Gen[None]:
         """Add a local rss vector to the mm."""
-        for member, nr in rss.items():
+        for member, nr in enumerate(rss):
             if nr:
                 yield add(mm.rss_stat(member), nr)
 
     def copy_present_ptes(
         self, ctx: CopyContext, dst_pte: int, src_pte: int, pte: int, addr: int, end: int
-    ) -> Gen[int]:
-        """Copy the entry at *addr* (6.6: one; its copy_present_pte). Entries done, or -EAGAIN."""
+    ) -> Gen[tuple[CopyContext, int]]:
+        """Copy the entry at *addr* (6.6: one; its copy_present_pte).
+
+        Returns the context, and entries done or -EAGAIN.
+        """
         page = yield from self.vm_normal_page(pte)
         if page is None:
             yield from self.copy_one_entry(ctx, dst_pte, src_pte, pte, addr)
-            return 1
+            return ctx, 1
         folio = yield from self.page_folio(page)
         yield from self.folio_get(folio)
         if (yield load(folio.flags)) & PG_anon:
@@ -180,13 +186,12 @@ class CopyMixin(KernelPart):
             ):
                 yield from self.folio_put(folio)
                 return (yield from self.copy_present_page(ctx, dst_pte, folio, page, pte, addr))
-            ctx.rss[MM_ANONPAGES] = ctx.rss.get(MM_ANONPAGES, 0) + 1
+            ctx = ctx.charge(MM_ANONPAGES, 1)
         else:
             yield from self.folio_dup_file_rmap_ptes(folio, page, 1, ctx.dst_mm)
-            member = yield from self.mm_counter_file(folio)
-            ctx.rss[member] = ctx.rss.get(member, 0) + 1
+            ctx = ctx.charge((yield from self.mm_counter_file(folio)), 1)
         yield from self.copy_one_entry(ctx, dst_pte, src_pte, pte, addr)
-        return 1
+        return ctx, 1
 
     def copy_one_entry(
         self, ctx: CopyContext, dst_pte: int, src_pte: int, pte: int, addr: int
@@ -209,52 +214,55 @@ class CopyMixin(KernelPart):
 
     def copy_present_page(
         self, ctx: CopyContext, dst_pte: int, folio: Folio, page: Page, pte: int, addr: int
-    ) -> Gen[int]:
+    ) -> Gen[tuple[CopyContext, int]]:
         """Give the child its own copy of a page that may be pinned; 1, or -EAGAIN to allocate."""
         new_folio = ctx.prealloc
         if new_folio is None:
-            return -EAGAIN
-        ctx.prealloc = None
+            return ctx, -EAGAIN
+        ctx = ctx._replace(prealloc=None)
         yield copy_page(new_folio.page(0), page)
         yield bits(new_folio.flags, PG_uptodate)
         yield from self.folio_add_new_anon_rmap(new_folio, ctx.dst_vma, addr)
         yield from self.folio_add_lru_vma(new_folio, ctx.dst_vma)
-        ctx.rss[MM_ANONPAGES] = ctx.rss.get(MM_ANONPAGES, 0) + 1
+        ctx = ctx.charge(MM_ANONPAGES, 1)
         entry = pte_mkdirty(
             pte_mkyoung(pfn_pte(new_folio.pfn, (yield from self.vm_page_prot(ctx.dst_vma))))
         )
         if (yield load(ctx.dst_vma.vm_flags)) & VM_WRITE:
             entry = pte_mkwrite(entry)
         yield from self.set_pte_at(ctx.dst_mm, addr, dst_pte, entry)
-        return 1
+        return ctx, 1
 
     def copy_nonpresent_pte(
         self, ctx: CopyContext, dst_pte: int, src_pte: int, addr: int, pte: int
-    ) -> Gen[None]:
+    ) -> Gen[CopyContext]:
         """Copy a swap, migration or marker entry."""
         if pte & PTE_SWP:
-            pte = yield from self.copy_swap_entry(ctx, src_pte, addr, pte)
+            ctx, pte = yield from self.copy_swap_entry(ctx, src_pte, addr, pte)
         elif pte & PTE_MIGRATION:
-            pte = yield from self.copy_migration_entry(ctx, src_pte, addr, pte)
+            ctx, pte = yield from self.copy_migration_entry(ctx, src_pte, addr, pte)
         if not pte & PTE_MARKER:
             yield from self.set_pte_at(ctx.dst_mm, addr, dst_pte, pte)
+        return ctx
 
-    def copy_swap_entry(self, ctx: CopyContext, src_pte: int, addr: int, pte: int) -> Gen[int]:
+    def copy_swap_entry(
+        self, ctx: CopyContext, src_pte: int, addr: int, pte: int
+    ) -> Gen[tuple[CopyContext, int]]:
         """One entry more for the slot; neither side's is exclusive any longer."""
         yield from self.swap_duplicate(pte >> PFN_SHIFT)
         if pte & PTE_SWP_EXCLUSIVE:
             pte &= ~PTE_SWP_EXCLUSIVE
             yield from self.set_pte_at(ctx.src_mm, addr, src_pte, pte)
-        ctx.rss[MM_SWAPENTS] = ctx.rss.get(MM_SWAPENTS, 0) + 1
-        return pte
+        return ctx.charge(MM_SWAPENTS, 1), pte
 
-    def copy_migration_entry(self, ctx: CopyContext, src_pte: int, addr: int, pte: int) -> Gen[int]:
+    def copy_migration_entry(
+        self, ctx: CopyContext, src_pte: int, addr: int, pte: int
+    ) -> Gen[tuple[CopyContext, int]]:
         """Only rss: the entry becomes readable on both sides, so nobody stays exclusive."""
         folio = yield from self.page_folio(page_of_pfn(pte_pfn(pte)))
-        member = yield from self.mm_counter(folio)
-        ctx.rss[member] = ctx.rss.get(member, 0) + 1
+        ctx = ctx.charge((yield from self.mm_counter(folio)), 1)
         exclusive = PTE_MIGRATION_WRITE | PTE_MIGRATION_EXCLUSIVE
         if pte & exclusive and is_cow_mapping((yield load(ctx.src_vma.vm_flags))):
             pte &= ~exclusive
             yield from self.set_pte_at(ctx.src_mm, addr, src_pte, pte)
-        return pte
+        return ctx, pte

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
     PTE_MIGRATION,
@@ -27,23 +30,31 @@ from sandbox.memory import (
     unlock,
 )
 from sandbox.mm.flags import MM_SWAPENTS, PG_anon, PG_referenced
+from sandbox.mm.memory.rss import NO_RSS, Rss, count_rss
 from sandbox.mm.pgalloc import pmd_is_leaf
 
 MAX_GATHER_BATCH = 510
 """Items a gather holds before it must be flushed (one page of them; the kernel chains several)."""
 
 
-class MmuGather:
-    """What a zap collects on its stack: the TLB range and whether it must flush early."""
+class MmuGather(NamedTuple):
+    """What a zap has collected so far: a value, and who collects more returns another one."""
 
-    __slots__ = ("delayed_rmap", "end", "fullmm", "items", "mm", "start")
+    mm: Mm
+    fullmm: bool = False
+    start: int = -1
+    """First page of the range to flush, -1 when there is none."""
+    end: int = -1
+    delayed_rmap: bool = False
+    """Whether rmaps are to be removed after the flush."""
+    items: tuple[tuple[Folio, Page, int, bool], ...] = ()
+    """References parked: folio, first page, pages, and whether their rmap was delayed."""
+    rss: Rss = NO_RSS
+    """What the present table adds to rss; the kernel keeps it beside the gather."""
 
-    def __init__(self, mm: Mm, *, fullmm: bool = False) -> None:
-        self.mm = mm
-        self.fullmm = fullmm
-        self.start = self.end = -1
-        self.delayed_rmap = False
-        self.items: list[tuple[Folio, Page, int, bool]] = []
+    def charge(self, member: int, nr: int) -> MmuGather:
+        """The gather with *nr* pages more of a counter in its rss vector."""
+        return self._replace(rss=count_rss(self.rss, member, nr))
 
 
 class ZapMixin(KernelPart):
@@ -51,56 +62,59 @@ class ZapMixin(KernelPart):
 
     # -- gather ------------------------------------------------------------------------
 
-    def tlb_remove_tlb_entries(self, tlb: MmuGather, addr: int, nr: int) -> None:
+    def tlb_remove_tlb_entries(self, tlb: MmuGather, addr: int, nr: int) -> MmuGather:
         """Widen the range to flush (local, no memory touched)."""
-        tlb.start = addr if tlb.start < 0 else min(tlb.start, addr)
-        tlb.end = max(tlb.end, addr + nr)
+        start = addr if tlb.start < 0 else min(tlb.start, addr)
+        return tlb._replace(start=start, end=max(tlb.end, addr + nr))
 
     def tlb_remove_folio_pages(
         self, tlb: MmuGather, folio: Folio, page: Page, nr: int, delay: bool
-    ) -> Gen[bool]:
+    ) -> Gen[tuple[MmuGather, bool]]:
         """Park *nr* references in the gather; True when it is full (`__tlb_remove_folio_pages`)."""
         i = yield load(PerCpu.gather_nr(self.cpu))
         yield store(PerCpu.gather_page(self.cpu, i), page << 11 | nr << 1 | delay)
         yield store(PerCpu.gather_nr(self.cpu), i + 1)
-        tlb.items.append((folio, page, nr, delay))
-        return i + 1 >= MAX_GATHER_BATCH
+        tlb = tlb._replace(items=(*tlb.items, (folio, page, nr, delay)))
+        return tlb, i + 1 >= MAX_GATHER_BATCH
 
-    def tlb_flush_mmu_tlbonly(self, tlb: MmuGather) -> Gen[None]:
+    def tlb_flush_mmu_tlbonly(self, tlb: MmuGather) -> Gen[MmuGather]:
         """Flush the translations recorded so far."""
         if tlb.end >= 0 or tlb.fullmm:
             yield tlb_flush(tlb.mm, tlb.start, tlb.end)
-        tlb.start = tlb.end = -1
+        return tlb._replace(start=-1, end=-1)
 
-    def tlb_flush_mmu(self, tlb: MmuGather) -> Gen[None]:
+    def tlb_flush_mmu(self, tlb: MmuGather) -> Gen[MmuGather]:
         """Flush, then drop the parked references (free_pages_and_swap_cache)."""
-        yield from self.tlb_flush_mmu_tlbonly(tlb)
+        tlb = yield from self.tlb_flush_mmu_tlbonly(tlb)
         yield from self.lru_add_drain()
-        items, tlb.items = tlb.items, []
-        for folio, _page, nr, _delay in items:
+        for folio, _page, nr, _delay in tlb.items:
             yield from self.free_swap_cache(folio)
             yield from self.folio_put(folio, nr)
-        if items:
+        if tlb.items:
             yield store(PerCpu.gather_nr(self.cpu), 0)
+        return tlb._replace(items=())
 
-    def tlb_flush_rmaps(self, tlb: MmuGather, vma: Vma) -> Gen[None]:
+    def tlb_flush_rmaps(self, tlb: MmuGather, vma: Vma) -> Gen[MmuGather]:
         """Remove the delayed rmaps, after the flush and still under the page-table lock."""
         for folio, page, nr, delay in tlb.items:
             if delay:
                 yield from self.folio_remove_rmap_ptes(folio, page, nr, vma)
-        tlb.items = [(f, p, n, False) for f, p, n, _ in tlb.items]
-        tlb.delayed_rmap = False
+        items = tuple((folio, page, nr, False) for folio, page, nr, _ in tlb.items)
+        return tlb._replace(items=items, delayed_rmap=False)
 
     # -- walking -----------------------------------------------------------------------
 
-    def unmap_vmas(self, tlb: MmuGather, vmas: list[Vma], start: int, end: int) -> Gen[None]:
+    def unmap_vmas(
+        self, tlb: MmuGather, vmas: Sequence[Vma], start: int, end: int
+    ) -> Gen[MmuGather]:
         """Zap the parts of *vmas* within [start, end)."""
         for vma in vmas:
             lo, hi = max((yield load(vma.vm_start)), start), min((yield load(vma.vm_end)), end)
             if lo < hi:
-                yield from self.unmap_page_range(tlb, vma, lo, hi)
+                tlb = yield from self.unmap_page_range(tlb, vma, lo, hi)
+        return tlb
 
-    def unmap_page_range(self, tlb: MmuGather, vma: Vma, addr: int, end: int) -> Gen[None]:
+    def unmap_page_range(self, tlb: MmuGather, vma: Vma, addr: int, end: int) -> Gen[MmuGather]:
         """Walk the PMDs of a range (zap_pmd_range)."""
         while addr < end:
             next_ = min((addr | 511) + 1, end)
@@ -108,105 +122,98 @@ class ZapMixin(KernelPart):
             if pmd:
                 pmdval = yield load(pmd)
                 if pmd_is_leaf(pmdval):
-                    pmdval = yield from self.zap_huge(tlb, vma, pmd, addr, next_)
+                    tlb, pmdval = yield from self.zap_huge(tlb, vma, pmd, addr, next_)
                 if pmdval:
-                    yield from self.zap_pte_range(tlb, vma, pmd, addr, next_)
+                    tlb = yield from self.zap_pte_range(tlb, vma, pmd, addr, next_)
             addr = next_
+        return tlb
 
-    def zap_huge(self, tlb: MmuGather, vma: Vma, pmd: int, addr: int, end: int) -> Gen[int]:
+    def zap_huge(
+        self, tlb: MmuGather, vma: Vma, pmd: int, addr: int, end: int
+    ) -> Gen[tuple[MmuGather, int]]:
         """A PMD leaf: gone whole, or split; the PMD value to go on with (0: done)."""
-        return (yield load(pmd))
+        return tlb, (yield load(pmd))
 
-    def zap_pte_range(self, tlb: MmuGather, vma: Vma, pmd: int, addr: int, end: int) -> Gen[None]:
+    def zap_pte_range(
+        self, tlb: MmuGather, vma: Vma, pmd: int, addr: int, end: int
+    ) -> Gen[MmuGather]:
         """Zap one table's entries, flushing early when the gather says so."""
         while addr < end:
-            rss: dict[int, int] = {}
             pte, ptl = yield from self.pte_offset_map_lock(tlb.mm, pmd, addr)
             if not ptl:
-                return
-            start, full = addr, False
+                return tlb
+            tlb, start, full = tlb._replace(rss=NO_RSS), addr, False
             while addr < end and not full:
-                nr, full = yield from self.zap_one(tlb, vma, pte + addr - start, addr, end, rss)
+                tlb, nr, full = yield from self.zap_one(tlb, vma, pte + addr - start, addr, end)
                 addr += nr
-            yield from self.add_mm_rss_vec(tlb.mm, rss)
+            yield from self.add_mm_rss_vec(tlb.mm, tlb.rss)
             if full or tlb.delayed_rmap:
-                yield from self.tlb_flush_mmu_tlbonly(tlb)
-                yield from self.tlb_flush_rmaps(tlb, vma)
+                tlb = yield from self.tlb_flush_mmu_tlbonly(tlb)
+                tlb = yield from self.tlb_flush_rmaps(tlb, vma)
             yield unlock(ptl)
             if full:
-                yield from self.tlb_flush_mmu(tlb)
+                tlb = yield from self.tlb_flush_mmu(tlb)
+        return tlb
 
     def zap_one(
-        self, tlb: MmuGather, vma: Vma, pte: int, addr: int, end: int, rss: dict[int, int]
-    ) -> Gen[tuple[int, bool]]:
-        """One entry or batch: (entries done, gather full)."""
+        self, tlb: MmuGather, vma: Vma, pte: int, addr: int, end: int
+    ) -> Gen[tuple[MmuGather, int, bool]]:
+        """One entry or batch: (the gather, entries done, gather full)."""
         ptent = yield from self.ptep_get(pte)
         if not ptent:
-            return 1, False
+            return tlb, 1, False
         if pte_present(ptent):
-            return (yield from self.zap_present_ptes(tlb, vma, pte, ptent, addr, end, rss))
-        return (yield from self.zap_nonpresent_ptes(tlb, vma, pte, ptent, addr, end, rss)), False
+            return (yield from self.zap_present_ptes(tlb, vma, pte, ptent, addr, end))
+        tlb, nr = yield from self.zap_nonpresent_ptes(tlb, vma, pte, ptent, addr, end)
+        return tlb, nr, False
 
     def zap_present_ptes(
-        self,
-        tlb: MmuGather,
-        vma: Vma,
-        pte: int,
-        ptent: int,
-        addr: int,
-        end: int,
-        rss: dict[int, int],
-    ) -> Gen[tuple[int, bool]]:
+        self, tlb: MmuGather, vma: Vma, pte: int, ptent: int, addr: int, end: int
+    ) -> Gen[tuple[MmuGather, int, bool]]:
         """A present entry (6.6: one at a time)."""
         page = yield from self.vm_normal_page(ptent)
         ptent = yield from self.ptep_get_and_clear_full(tlb.mm, addr, pte, tlb.fullmm)
-        self.tlb_remove_tlb_entries(tlb, addr, 1)
+        tlb = self.tlb_remove_tlb_entries(tlb, addr, 1)
         if page is None:
-            return 1, False
+            return tlb, 1, False
         folio = yield from self.page_folio(page)
-        delay = yield from self.zap_file_bits(tlb, folio, ptent)
-        member = yield from self.mm_counter(folio)
-        rss[member] = rss.get(member, 0) - 1
+        tlb, delay = yield from self.zap_file_bits(tlb, folio, ptent)
+        tlb = tlb.charge((yield from self.mm_counter(folio)), -1)
         if not delay:
             yield from self.folio_remove_rmap_ptes(folio, page, 1, vma)
-        return 1, (yield from self.tlb_remove_folio_pages(tlb, folio, page, 1, delay))
+        tlb, full = yield from self.tlb_remove_folio_pages(tlb, folio, page, 1, delay)
+        return tlb, 1, full
 
     def ptep_get_and_clear_full(self, mm: Mm, addr: int, pte: int, full: bool) -> Gen[int]:
         """Clear one entry; *full* says the whole mm goes away."""
         return (yield from self.ptep_get_and_clear(mm, addr, pte))
 
-    def zap_file_bits(self, tlb: MmuGather, folio: Folio, ptent: int) -> Gen[bool]:
+    def zap_file_bits(
+        self, tlb: MmuGather, folio: Folio, ptent: int
+    ) -> Gen[tuple[MmuGather, bool]]:
         """Carry dirty and young of a file entry to the folio; True to delay its rmap removal."""
         if (yield load(folio.flags)) & PG_anon:
-            return False
+            return tlb, False
         delay = False
         if pte_dirty(ptent):
             yield from self.folio_mark_dirty(folio)
-            tlb.delayed_rmap = delay = True
+            tlb, delay = tlb._replace(delayed_rmap=True), True
         if pte_young(ptent):
             yield bits(folio.flags, PG_referenced)
-        return delay
+        return tlb, delay
 
     def zap_nonpresent_ptes(
-        self,
-        tlb: MmuGather,
-        vma: Vma,
-        pte: int,
-        ptent: int,
-        addr: int,
-        end: int,
-        rss: dict[int, int],
-    ) -> Gen[int]:
+        self, tlb: MmuGather, vma: Vma, pte: int, ptent: int, addr: int, end: int
+    ) -> Gen[tuple[MmuGather, int]]:
         """Swap, migration and marker entries."""
         if ptent & PTE_SWP:
-            rss[MM_SWAPENTS] = rss.get(MM_SWAPENTS, 0) - 1
+            tlb = tlb.charge(MM_SWAPENTS, -1)
             yield from self.free_swap_and_cache(ptent >> PFN_SHIFT)
         elif ptent & PTE_MIGRATION:
             folio = yield from self.page_folio(page_of_pfn(pte_pfn(ptent)))
-            member = yield from self.mm_counter(folio)
-            rss[member] = rss.get(member, 0) - 1
+            tlb = tlb.charge((yield from self.mm_counter(folio)), -1)
         yield from self.pte_clear(tlb.mm, addr, pte)
-        return 1
+        return tlb, 1
 
     # -- entry points ------------------------------------------------------------------
 
@@ -214,6 +221,5 @@ class ZapMixin(KernelPart):
         """Zap part of one VMA (MADV_DONTNEED): drain, gather, zap, release."""
         mm = Mm((yield load(vma.vm_mm)))
         yield from self.lru_add_drain()
-        tlb = MmuGather(mm)
-        yield from self.unmap_page_range(tlb, vma, start, end)
+        tlb = yield from self.unmap_page_range(MmuGather(mm), vma, start, end)
         yield from self.tlb_flush_mmu(tlb)
