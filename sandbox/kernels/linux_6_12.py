@@ -38,6 +38,7 @@ class Linux612(Linux69):
     queue_new_thp = True
     zeropage_on_split = True
     swapin_large = True
+    swapin_maps_whole = True
     has_uffd_wp = True  # arm64: 6.10
     finish_fault_whole = "anon_shmem"
     contpte_af_noop = False  # the stable tree has the fix (97c5550b7631)
