@@ -9,7 +9,19 @@ from __future__ import annotations
 from sandbox.arch.arm64.pgtable import PFN_SHIFT, PTE_SWP, PTE_SWP_EXCLUSIVE
 from sandbox.fields import Struct
 from sandbox.kernels.part import KernelPart
-from sandbox.memory import Folio, Gen, Globals, add, alloc, bits, cas, load, lock, store, unlock
+from sandbox.memory import (
+    Folio,
+    Gen,
+    Globals,
+    add,
+    alloc,
+    bits,
+    cas,
+    load,
+    lock,
+    store,
+    unlock,
+)
 from sandbox.mm.flags import EEXIST, ENOENT, PG_dirty, PG_locked, PG_swapcache
 
 SWAP_SLOTS = 1024
@@ -58,7 +70,7 @@ class SwapfileMixin(KernelPart):
         if slot >= 0:
             has_cache = yield from self.swap_word(HAS_CACHE, slot)
             for i in range(nr):
-                yield store(has_cache + i, SWAP_HAS_CACHE)
+                yield bits(has_cache + i, SWAP_HAS_CACHE)
         yield unlock(ci_lock)
         return slot
 
@@ -122,7 +134,7 @@ class SwapfileMixin(KernelPart):
                 break
         else:
             for i in range(nr):
-                yield store(has_cache + i, SWAP_HAS_CACHE)
+                yield bits(has_cache + i, SWAP_HAS_CACHE)
         yield unlock(ci_lock)
         return err
 
@@ -132,16 +144,18 @@ class SwapfileMixin(KernelPart):
         has_cache = yield from self.swap_word(HAS_CACHE, slot)
         yield lock(ci_lock)
         for i in range(nr):
-            yield store(has_cache + i, 0)
+            yield bits(has_cache + i, 0, SWAP_HAS_CACHE)
         yield unlock(ci_lock)
 
     def swapcache_wait(self, slot: int) -> Gen[None]:
-        """Let whoever has claimed a slot go on before the next try.
+        """Wait until whoever claimed a slot has its folio in the cache or gives the slot up.
 
-        The kernel sleeps for a tick (schedule_timeout_uninterruptible).
+        The kernel sleeps for a tick (schedule_timeout_uninterruptible) and tries again.
         """
         has_cache = yield from self.swap_word(HAS_CACHE, slot)
-        yield load(has_cache)
+        cache = yield from self.swap_word(CACHE, slot)
+        while (yield load(has_cache)) and not (yield load(cache)):
+            pass
 
     def swap_cache_get_folio(self, slot: int) -> Gen[Folio | None]:
         """The folio that caches a slot, with one reference for the caller, or None.
