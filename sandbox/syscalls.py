@@ -224,9 +224,12 @@ class SyscallsMixin(KernelPart):
             yield from change(
                 Globals.regions, lambda all_: all_ if place in all_ else (*all_, place)
             )
-        mine = yield load(mm.regions)
-        size = max([size, *(n for name, _, n in mine if name == region)])
-        yield store(mm.regions, (*(r for r in mine if r[0] != region), (region, base, size)))
+
+        def named(mine: tuple[tuple[str, int, int], ...]) -> tuple[tuple[str, int, int], ...]:
+            pages = max([size, *(n for name, _, n in mine if name == region)])
+            return (*(r for r in mine if r[0] != region), (region, base, pages))
+
+        yield from change(mm.regions, named)
 
     def sys_munmap(self, mm: Mm, start: int, end: int) -> Gen[Result]:
         """munmap(2)."""

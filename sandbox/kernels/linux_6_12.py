@@ -35,6 +35,7 @@ class Linux612(Linux69):
     title = "Linux 6.12"
     summary = "One word counts all mappings of a large folio; partially mapped folios are flagged."
     has_large_mapcount = True
+    anon_prepare_trylock = True
     queue_new_thp = True
     zeropage_on_split = True
     swapin_large = True
