@@ -143,7 +143,14 @@ _layout(
 _layout(Struct.XARRAY, [("slot", 0)])
 _layout(
     Struct.SWAP,
-    [("swap_map", 0, 1024), ("swap_cache", 0, 1024), ("swap_data", 0, 1024), ("xa_lock", 0)],
+    [
+        ("swap_map", 0, 1024),
+        ("swap_cache", 0, 1024),
+        ("swap_data", 0, 1024),
+        ("swap_map.has_cache", 0, 1024),
+        ("xa_lock", 0),
+        ("ci_lock", 0),
+    ],
 )
 _layout(Struct.CPU, [("lru_add", ()), ("mmu_gather.nr", 0), ("mmu_gather.pages", 0, 510)])
 _layout(

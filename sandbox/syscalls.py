@@ -13,7 +13,6 @@ from typing import NamedTuple
 from sandbox.arch.arm64.pgtable import (
     PTE_AF,
     PTE_RDONLY,
-    PTE_SPECIAL,
     PTE_VALID,
     PTE_WRITE,
     pte_pfn,
@@ -231,9 +230,12 @@ class SyscallsMixin(KernelPart):
             yield from change(
                 Globals.regions, lambda all_: all_ if place in all_ else (*all_, place)
             )
-        mine = yield load(mm.regions)
-        size = max([size, *(n for name, _, n in mine if name == region)])
-        yield store(mm.regions, (*(r for r in mine if r[0] != region), (region, base, size)))
+
+        def named(mine: tuple[tuple[str, int, int], ...]) -> tuple[tuple[str, int, int], ...]:
+            pages = max([size, *(n for name, _, n in mine if name == region)])
+            return (*(r for r in mine if r[0] != region), (region, base, pages))
+
+        yield from change(mm.regions, named)
 
     def sys_munmap(self, mm: Mm, start: int, end: int) -> Gen[Result]:
         """munmap(2)."""
@@ -328,18 +330,7 @@ class SyscallsMixin(KernelPart):
 
     def sys_split(self, mm: Mm, start: int, end: int, order: int) -> Gen[Result]:
         """Write a range to split_huge_pages in debugfs."""
-        addr = start
-        yield lock(mm.mmap_lock, READ)
-        while addr < end:
-            _word, pte, pfn = yield from self.hw_walk(mm, addr)
-            step = 1
-            if pte & PTE_VALID and not pte & PTE_SPECIAL:
-                page = page_of_pfn(pfn)
-                folio = yield from self.page_folio(page)
-                step = folio.nr_pages - folio.index_of(page)
-                yield from self.split_huge_pages_pid([page], order)
-            addr += step
-        yield unlock(mm.mmap_lock)
+        yield from self.split_huge_pages_pid(mm, start, end, order)
         return Result()
 
     def sys_poke(self, mm: Mm, start: int, end: int, step: int) -> Gen[Result]:

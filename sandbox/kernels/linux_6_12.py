@@ -18,7 +18,13 @@ from sandbox.memory import (
     store,
     unlock,
 )
-from sandbox.mm.flags import ENTIRELY_MAPPED, PG_anon, PG_anon_exclusive, PG_partially_mapped
+from sandbox.mm.flags import (
+    ENTIRELY_MAPPED,
+    PG_anon,
+    PG_anon_exclusive,
+    PG_locked,
+    PG_partially_mapped,
+)
 from sandbox.mm.memory.fault import VmFault
 
 
@@ -29,9 +35,11 @@ class Linux612(Linux69):
     title = "Linux 6.12"
     summary = "One word counts all mappings of a large folio; partially mapped folios are flagged."
     has_large_mapcount = True
+    anon_prepare_trylock = True
     queue_new_thp = True
     zeropage_on_split = True
     swapin_large = True
+    swapin_maps_whole = True
     has_uffd_wp = True  # arm64: 6.10
     finish_fault_whole = "anon_shmem"
     contpte_af_noop = False  # the stable tree has the fix (97c5550b7631)
@@ -153,6 +161,24 @@ class Linux612(Linux69):
     def set_page_anon_exclusive(self, page: Page) -> Gen[None]:
         """SetPageAnonExclusive."""
         yield bits(page.flags, PG_anon_exclusive)
+
+    # -- split (mm/huge_memory.c) ----------------------------------------------------------
+
+    def split_lookup(self, mm: Mm, addr: int, order: int) -> Gen[Folio | None]:
+        """Look, lock and reference under the entry's lock (folio_walk_start, 6.12)."""
+        folio, ptl = yield from self.folio_walk_start(mm, addr)
+        if folio is None:
+            return None
+        ok = folio.large and folio.order > order
+        if ok:  # no reference of ours yet: mappings must be all there is
+            mapped = yield from self.folio_mapcount(folio)
+            ok = mapped == (yield load(folio._refcount))
+        if ok:
+            ok = not (yield bits(folio.flags, PG_locked)) & PG_locked
+        if ok:
+            yield from self.folio_get(folio)
+        yield unlock(ptl)
+        return folio if ok else None
 
     # -- MADV_FREE (mm/madvise.c) ----------------------------------------------------------
 

@@ -122,6 +122,19 @@ class Linux615(Linux612):
         """Replaced by the exact-one-way answer of the slots."""
         return (yield from self.folio_maybe_mapped_shared(folio))
 
+    # -- split (mm/huge_memory.c) ----------------------------------------------------------
+
+    def split_pages(self, folio: Folio, order: int) -> Gen[list[Folio]]:
+        """Make the pieces first, then unfreeze them, the head last (`__split_unmapped_folio`)."""
+        pieces = self.pieces_of(folio, order)
+        for piece in pieces[1:]:
+            yield from self.split_page_tail(folio, piece, order)
+        yield from self.split_page_head(folio, pieces[0], order)
+        for piece in pieces[1:]:
+            yield store(piece._refcount, 1)
+        yield store(folio._refcount, 1)
+        return pieces
+
     # -- reuse (mm/memory.c) ---------------------------------------------------------------
 
     def wp_can_reuse_anon_folio(self, folio: Folio, vma: Vma) -> Gen[bool]:

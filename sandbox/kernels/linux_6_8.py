@@ -19,6 +19,7 @@ class Linux68(MthpMixin, Linux66):
     id = "6.8"
     title = "Linux 6.8"
     summary = "mTHP with per-entry fork and zap; no contpte; the last reference reuses a folio."
+    swapin_prepares = True
 
     def folio_add_new_anon_rmap(self, folio: Folio, vma: Vma, addr: int) -> Gen[None]:
         """Mapping and index come before the counters (`__folio_set_anon`)."""

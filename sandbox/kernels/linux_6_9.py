@@ -19,6 +19,7 @@ class Linux69(BatchDupMixin, BatchZapMixin, MthpMixin, ContptePgtable, Linux66):
         "References once per batch, a batch whole or not at all; large folios are never reused."
     )
     has_contpte = True
+    swapin_prepares = True
 
     # -- rmap (mm/rmap.c) ----------------------------------------------------------------
 

@@ -11,9 +11,10 @@ from sandbox.arch.arm64.pgtable import (
     pte_write,
 )
 from sandbox.kernels.linux_6_15 import Linux615
-from sandbox.memory import Folio, Gen, Mm, Page, Vma, add, bits, load
-from sandbox.mm.flags import VM_SHARED, PG_anon, PG_anon_exclusive
+from sandbox.memory import Folio, Gen, Globals, Mm, Page, Vma, add, bits, load, lock, unlock
+from sandbox.mm.flags import VM_SHARED, PG_anon, PG_anon_exclusive, PG_dirty
 from sandbox.mm.mprotect import MM_CP_TRY_CHANGE_WRITABLE, change_uffd_wp
+from sandbox.mm.swapfile import CACHE
 
 
 class Linux72(Linux615):
@@ -33,6 +34,29 @@ class Linux72(Linux615):
     uffd_move_flushes_once = True
     uffd_move_locks_anon_vma = False
     proc_mem_force = False  # CONFIG_PROC_MEM_* of the recorded build
+
+    # -- swap: one table has the counts and the folios, each cluster of it one lock -----------
+
+    swap_taken_by = CACHE
+
+    def add_to_swap(self, folio: Folio) -> Gen[bool]:
+        """Find slots and put the folio there under one lock (`folio_alloc_swap`)."""
+        if not (yield load(Globals.swap_on)):
+            return False
+        ci_lock = yield from self.swap_xa_lock()
+        yield lock(ci_lock)
+        slot = yield from self.scan_swap_map(folio.nr_pages)
+        if slot >= 0:
+            yield from self.swap_cache_add(folio, slot)
+        yield unlock(ci_lock)
+        if slot >= 0:
+            yield bits(folio.flags, PG_dirty)
+        return slot >= 0
+
+    def put_swap_folio(self, folio: Folio, slot: int) -> Gen[None]:
+        """Slots that no entry names are free with the folio's leaving."""
+        return
+        yield  # pragma: no cover - makes this a generator
 
     # -- mprotect (mm/mprotect.c) --------------------------------------------------------
 

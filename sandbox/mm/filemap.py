@@ -17,7 +17,6 @@ from sandbox.memory import (
     bits,
     copy_page,
     load,
-    lock,
     lock_bit,
     note,
     unlock,
@@ -60,17 +59,22 @@ class FilemapMixin(KernelPart):
         if (yield load(vmf.pmd)) and (yield from self.do_fault_around(vmf)):
             return 0
         folio = yield from self.vm_ops_fault(vmf)
-        yield from self.finish_fault(vmf, folio, False)
+        done = yield from self.finish_fault(vmf, folio, False)
         yield bits(folio.flags, 0, PG_locked)
+        if not done:
+            yield from self.folio_put(folio)
         return 0
 
     def do_shared_fault(self, vmf: VmFault) -> Gen[int]:
         """Let the filesystem know, map the page writable, mark it dirty."""
         folio = yield from self.vm_ops_fault(vmf)
         yield from self.do_page_mkwrite(folio)
-        yield from self.finish_fault(vmf, folio, True)
-        yield from self.folio_mark_dirty(folio)
+        done = yield from self.finish_fault(vmf, folio, True)
+        if done:
+            yield from self.folio_mark_dirty(folio)
         yield bits(folio.flags, 0, PG_locked)
+        if not done:
+            yield from self.folio_put(folio)
         return 0
 
     def do_page_mkwrite(self, folio: Folio) -> Gen[None]:
@@ -83,7 +87,9 @@ class FilemapMixin(KernelPart):
 
     def do_cow_fault(self, vmf: VmFault) -> Gen[int]:
         """Private write: copy first, map the copy, let the cached page go."""
-        yield from self.anon_vma_prepare(vmf.vma)
+        ret = yield from self.vmf_anon_prepare(vmf)
+        if ret:
+            return ret
         new = yield from self.vma_alloc_folio(0)
         folio = yield from self.vm_ops_fault(vmf)
         index = yield from self.linear_page_index(vmf.vma, vmf.address)
@@ -96,7 +102,8 @@ class FilemapMixin(KernelPart):
 
     def finish_cow_fault(self, vmf: VmFault, new: Folio) -> Gen[None]:
         """`finish_fault` for a private copy."""
-        if not (yield from self.finish_fault_lock(vmf, new)):
+        if not (yield from self.finish_fault_lock(vmf)):
+            yield from self.folio_put(new)
             return
         entry = pte_mkyoung(pfn_pte(new.pfn, (yield from self.vm_page_prot(vmf.vma))))
         entry = yield from self.maybe_mkwrite(pte_mkdirty(entry), vmf.vma)
@@ -106,21 +113,20 @@ class FilemapMixin(KernelPart):
         yield from self.set_pte_at(vmf.mm, vmf.address, vmf.pte, entry)
         yield unlock(vmf.ptl)
 
-    def finish_fault_lock(self, vmf: VmFault, folio: Folio) -> Gen[bool]:
-        """Lock the table; False (reference dropped) when the entry was filled meanwhile."""
+    def finish_fault_lock(self, vmf: VmFault) -> Gen[bool]:
+        """Lock the table; False when the entry was filled meanwhile."""
         yield from self.pte_alloc(vmf.mm, vmf.pmd, vmf.address)
         vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
         if vmf.ptl and (yield from self.ptep_get(vmf.pte)) == vmf.orig_pte:
             return True
         if vmf.ptl:
             yield unlock(vmf.ptl)
-        yield from self.folio_put(folio)
         return False
 
-    def finish_fault(self, vmf: VmFault, folio: Folio, write: bool) -> Gen[None]:
-        """Map the page, or the whole folio where that is done and fits."""
-        if not (yield from self.finish_fault_lock(vmf, folio)):
-            return
+    def finish_fault(self, vmf: VmFault, folio: Folio, write: bool) -> Gen[bool]:
+        """Map the page, or the whole folio where that is done and fits; False: not needed."""
+        if not (yield from self.finish_fault_lock(vmf)):
+            return False
         index = yield from self.linear_page_index(vmf.vma, vmf.address)
         at = index - (yield load(folio.index))
         nr, first = 1, at
@@ -131,6 +137,7 @@ class FilemapMixin(KernelPart):
         yield from self.set_pte_range(vmf, folio, first, nr, addr, ptep, write)
         yield add(vmf.mm.rss_stat((yield from self.mm_counter_file(folio))), nr)
         yield unlock(vmf.ptl)
+        return True
 
     def finish_fault_fits(self, vmf: VmFault, folio: Folio, at: int) -> Gen[bool]:
         """Does the folio lie whole in the VMA and the table, all its entries empty?"""
@@ -194,10 +201,13 @@ class FilemapMixin(KernelPart):
         if folio is None:
             return None
         busy = (yield bits(folio.flags, PG_locked)) & PG_locked
-        if busy or not (yield load(folio.flags)) & PG_uptodate:
-            yield from self.folio_put(folio)
-            return None
-        return folio
+        ok = not busy and (yield load(folio.mapping)) == mapping
+        if ok and (yield load(folio.flags)) & PG_uptodate:
+            return folio
+        if not busy:
+            yield bits(folio.flags, 0, PG_locked)
+        yield from self.folio_put(folio)
+        return None
 
     def filemap_map_folio_range(
         self, vmf: VmFault, folio: Folio, at: int, nr: int, addr: int, ptep: int
@@ -239,17 +249,30 @@ class FilemapMixin(KernelPart):
         if (yield from self.vma_wants_writenotify(vmf.vma)):
             yield unlock(vmf.ptl)
             yield lock_bit(folio.flags, PG_locked)
-            yield from self.do_page_mkwrite(folio)
-            yield bits(folio.flags, 0, PG_locked)
-            yield lock(vmf.ptl)
-            if (yield from self.ptep_get(vmf.pte)) != vmf.orig_pte:
-                yield unlock(vmf.ptl)
-                yield from self.folio_put(folio)
-                return 0
-        yield from self.wp_page_reuse(vmf)
-        yield from self.folio_mark_dirty(folio)
+            ok = (yield load(folio.mapping)) != 0  # else truncated: fault again
+            if ok:
+                yield from self.do_page_mkwrite(folio)
+                ok = yield from self.finish_mkwrite_fault(vmf)
+        else:
+            yield from self.wp_page_reuse(vmf)
+            yield lock_bit(folio.flags, PG_locked)
+            ok = True
+        if ok:  # fault_dirty_shared_page()
+            yield from self.folio_mark_dirty(folio)
+        yield bits(folio.flags, 0, PG_locked)
         yield from self.folio_put(folio)
         return 0
+
+    def finish_mkwrite_fault(self, vmf: VmFault) -> Gen[bool]:
+        """Make the entry writable if it is what it was; the folio is locked."""
+        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        if not vmf.ptl:
+            return False
+        if (yield from self.ptep_get(vmf.pte)) != vmf.orig_pte:
+            yield unlock(vmf.ptl)
+            return False
+        yield from self.wp_page_reuse(vmf)
+        return True
 
     def vma_wants_writenotify(self, vma: Vma) -> Gen[bool]:
         """Whether the filesystem must hear of the first write (mm/vma.c)."""

@@ -60,6 +60,9 @@ FOLL_FORCE = 16
 
 FAULT_FLAG_WRITE = 1
 FAULT_FLAG_UNSHARE = 2
+FAULT_FLAG_VMA_LOCK = 4
+VM_FAULT_RETRY = 0x400
+"""From a fault handler: what it needs cannot be had under the VMA's lock; again, differently."""
 
 GUP_PIN_COUNTING_BIAS = 1024
 ENTIRELY_MAPPED = 0x800000

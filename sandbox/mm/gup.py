@@ -305,7 +305,11 @@ class GupMixin(KernelPart):
         ptl = self.pmd_lockptr(pmd, addr)
         yield lock(ptl)
         pmdval, page = (yield load(pmd)), None
-        if pmd_is_leaf(pmdval) and pmdval & PTE_VALID and (not fault or pte_write(pmdval)):
+        if not pmd_is_leaf(pmdval):  # split meanwhile
+            yield unlock(ptl)
+            mm = Mm((yield load(vma.vm_mm)))
+            return (yield from self.follow_page_pte(mm, vma, addr, flags))
+        if pmdval & PTE_VALID and (not fault or pte_write(pmdval)):
             head = page_of_pfn(pte_pfn(pmdval))
             folio = None if pmdval & PTE_SPECIAL else (yield from self.page_folio(head))
             if not pte_write(pmdval) and (

@@ -37,6 +37,7 @@ from sandbox.memory import (
     cas,
     load,
     lock,
+    lock_bit,
     page_of_pfn,
     store,
     tlb_flush,
@@ -75,20 +76,20 @@ class HugeMemoryMixin(CopyMixin):
 
     # -- fault -------------------------------------------------------------------------
 
-    def handle_pmd_fault(self, vmf: VmFault) -> Gen[bool]:
-        """The PMD part of `__handle_mm_fault`; True when it dealt with the fault."""
+    def handle_pmd_fault(self, vmf: VmFault) -> Gen[int | None]:
+        """The PMD part of `__handle_mm_fault`; None when the entry below is to be looked at."""
         pmdval = yield load(vmf.pmd)
         if not pmdval:
             if (yield from self.thp_vma_allowable_pmd(vmf.vma, vmf.address)):
                 return (yield from self.do_huge_pmd_anonymous_page(vmf))
-            return False
+            return None
         if not pmd_is_leaf(pmdval):
-            return False
+            return None
         vmf.orig_pte = pmdval
         if vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE) and not pte_write(pmdval):
-            return (yield from self.do_huge_pmd_wp_page(vmf))
+            return 0 if (yield from self.do_huge_pmd_wp_page(vmf)) else None
         yield from self.huge_pmd_set_accessed(vmf)
-        return True
+        return 0
 
     def thp_vma_allowable_pmd(self, vma: Vma, addr: int) -> Gen[bool]:
         """Is the PMD size enabled here, and does its aligned range fit the VMA?"""
@@ -103,9 +104,11 @@ class HugeMemoryMixin(CopyMixin):
         fits = (yield load(vma.vm_start)) <= haddr
         return fits and haddr + HPAGE_PMD_NR <= (yield load(vma.vm_end))
 
-    def do_huge_pmd_anonymous_page(self, vmf: VmFault) -> Gen[bool]:
+    def do_huge_pmd_anonymous_page(self, vmf: VmFault) -> Gen[int]:
         """First access to an empty PMD: the huge zero page for reads, a whole folio for writes."""
-        yield from self.anon_vma_prepare(vmf.vma)
+        ret: int = yield from self.vmf_anon_prepare(vmf)
+        if ret:
+            return ret
         if not vmf.flags & FAULT_FLAG_WRITE:
             return (yield from self.set_huge_zero_folio(vmf))
         folio = yield from self.vma_alloc_anon_folio_pmd()
@@ -114,10 +117,10 @@ class HugeMemoryMixin(CopyMixin):
         if (yield load(vmf.pmd)):
             yield unlock(ptl)
             yield from self.folio_put(folio)
-            return True
+            return 0
         yield from self.map_anon_folio_pmd(vmf, folio)
         yield unlock(ptl)
-        return True
+        return 0
 
     def vma_alloc_anon_folio_pmd(self) -> Gen[Folio]:
         """A zeroed folio of the PMD's size."""
@@ -147,7 +150,7 @@ class HugeMemoryMixin(CopyMixin):
             return folio
         return Folio((yield load(Globals.huge_zero)))
 
-    def set_huge_zero_folio(self, vmf: VmFault) -> Gen[bool]:
+    def set_huge_zero_folio(self, vmf: VmFault) -> Gen[int]:
         """Map the huge zero folio read-only: nothing is counted."""
         zero = yield from self.get_huge_zero_folio()
         entry = pfn_pte(zero.pfn, (yield from self.vm_page_prot(vmf.vma))) | PTE_HUGE | PTE_SPECIAL
@@ -156,7 +159,7 @@ class HugeMemoryMixin(CopyMixin):
         if not (yield load(vmf.pmd)):
             yield store(vmf.pmd, entry)
         yield unlock(ptl)
-        return True
+        return 0
 
     def huge_pmd_set_accessed(self, vmf: VmFault) -> Gen[None]:
         """Set young (and dirty for a write) in the PMD (touch_pmd)."""
@@ -191,7 +194,12 @@ class HugeMemoryMixin(CopyMixin):
         if (yield load(vmf.pmd)) != vmf.orig_pte:
             yield unlock(ptl)
             return True
-        if (yield from self.wp_huge_reuse(vmf)):
+        folio = yield from self.page_folio(page_of_pfn(pte_pfn(vmf.orig_pte)))
+        same, locked = yield from self.wp_huge_lock(vmf, folio, ptl)
+        if not same:
+            yield unlock(ptl)
+            return True
+        if (yield from self.wp_huge_reuse(vmf, folio, locked)):
             if not vmf.flags & FAULT_FLAG_UNSHARE:
                 entry = pte_mkdirty(pte_mkyoung(vmf.orig_pte))
                 entry = yield from self.maybe_mkwrite(entry, vmf.vma)
@@ -202,18 +210,38 @@ class HugeMemoryMixin(CopyMixin):
         yield from self.split_huge_pmd(vmf.vma, vmf.pmd, vmf.address)
         return False
 
-    def wp_huge_reuse(self, vmf: VmFault) -> Gen[bool]:
-        """Is the folio ours alone? Decided under the folio lock by its one reference."""
-        folio = yield from self.page_folio(page_of_pfn(pte_pfn(vmf.orig_pte)))
+    def wp_huge_lock(self, vmf: VmFault, folio: Folio, ptl: int) -> Gen[tuple[bool, bool]]:
+        """Lock the folio of a leaf unless it is exclusive: (the leaf is what it was, locked).
+
+        A folio that is locked is waited for without the leaf's lock.
+        """
         if (yield load(folio.flags)) & PG_anon_exclusive:
-            return True
-        if (yield bits(folio.flags, PG_locked)) & PG_locked:
-            return False
-        reuse = (yield load(folio._refcount)) == 1
-        if reuse:
-            yield from self.folio_move_anon_rmap(folio, vmf.vma)
-            yield bits(folio.flags, PG_anon_exclusive)
-        yield bits(folio.flags, 0, PG_locked)
+            return True, False
+        if not (yield bits(folio.flags, PG_locked)) & PG_locked:
+            return True, True
+        yield from self.folio_get(folio)
+        yield unlock(ptl)
+        yield lock_bit(folio.flags, PG_locked)
+        yield lock(ptl)
+        same = (yield load(vmf.pmd)) == vmf.orig_pte
+        if not same:
+            yield bits(folio.flags, 0, PG_locked)
+        yield from self.folio_put(folio)
+        return same, same
+
+    def wp_huge_reuse(self, vmf: VmFault, folio: Folio, locked: bool) -> Gen[bool]:
+        """Is the folio ours alone? Decided under the folio lock, given up here, by its reference.
+
+        An exclusive one need not be locked.
+        """
+        reuse = bool((yield load(folio.flags)) & PG_anon_exclusive)
+        if not reuse:
+            reuse = (yield load(folio._refcount)) == 1
+            if reuse:
+                yield from self.folio_move_anon_rmap(folio, vmf.vma)
+                yield bits(folio.flags, PG_anon_exclusive)
+        if locked:
+            yield bits(folio.flags, 0, PG_locked)
         return reuse
 
     def do_huge_zero_wp_pmd(self, vmf: VmFault) -> Gen[bool]:
@@ -289,6 +317,10 @@ class HugeMemoryMixin(CopyMixin):
         yield lock(dst_ptl)
         yield lock(src_ptl)
         pmdval = yield load(src_pmd)
+        if not pmd_is_leaf(pmdval):  # split meanwhile
+            yield unlock(src_ptl)
+            yield unlock(dst_ptl)
+            return -EAGAIN
         ok = True
         if not pmdval & PTE_SPECIAL:
             folio = yield from self.page_folio(page_of_pfn(pte_pfn(pmdval)))
@@ -319,6 +351,10 @@ class HugeMemoryMixin(CopyMixin):
             return tlb, (yield load(pmd))
         ptl = self.pmd_lockptr(pmd, addr)
         yield lock(ptl)
+        pmdval = yield load(pmd)
+        if not pmd_is_leaf(pmdval):  # __pmd_trans_huge_lock()
+            yield unlock(ptl)
+            return pmdval
         pmdval = yield xchg(pmd, 0)
         tlb = self.tlb_remove_tlb_entries(tlb, addr, HPAGE_PMD_NR)
         if pmdval & PTE_SPECIAL:
@@ -345,7 +381,11 @@ class HugeMemoryMixin(CopyMixin):
             return (yield load(pmd))
         ptl = self.pmd_lockptr(pmd, addr)
         yield lock(ptl)
-        old = yield xchg(pmd, (yield load(pmd)) & ~PTE_VALID | PTE_PRESENT_INVALID)
+        pmdval = yield load(pmd)
+        if not pmd_is_leaf(pmdval):
+            yield unlock(ptl)
+            return pmdval
+        old = yield xchg(pmd, pmdval & ~PTE_VALID | PTE_PRESENT_INVALID)
         entry = pte_modify(old, newprot) | PTE_HUGE
         upgrade = try_upgrade and not pte_write(entry) and not old & PTE_SPECIAL
         if upgrade and entry & PTE_VALID:
@@ -372,15 +412,17 @@ class HugeMemoryMixin(CopyMixin):
         old_ptl = self.pmd_lockptr(old_pmd, old_addr)
         new_ptl = self.pmd_lockptr(new_pmd, new_addr)
         yield lock(old_ptl)
-        if new_ptl != old_ptl:
-            yield lock(new_ptl)
-        pmdval = yield xchg(old_pmd, 0)
-        yield store(new_pmd, pmdval)
-        yield tlb_flush(mm, old_addr, old_addr + HPAGE_PMD_NR)
-        if new_ptl != old_ptl:
-            yield unlock(new_ptl)
+        left = yield load(old_pmd)
+        if pmd_is_leaf(left):
+            if new_ptl != old_ptl:
+                yield lock(new_ptl)
+            pmdval, left = (yield xchg(old_pmd, 0)), 0
+            yield store(new_pmd, pmdval)
+            yield tlb_flush(mm, old_addr, old_addr + HPAGE_PMD_NR)
+            if new_ptl != old_ptl:
+                yield unlock(new_ptl)
         yield unlock(old_ptl)
-        return 0
+        return left
 
     def vma_adjust_trans_huge(self, mm: Mm, vma: Vma, addr: int) -> Gen[None]:
         """A new VMA border inside a leaf splits it."""
@@ -395,6 +437,10 @@ class HugeMemoryMixin(CopyMixin):
         ptl = self.pmd_lockptr(pmd, addr)
         yield lock(ptl)
         pmdval = yield load(pmd)
+        if not pmd_is_leaf(pmdval):
+            yield unlock(ptl)
+            yield from self.mlock_pte_range(mm, vma, pmd, addr, (addr | 511) + 1, on)
+            return
         if not pmdval & PTE_SPECIAL:
             folio = yield from self.page_folio(page_of_pfn(pte_pfn(pmdval)))
             yield from (self.mlock_folio(folio) if on else self.munlock_folio(folio))

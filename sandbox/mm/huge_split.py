@@ -6,17 +6,19 @@ the pages get heads of their own, and the mappings come back.
 
 from __future__ import annotations
 
+from sandbox.arch.arm64.pgtable import pte_present
 from sandbox.fields import PAGE_LAYOUT
 from sandbox.kernels.part import KernelPart
 from sandbox.memory import (
     ADDR_MASK,
     PAGE_WORDS,
+    READ,
     WRITE,
     Folio,
     Gen,
     Globals,
+    Mm,
     Page,
-    add,
     bits,
     cas,
     load,
@@ -42,6 +44,7 @@ from sandbox.mm.flags import (
     PG_uptodate,
     PG_workingset,
 )
+from sandbox.mm.pgalloc import pmd_is_leaf
 
 INHERITED = (
     PG_referenced
@@ -76,7 +79,11 @@ class HugeSplitMixin(KernelPart):
         """
         if folio.order <= order:
             return -EBUSY
-        word = yield from self.rmap_lock(folio, WRITE)
+        anon = (yield load(folio.flags)) & PG_anon
+        gone = not (yield from self.folio_mapcount(folio)) if anon else False
+        if gone or not (yield load(folio.mapping)):  # folio_get_anon_vma(); truncated
+            return -EBUSY
+        word = yield from self.rmap_lock(folio, WRITE if anon else READ)
         ret = -EAGAIN
         if (yield from self.can_split_folio(folio)):
             yield from self.try_to_migrate(folio, True)
@@ -116,39 +123,57 @@ class HugeSplitMixin(KernelPart):
         return 0
 
     def split_pages(self, folio: Folio, order: int) -> Gen[list[Folio]]:
-        """Give each piece its head (`__split_huge_page`); references frozen at 0 until the end."""
-        flags = yield load(folio.flags)
-        pieces = []
-        for first in range(0, folio.nr_pages, 1 << order):
-            piece = Folio((folio & ADDR_MASK) + first * PAGE_WORDS | order)
-            pieces.append(piece)
-            yield from self.split_page_tail(folio, piece, first, flags, order)
-        for piece in pieces[1:]:
+        """Give each piece its head (`__split_huge_page`), from the last to the first.
+
+        Up to 6.12 a piece's reference count is unfrozen as soon as it is one, the head's last:
+        lookups cannot find half of a split.
+        """
+        pieces = self.pieces_of(folio, order)
+        for piece in reversed(pieces[1:]):
+            yield from self.split_page_tail(folio, piece, order)
             yield store(piece._refcount, 1)
-        yield store(folio._refcount, 1)  # the head last: lookups cannot find half of a split
+        yield from self.split_page_head(folio, pieces[0], order)
+        yield store(folio._refcount, 1)
         return pieces
 
-    def split_page_tail(
-        self, folio: Folio, piece: Folio, first: int, flags: int, order: int
-    ) -> Gen[None]:
-        """The pages of one piece: heads, identity, flags; exclusivity is not inherited."""
-        for i in range(1 << order):
-            page = piece.page(i)
-            yield store(page.compound_head, piece)
-            if (yield load(page.flags)) & PG_anon_exclusive:
-                yield bits(page.flags, 0, PG_anon_exclusive)
-        rmappable = PG_large_rmappable if order else 0
-        if first:
-            yield store(piece.mapping, (yield load(folio.mapping)))
-            yield store(piece.index, (yield load(folio.index)) + first)
-            yield store(piece.flags, flags & INHERITED | rmappable)
-        else:
-            yield bits(piece.flags, 0, PG_large_rmappable & ~rmappable)
+    def pieces_of(self, folio: Folio, order: int) -> list[Folio]:
+        """What a folio is cut into, in order."""
+        head = folio & ADDR_MASK
+        step = PAGE_WORDS << order
+        return [Folio(head + step * i | order) for i in range(folio.nr_pages >> order)]
+
+    def split_page_tail(self, folio: Folio, piece: Folio, order: int) -> Gen[None]:
+        """Make one piece a folio (`__split_huge_page_tail`, `__split_folio_to_order` in 6.15).
+
+        Flags (locked among them), mapping and index are there before compound_head leads to the
+        piece (smp_wmb() in the kernel).  Exclusivity is not inherited.
+        """
+        first = folio.index_of(piece)
+        yield store(piece.flags, (yield load(folio.flags)) & INHERITED)
+        yield store(piece.mapping, (yield load(folio.mapping)))
+        yield store(piece.index, (yield load(folio.index)) + first)
+        yield store(piece.page(0).compound_head, piece)
         if order:
             yield from self.prep_compound_page(piece)
+            yield bits(piece.flags, PG_large_rmappable)
+
+    def split_page_head(self, folio: Folio, head: Folio, order: int) -> Gen[None]:
+        """What is left of the folio itself (`ClearPageCompound`, `folio_set_order`)."""
+        if (yield load(head.flags)) & PG_anon_exclusive:
+            yield bits(head.flags, 0, PG_anon_exclusive)
+        yield store(head.page(0).compound_head, head)
+        if order:
+            yield from self.prep_compound_page(head)
+        else:
+            yield bits(head.flags, 0, PG_large_rmappable)
 
     def prep_compound_page(self, folio: Folio) -> Gen[None]:
-        """The words only a large folio has, at their start."""
+        """Lead the tails to the head, with the words only a large folio has at their start."""
+        for i in range(1, folio.nr_pages):
+            page = folio.page(i)
+            if (yield load(page.flags)) & PG_anon_exclusive:
+                yield bits(page.flags, 0, PG_anon_exclusive)
+            yield store(page.compound_head, folio)
         for word, name in (
             (folio._entire_mapcount, "_entire_mapcount"),
             (folio._nr_pages_mapped, "_nr_pages_mapped"),
@@ -160,20 +185,71 @@ class HugeSplitMixin(KernelPart):
         if (yield load(folio._deferred_list)) != 0:
             yield store(folio._deferred_list, 0)
 
-    def split_huge_pages_pid(self, pages: list[Page], order: int) -> Gen[int]:
-        """Debugfs split_huge_pages: split what each page belongs to; how many could be."""
+    # -- debugfs ---------------------------------------------------------------------------
+
+    def split_huge_pages_pid(self, mm: Mm, start: int, end: int, order: int) -> Gen[int]:
+        """Split what is mapped in [start, end) until a hole; how many folios could be.
+
+        Every page is looked at, for a table may be full of small large folios.
+        """
         done = 0
-        for page in pages:
-            folio = yield from self.page_folio(page)
-            if not folio.large or folio.order <= order:
-                continue
-            if not (yield add(folio._refcount, 1)):
-                continue
-            if not (yield bits(folio.flags, PG_locked)) & PG_locked:
+        yield lock(mm.mmap_lock, READ)
+        for addr in range(start, end):
+            vma = yield from self.find_vma(mm, addr)
+            if vma is None:
+                break
+            folio = yield from self.split_lookup(mm, addr, order)
+            if folio is not None:
                 done += (yield from self.split_folio(folio, order)) == 0
                 left = yield from self.page_folio(folio.page(0))
                 yield bits(left.flags, 0, PG_locked)
                 yield from self.folio_put(left)
-            else:
-                yield from self.folio_put(folio)
+        yield unlock(mm.mmap_lock)
         return done
+
+    def split_lookup(self, mm: Mm, addr: int, order: int) -> Gen[Folio | None]:
+        """The large folio mapped at *addr*, locked and referenced; None where nothing is to do.
+
+        6.6 takes its reference under the entry's lock (`follow_page`) and the folio lock after it.
+        """
+        folio, ptl = yield from self.folio_walk_start(mm, addr)
+        if folio is None:
+            return None
+        yield from self.folio_get(folio)
+        yield unlock(ptl)
+        ok = folio.large and folio.order > order
+        if ok:
+            ok = yield from self.can_split_folio(folio)
+        if ok:
+            ok = not (yield bits(folio.flags, PG_locked)) & PG_locked
+        if ok:
+            return folio
+        yield from self.folio_put(folio)
+        return None
+
+    def folio_walk_start(self, mm: Mm, addr: int) -> Gen[tuple[Folio | None, int]]:
+        """The folio mapped at *addr* and the lock of its entry, held; (None, 0) if none is.
+
+        Migration and swap entries and the zero page do not count (mm/pagewalk.c, 6.12).
+        """
+        pmd = yield from self.pmd_offset(mm, addr)
+        pmdval = (yield load(pmd)) if pmd else 0
+        if not pmdval:
+            return None, 0
+        if pmd_is_leaf(pmdval):
+            ptl, word = self.pmd_lockptr(pmd, addr), pmd
+            yield lock(ptl)
+            entry = yield load(pmd)
+            if not pmd_is_leaf(entry):
+                yield unlock(ptl)
+                return (yield from self.folio_walk_start(mm, addr))
+        else:
+            word, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
+            entry = (yield from self.ptep_get(word)) if ptl else 0
+        if pte_present(entry):
+            page = yield from self.vm_normal_page(entry)
+            if page is not None:
+                return (yield from self.page_folio(page)), ptl
+        if ptl:
+            yield unlock(ptl)
+        return None, 0

@@ -10,7 +10,21 @@ from collections.abc import Callable
 
 from sandbox.arch.arm64.pgtable import pte_dirty, pte_present, pte_young
 from sandbox.kernels.part import KernelPart
-from sandbox.memory import READ, Folio, Gen, Mm, Page, Vma, add, bits, load, lock, tlb_flush, unlock
+from sandbox.memory import (
+    READ,
+    Folio,
+    Gen,
+    Mm,
+    Page,
+    Vma,
+    add,
+    bits,
+    load,
+    lock,
+    lock_bit,
+    tlb_flush,
+    unlock,
+)
 from sandbox.mm.flags import (
     EBUSY,
     EINVAL,
@@ -210,9 +224,9 @@ class LazyfreeMixin(KernelPart):
         ):
             return
         yield add(folio._refcount, 1)
-        yield bits(folio.flags, 0, PG_lru)
-        yield bits(folio.flags, 0, PG_active | PG_referenced | PG_swapbacked)
-        yield bits(folio.flags, PG_lru)
+        if (yield bits(folio.flags, 0, PG_lru)) & PG_lru:  # else isolated meanwhile
+            yield bits(folio.flags, 0, PG_active | PG_referenced | PG_swapbacked)
+            yield bits(folio.flags, PG_lru)
         yield from self.folio_put(folio)
 
     # -- MADV_COLD ---------------------------------------------------------------------
@@ -276,9 +290,7 @@ class LazyfreeMixin(KernelPart):
         """Split, isolate, migrate (mm/memory-failure.c: soft_offline_in_use_page)."""
         folio = yield from self.page_folio(page)
         if folio.large:
-            if (yield bits(folio.flags, PG_locked)) & PG_locked:
-                yield from self.folio_put(folio)
-                return False
+            yield lock_bit(folio.flags, PG_locked)  # try_to_split_thp_page()
             ret = yield from self.split_folio(folio, at=page)
             folio = yield from self.page_folio(page)
             yield bits(folio.flags, 0, PG_locked)

@@ -30,6 +30,9 @@ class MadviseHugeMixin(KernelPart):
         """Clean the folio and its entry and mark it lazyfree; split it for a part."""
         ptl = self.pmd_lockptr(pmd, addr)
         yield lock(ptl)
+        if not pmd_is_leaf((yield load(pmd))):  # pmd_trans_huge_lock()
+            yield unlock(ptl)
+            return False
         folio = yield from self.madvise_huge_folio(pmd)
         if folio is None or (yield bits(folio.flags, PG_locked)) & PG_locked:
             yield unlock(ptl)
@@ -51,6 +54,9 @@ class MadviseHugeMixin(KernelPart):
         """Make the entry old and the folio inactive; split it for a part."""
         ptl = self.pmd_lockptr(pmd, addr)
         yield lock(ptl)
+        if not pmd_is_leaf((yield load(pmd))):
+            yield unlock(ptl)
+            return False
         folio = yield from self.madvise_huge_folio(pmd)
         if folio is None or end - addr != HPAGE_PMD_NR:
             return (yield from self.madvise_huge_part(folio, ptl))
@@ -66,6 +72,9 @@ class MadviseHugeMixin(KernelPart):
         """Isolate the folio for reclaim; split it for a part."""
         ptl = self.pmd_lockptr(pmd, addr)
         yield lock(ptl)
+        if not pmd_is_leaf((yield load(pmd))):
+            yield unlock(ptl)
+            return False
         folio = yield from self.madvise_huge_folio(pmd)
         if folio is None or end - addr != HPAGE_PMD_NR:
             return (yield from self.madvise_huge_part(folio, ptl))

@@ -89,11 +89,24 @@ class MmapMixin(KernelPart):
         """Give the VMA an anon_vma before its first anonymous page (mm/rmap.c)."""
         if (yield load(vma.anon_vma)):
             return
+        yield from self._anon_vma_prepare(vma)
+
+    def _anon_vma_prepare(self, vma: Vma) -> Gen[None]:
+        """The VMA's anon_vma: a neighbour's or a new one, unless another thread was faster.
+
+        The caller holds mmap_lock; page_table_lock settles who is first.
+        """
+        mm = Mm((yield load(vma.vm_mm)))
         anon_vma = yield from self.find_mergeable_anon_vma(vma)
         if not anon_vma:
             anon_vma = AnonVma((yield alloc(Struct.ANON_VMA)))
-        yield store(vma.anon_vma, anon_vma)
-        yield from self.anon_vma_chain_link(vma, anon_vma)
+        yield lock(anon_vma.rwsem)
+        yield lock(mm.page_table_lock)
+        if not (yield load(vma.anon_vma)):
+            yield store(vma.anon_vma, anon_vma)
+            yield from self.anon_vma_chain_assign(vma, anon_vma)
+        yield unlock(mm.page_table_lock)
+        yield unlock(anon_vma.rwsem)
 
     def find_mergeable_anon_vma(self, vma: Vma) -> Gen[AnonVma]:
         """The neighbour's anon_vma when the two VMAs could be one but for flags; 0 otherwise."""
@@ -114,8 +127,12 @@ class MmapMixin(KernelPart):
     def anon_vma_chain_link(self, vma: Vma, anon_vma: AnonVma) -> Gen[None]:
         """Hang the VMA on an anon_vma so that rmap walks find it."""
         yield lock(anon_vma.rwsem)
-        yield store(anon_vma.rb_root, (*(yield load(anon_vma.rb_root)), vma))
+        yield from self.anon_vma_chain_assign(vma, anon_vma)
         yield unlock(anon_vma.rwsem)
+
+    def anon_vma_chain_assign(self, vma: Vma, anon_vma: AnonVma) -> Gen[None]:
+        """The link itself, under the anon_vma's lock."""
+        yield store(anon_vma.rb_root, (*(yield load(anon_vma.rb_root)), vma))
         yield store(vma.anon_vma_chain, (*(yield load(vma.anon_vma_chain)), anon_vma))
 
     def unlink_anon_vmas(self, vma: Vma) -> Gen[None]:

@@ -21,6 +21,7 @@ from sandbox.kernels.part import KernelPart
 from sandbox.memory import Folio, Gen, Globals, load
 from sandbox.mm.flags import VM_HUGEPAGE, VM_NOHUGEPAGE
 from sandbox.mm.memory.fault import VmFault
+from sandbox.mm.pgalloc import pmd_is_leaf
 
 MTHP_ORDERS = sum(1 << order for order in range(2, HPAGE_PMD_ORDER + 1))
 """Orders an anonymous folio may have: 2 … PMD."""
@@ -57,11 +58,14 @@ class MthpMixin(KernelPart):
                 orders.append(order)
         return orders
 
-    def alloc_anon_folio(self, vmf: VmFault) -> Gen[Folio]:
+    def alloc_anon_folio(self, vmf: VmFault) -> Gen[Folio | None]:
         """The largest enabled order whose whole range is still empty."""
         for order in (yield from self.thp_vma_suitable_orders(vmf)):
             addr = vmf.address & -(1 << order)
-            pte = self.pte_offset_map((yield load(vmf.pmd)), addr)
+            pmdval = yield load(vmf.pmd)
+            if not pmdval or pmd_is_leaf(pmdval):  # pte_offset_map() fails: -EAGAIN
+                return None
+            pte = self.pte_offset_map(pmdval, addr)
             if (yield from self.pte_range_none(pte, 1 << order)):
                 return (yield from self.vma_alloc_folio(order))
         return (yield from self.vma_alloc_folio(0))

@@ -25,6 +25,7 @@ from sandbox.memory import (
     unlock,
 )
 from sandbox.mm.flags import (
+    EEXIST,
     EINVAL,
     PG_dirty,
     PG_locked,
@@ -34,6 +35,7 @@ from sandbox.mm.flags import (
 )
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.memory.zap import MmuGather
+from sandbox.queues import append_item
 
 FILE_DATA = 1000
 """Content version of page 0 of a file as the recordings write it; page i has 1000 + i."""
@@ -53,8 +55,7 @@ class ShmemMixin(KernelPart):
     def open_file(self, name: str, nr_pages: int, host: str, chunk: int) -> Gen[int]:
         """Create a file and, unless it is a memfd (chunk 0), fill it by writes of *chunk* pages."""
         mapping = yield from self.shmem_file_setup(nr_pages, host)
-        files = yield load(Globals.files)
-        yield store(Globals.files, (*files, (name, mapping, nr_pages)))
+        yield from append_item(Globals.files, (name, mapping, nr_pages))
         if chunk:
             order = chunk.bit_length() - 1 if host == "xfs" else 0
             for index in range(0, nr_pages, 1 << order):
@@ -70,18 +71,32 @@ class ShmemMixin(KernelPart):
         yield bits(folio.flags, PG_uptodate | PG_dirty, PG_locked)
         yield from self.folio_put(folio)
 
-    def add_to_page_cache(self, folio: Folio, mapping: Mapping, index: int) -> Gen[None]:
-        """References for the cache before anybody can find the folio; then the LRU."""
+    def add_to_page_cache(self, folio: Folio, mapping: Mapping, index: int) -> Gen[int]:
+        """Put a folio into empty slots, locked and with the cache's references; then the LRU.
+
+        -EEXIST when another CPU was faster at one of the slots (`shmem_add_to_page_cache`,
+        `filemap_add_folio`).
+        """
         swapbacked = PG_swapbacked if (yield load(mapping.host)) != "xfs" else 0
         yield bits(folio.flags, PG_locked | swapbacked)
         yield add(folio._refcount, folio.nr_pages)
         yield store(folio.mapping, mapping)
         yield store(folio.index, index)
-        slots = yield load(mapping.i_pages)
+        first = (yield load(mapping.i_pages)) + index
+        yield lock(mapping.xa_lock)
         for i in range(folio.nr_pages):
-            yield store(slots + index + i, folio)
+            if (yield load(first + i)):
+                yield unlock(mapping.xa_lock)
+                yield store(folio.mapping, 0)
+                yield bits(folio.flags, 0, PG_locked)
+                yield from self.folio_put(folio, folio.nr_pages)
+                return -EEXIST
+        for i in range(folio.nr_pages):
+            yield store(first + i, folio)
         yield add(mapping.nrpages, folio.nr_pages)
+        yield unlock(mapping.xa_lock)
         yield from self.folio_add_lru(folio)
+        return 0
 
     def folio_mark_dirty(self, folio: Folio) -> Gen[None]:
         """Set the folio's dirty flag."""
@@ -104,17 +119,31 @@ class ShmemMixin(KernelPart):
         """`filemap_fault` / `shmem_fault`: the folio of the page, locked, with one reference."""
         mapping = Mapping((yield load(vmf.vma.vm_file)))
         index = yield from self.linear_page_index(vmf.vma, vmf.address)
-        folio = yield from self.filemap_get_folio(mapping, index)
-        if folio is not None:
-            yield lock_bit(folio.flags, PG_locked)
-            return folio
-        return (yield from self.shmem_alloc_and_add_folio(vmf, mapping, index))
+        while True:
+            folio = yield from self.filemap_get_folio(mapping, index)
+            if folio is not None:
+                yield lock_bit(folio.flags, PG_locked)
+                if (yield load(folio.mapping)) == mapping:
+                    return folio
+                yield bits(folio.flags, 0, PG_locked)  # truncated meanwhile
+                yield from self.folio_put(folio)
+                continue
+            new = yield from self.shmem_alloc_and_add_folio(vmf, mapping, index)
+            if new is not None:
+                return new
 
-    def shmem_alloc_and_add_folio(self, vmf: VmFault, mapping: Mapping, index: int) -> Gen[Folio]:
-        """A zeroed folio in a hole: the largest enabled size that fits and is empty."""
+    def shmem_alloc_and_add_folio(
+        self, vmf: VmFault, mapping: Mapping, index: int
+    ) -> Gen[Folio | None]:
+        """A zeroed folio in a hole: the largest enabled size that fits and is empty.
+
+        None when another CPU has filled the hole.
+        """
         order = yield from self.shmem_order(vmf, mapping, index)
         folio = yield from self.vma_alloc_folio(order)
-        yield from self.add_to_page_cache(folio, mapping, index & -(1 << order))
+        if (yield from self.add_to_page_cache(folio, mapping, index & -(1 << order))):
+            yield from self.folio_put(folio)
+            return None
         yield bits(folio.flags, PG_uptodate | PG_dirty)
         return folio
 
@@ -135,11 +164,21 @@ class ShmemMixin(KernelPart):
         yield from self.unmap_mapping_range(mapping, first, first + end - start)
         for index in range(first, first + end - start):
             folio = yield from self.filemap_get_folio(mapping, index)
-            if folio is not None and not folio.large:
-                yield from self.delete_from_page_cache(mapping, folio, index)
-            if folio is not None:
-                yield from self.folio_put(folio)
+            if folio is None:
+                continue
+            if not folio.large:
+                yield from self.truncate_inode_folio(mapping, folio, index)
+            yield from self.folio_put(folio)
         return 0
+
+    def truncate_inode_folio(self, mapping: Mapping, folio: Folio, index: int) -> Gen[None]:
+        """Take a folio out of its file, mapped again or not (mm/truncate.c)."""
+        yield lock_bit(folio.flags, PG_locked)
+        if (yield load(folio.mapping)) == mapping:
+            if (yield from self.folio_mapcount(folio)):  # truncate_cleanup_folio()
+                yield from self.unmap_mapping_range(mapping, index, index + 1)
+            yield from self.delete_from_page_cache(mapping, folio, index)
+        yield bits(folio.flags, 0, PG_locked)
 
     def unmap_mapping_range(self, mapping: Mapping, first: int, last: int) -> Gen[None]:
         """Zap file pages [first, last) in every mapping (mm/memory.c)."""
@@ -158,7 +197,10 @@ class ShmemMixin(KernelPart):
     def delete_from_page_cache(self, mapping: Mapping, folio: Folio, index: int) -> Gen[None]:
         """Out of the cache; the cache's reference goes."""
         yield bits(folio.flags, 0, PG_dirty | PG_lru)
-        yield store((yield load(mapping.i_pages)) + index, 0)
+        slot = (yield load(mapping.i_pages)) + index
+        yield lock(mapping.xa_lock)
+        yield store(slot, 0)
         yield store(folio.mapping, 0)
         yield add(mapping.nrpages, -1)
+        yield unlock(mapping.xa_lock)
         yield from self.folio_put(folio)

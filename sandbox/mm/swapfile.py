@@ -9,10 +9,28 @@ from __future__ import annotations
 from sandbox.arch.arm64.pgtable import PFN_SHIFT, PTE_SWP, PTE_SWP_EXCLUSIVE
 from sandbox.fields import Struct
 from sandbox.kernels.part import KernelPart
-from sandbox.memory import Folio, Gen, Globals, add, alloc, bits, load, lock, store, unlock
-from sandbox.mm.flags import PG_dirty, PG_locked, PG_swapcache
+from sandbox.memory import (
+    Folio,
+    Gen,
+    Globals,
+    add,
+    alloc,
+    bits,
+    cas,
+    load,
+    lock,
+    store,
+    unlock,
+)
+from sandbox.mm.flags import EEXIST, ENOENT, PG_dirty, PG_locked, PG_swapcache
 
 SWAP_SLOTS = 1024
+COUNTS, CACHE, DATA, HAS_CACHE = (SWAP_SLOTS * i for i in range(4))
+"""Where a device's arrays start: entries that name a slot, its folio, its contents, its claim."""
+XA_LOCK, CI_LOCK = 4 * SWAP_SLOTS, 4 * SWAP_SLOTS + 1
+"""Locks of the swap cache, and of the cluster that counts and claims are in (7.x: one lock)."""
+SWAP_HAS_CACHE = 0x40
+"""Flag of a slot that a folio has or will have (a bit of the count in the kernel; to 6.17)."""
 
 
 def swp_entry(slot: int, exclusive: bool) -> int:
@@ -31,45 +49,113 @@ class SwapfileMixin(KernelPart):
         device = yield load(Globals.swap_device)
         if on and not device:
             device = yield alloc(Struct.SWAP)
-            yield store(Globals.swap_device, device)
+            yield cas(Globals.swap_device, 0, device)  # swapon_mutex: the first one stays
         yield store(Globals.swap_on, int(on))
         return 0
 
     def swap_word(self, array: int, slot: int) -> Gen[int]:
-        """Word of a slot in one of the device's arrays: 0 counts, 1 cache, 2 contents."""
-        return (yield load(Globals.swap_device)) + array * SWAP_SLOTS + slot
+        """Word of a slot in one of the device's arrays, or a word behind them."""
+        return (yield load(Globals.swap_device)) + array + slot
 
-    def swap_alloc_slots(self, nr: int) -> Gen[int]:
-        """The first of *nr* free, aligned slots; -1 when swap is off or full."""
+    def get_swap_pages(self, nr: int) -> Gen[int]:
+        """The first of *nr* free, aligned slots, marked SWAP_HAS_CACHE; -1: swap is off or full.
+
+        Found and marked under the cluster's lock (`scan_swap_map_slots`).
+        """
         if not (yield load(Globals.swap_on)):
             return -1
-        counts = yield from self.swap_word(0, 0)
-        cache = yield from self.swap_word(1, 0)
+        ci_lock = yield from self.swap_word(CI_LOCK, 0)
+        yield lock(ci_lock)
+        slot = yield from self.scan_swap_map(nr)
+        if slot >= 0:
+            has_cache = yield from self.swap_word(HAS_CACHE, slot)
+            for i in range(nr):
+                yield bits(has_cache + i, SWAP_HAS_CACHE)
+        yield unlock(ci_lock)
+        return slot
+
+    def scan_swap_map(self, nr: int) -> Gen[int]:
+        """The first of *nr* aligned slots that no entry and no folio has; -1 when there are none.
+
+        The caller holds the cluster's lock.
+        """
+        counts = yield from self.swap_word(COUNTS, 0)
+        taken = yield from self.swap_word(self.swap_taken_by, 0)
         for slot in range(0, SWAP_SLOTS, nr):
             for i in range(nr):
-                if (yield load(counts + slot + i)) or (yield load(cache + slot + i)):
+                if (yield load(counts + slot + i)) or (yield load(taken + slot + i)):
                     break
             else:
                 return slot
         return -1
 
+    swap_taken_by = HAS_CACHE
+    """What says, beside the count, that a slot is in use (7.x: the folio in the swap table)."""
+
     def add_to_swap(self, folio: Folio) -> Gen[bool]:
         """Slots for a locked folio and its place in the swap cache: N references more."""
-        slot = yield from self.swap_alloc_slots(folio.nr_pages)
+        slot = yield from self.get_swap_pages(folio.nr_pages)
         if slot < 0:
             return False
-        yield from self.swap_cache_add(folio, slot)
+        yield from self.add_to_swap_cache(folio, slot)
         yield bits(folio.flags, PG_dirty)
         return True
 
+    def add_to_swap_cache(self, folio: Folio, slot: int) -> Gen[None]:
+        """Put a locked folio into slots that are prepared for it (mm/swap_state.c)."""
+        xa_lock = yield from self.swap_xa_lock()
+        yield lock(xa_lock)
+        yield from self.swap_cache_add(folio, slot)
+        yield unlock(xa_lock)
+
     def swap_cache_add(self, folio: Folio, slot: int) -> Gen[None]:
-        """References before the folio can be found (`add_to_swap_cache`)."""
+        """References before the folio can be found; the lock of the cache is held."""
         yield add(folio._refcount, folio.nr_pages)
         yield bits(folio.flags, PG_swapcache)
         yield store(folio.private, slot + 1)
-        word = yield from self.swap_word(1, slot)
+        word = yield from self.swap_word(CACHE, slot)
         for i in range(folio.nr_pages):
             yield store(word + i, folio)
+
+    def swapcache_prepare(self, slot: int, nr: int) -> Gen[int]:
+        """Claim *nr* slots for one who will read them; -EEXIST: another has, -ENOENT: unused."""
+        ci_lock = yield from self.swap_word(CI_LOCK, 0)
+        counts = yield from self.swap_word(COUNTS, slot)
+        has_cache = yield from self.swap_word(HAS_CACHE, slot)
+        yield lock(ci_lock)
+        err = 0
+        for i in range(nr):
+            cached = yield load(has_cache + i)
+            if not cached and not (yield load(counts + i)):
+                err = -ENOENT
+            elif cached:
+                err = -EEXIST
+            if err:
+                break
+        else:
+            for i in range(nr):
+                yield bits(has_cache + i, SWAP_HAS_CACHE)
+        yield unlock(ci_lock)
+        return err
+
+    def swapcache_clear(self, slot: int, nr: int) -> Gen[None]:
+        """Give up slots that were claimed or whose folio has left the cache (`put_swap_folio`)."""
+        ci_lock = yield from self.swap_word(CI_LOCK, 0)
+        has_cache = yield from self.swap_word(HAS_CACHE, slot)
+        yield lock(ci_lock)
+        for i in range(nr):
+            yield bits(has_cache + i, 0, SWAP_HAS_CACHE)
+        yield unlock(ci_lock)
+
+    def swapcache_wait(self, slot: int) -> Gen[None]:
+        """Wait until whoever claimed a slot has its folio in the cache or gives the slot up.
+
+        The kernel sleeps for a tick (schedule_timeout_uninterruptible) and tries again.
+        """
+        has_cache = yield from self.swap_word(HAS_CACHE, slot)
+        cache = yield from self.swap_word(CACHE, slot)
+        while (yield load(has_cache)) and not (yield load(cache)):
+            pass
 
     def swap_cache_get_folio(self, slot: int) -> Gen[Folio | None]:
         """The folio that caches a slot, with one reference for the caller, or None.
@@ -77,7 +163,7 @@ class SwapfileMixin(KernelPart):
         The kernel tries again while reclaim has the folio frozen; here the lock that reclaim
         holds meanwhile is waited for, so that a CPU that cannot go on is seen to be blocked.
         """
-        word = yield from self.swap_word(1, slot)
+        word = yield from self.swap_word(CACHE, slot)
         while found := (yield load(word)):
             folio = Folio(found)
             if (yield from self.folio_try_get(folio)):
@@ -92,20 +178,34 @@ class SwapfileMixin(KernelPart):
 
     def swap_xa_lock(self) -> Gen[int]:
         """The lock of the swap cache (7.x: of the cluster)."""
-        return (yield from self.swap_word(3, 0))
+        return (yield from self.swap_word(XA_LOCK, 0))
 
     def delete_from_swap_cache(self, folio: Folio) -> Gen[None]:
-        """Out of the cache; the N references are the caller's to drop."""
+        """Out of the cache, and the slots free if no entry names them; drops the references."""
         slot = (yield load(folio.private)) - 1
-        word = yield from self.swap_word(1, slot)
+        xa_lock = yield from self.swap_xa_lock()
+        yield lock(xa_lock)
+        yield from self._delete_from_swap_cache(folio)
+        yield unlock(xa_lock)
+        yield from self.put_swap_folio(folio, slot)
+        yield from self.folio_put(folio, folio.nr_pages)
+
+    def _delete_from_swap_cache(self, folio: Folio) -> Gen[None]:
+        """Out of the cache, under its lock; the N references are the caller's to drop."""
+        slot = (yield load(folio.private)) - 1
+        word = yield from self.swap_word(CACHE, slot)
         for i in range(folio.nr_pages):
             yield store(word + i, 0)
         yield store(folio.private, 0)
         yield bits(folio.flags, 0, PG_swapcache)
 
+    def put_swap_folio(self, folio: Folio, slot: int) -> Gen[None]:
+        """The slots of a folio that has left the cache are no longer taken by it."""
+        yield from self.swapcache_clear(slot, folio.nr_pages)
+
     def folio_swapped(self, folio: Folio) -> Gen[bool]:
         """Does any entry still name one of the folio's slots?"""
-        word = yield from self.swap_word(0, (yield load(folio.private)) - 1)
+        word = yield from self.swap_word(COUNTS, (yield load(folio.private)) - 1)
         for i in range(folio.nr_pages):
             if (yield load(word + i)):
                 return True
@@ -117,7 +217,6 @@ class SwapfileMixin(KernelPart):
             return False
         yield from self.delete_from_swap_cache(folio)
         yield bits(folio.flags, PG_dirty)
-        yield from self.folio_put(folio, folio.nr_pages)
         return True
 
     def free_swap_cache(self, folio: Folio) -> Gen[None]:
@@ -133,11 +232,11 @@ class SwapfileMixin(KernelPart):
 
     def swap_duplicate(self, slot: int) -> Gen[None]:
         """One entry more names the slot."""
-        yield add((yield from self.swap_word(0, slot)), 1)
+        yield add((yield from self.swap_word(COUNTS, slot)), 1)
 
     def swap_free(self, slot: int) -> Gen[int]:
         """One entry less; the count left."""
-        return (yield add((yield from self.swap_word(0, slot)), -1))
+        return (yield add((yield from self.swap_word(COUNTS, slot)), -1))
 
     def free_swap_and_cache(self, slot: int) -> Gen[None]:
         """A zapped entry: drop its count, and the cache with the last one."""

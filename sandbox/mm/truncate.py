@@ -62,7 +62,8 @@ class TruncateMixin(KernelPart):
                 continue
             index += folio.nr_pages - (index - (yield load(folio.index)))
             if not (yield bits(folio.flags, PG_locked)) & PG_locked:
-                if (yield from self.mapping_evict_folio(mapping, folio)):
+                ours = (yield load(folio.mapping)) == mapping  # find_lock_entries()
+                if ours and (yield from self.mapping_evict_folio(mapping, folio)):
                     count += folio.nr_pages
                 yield bits(folio.flags, 0, PG_locked)
             yield from self.folio_put(folio)
@@ -118,7 +119,8 @@ class TruncateMixin(KernelPart):
                 continue
             index += folio.nr_pages - (index - (yield load(folio.index)))
             yield lock_bit(folio.flags, PG_locked)
-            yield from self.folio_clear_dirty_for_io(folio)
+            if (yield load(folio.mapping)) == mapping:
+                yield from self.folio_clear_dirty_for_io(folio)
             yield bits(folio.flags, 0, PG_locked)
             yield from self.folio_put(folio)
         return Result()

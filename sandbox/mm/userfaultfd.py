@@ -35,6 +35,7 @@ from sandbox.memory import (
     bits,
     load,
     lock,
+    lock_bit,
     page_of_pfn,
     store,
     tlb_flush,
@@ -327,20 +328,23 @@ class UserfaultfdMixin(VmscanMixin, MemoryMixin):
             return -ENOENT if not pte else -EFAULT
         if (yield from self.vm_normal_page(pte)) is None:
             return -EFAULT
+        ptl = self.pte_lockptr(src_pte, src_addr)
+        yield lock(ptl)  # the entry keeps the folio until we have a reference
+        if (yield from self.ptep_get(src_pte)) != pte:
+            yield unlock(ptl)
+            return -EAGAIN
         folio = yield from self.page_folio(page_of_pfn(pte_pfn(pte)))
         yield from self.folio_get(folio)
-        err = -EAGAIN
-        if not (yield bits(folio.flags, PG_locked)) & PG_locked:
-            words = (src_pte, dst_pte)
-            rwsem = AnonVma((yield load(folio.mapping))).rwsem
-            if self.uffd_move_locks_anon_vma:
-                yield lock(rwsem)
-            err = yield from self.move_present_pte(
-                mm, dst_vma, src_addr, dst_addr, words, pte, folio
-            )
-            if self.uffd_move_locks_anon_vma:
-                yield unlock(rwsem)
-            yield bits(folio.flags, 0, PG_locked)
+        yield unlock(ptl)
+        yield lock_bit(folio.flags, PG_locked)
+        words = (src_pte, dst_pte)
+        rwsem = AnonVma((yield load(folio.mapping))).rwsem
+        if self.uffd_move_locks_anon_vma:
+            yield lock(rwsem)
+        err = yield from self.move_present_pte(mm, dst_vma, src_addr, dst_addr, words, pte, folio)
+        if self.uffd_move_locks_anon_vma:
+            yield unlock(rwsem)
+        yield bits(folio.flags, 0, PG_locked)
         yield from self.folio_put(folio)
         return err
 

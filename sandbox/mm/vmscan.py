@@ -33,7 +33,7 @@ from sandbox.mm.flags import (
     PG_swapcache,
 )
 from sandbox.mm.pgalloc import pmd_is_leaf
-from sandbox.mm.swapfile import swp_entry
+from sandbox.mm.swapfile import DATA, swp_entry
 
 
 class VmscanMixin(KernelPart):
@@ -203,13 +203,14 @@ class VmscanMixin(KernelPart):
             return
         if not (yield bits(folio.flags, 0, PG_dirty)) & PG_dirty:
             return
-        word = yield from self.swap_word(2, (yield load(folio.private)) - 1)
+        word = yield from self.swap_word(DATA, (yield load(folio.private)) - 1)
         for i in range(folio.nr_pages):
             yield store(word + i, (yield load(folio.page(i).data)))
 
     def remove_mapping(self, folio: Folio) -> Gen[bool]:
         """Freeze at the references expected, leave the cache, free (`__remove_mapping`)."""
         cached = folio.nr_pages if (yield load(folio.flags)) & PG_swapcache else 0
+        slot = (yield load(folio.private)) - 1
         xa_lock = (yield from self.swap_xa_lock()) if cached else 0
         if xa_lock:
             yield lock(xa_lock)
@@ -218,11 +219,13 @@ class VmscanMixin(KernelPart):
             yield store(folio._refcount, 1 + cached)
             frozen = False
         if frozen and cached:
-            yield from self.delete_from_swap_cache(folio)
+            yield from self._delete_from_swap_cache(folio)
         if xa_lock:
             yield unlock(xa_lock)
         if not frozen:
             return False
+        if cached:
+            yield from self.put_swap_folio(folio, slot)
         if folio.large:
             yield from self.folio_unqueue_deferred_split(folio)
         yield store(folio.mapping, 0)

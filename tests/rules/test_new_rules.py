@@ -46,7 +46,7 @@ CASES = (
     Case("I-31", wrong.KeepsSwapExclusive, f"{OUT}\nfork A B", "copy_pte_range", "unlock"),
     Case("I-32", wrong.ForgetsSwapCount, f"{OUT}\nfork A B", "", "note"),
     Case("I-33", wrong.KeepsExclusiveInSwap, OUT, "unmap_pte_range", "unlock"),
-    Case("I-33", wrong.FlagBeforeSlots, OUT, "delete_from_swap_cache", "bits"),
+    Case("I-33", wrong.FlagBeforeSlots, OUT, "_delete_from_swap_cache", "bits"),
     Case("I-33", wrong.CachesUnmarked, OUT, "swap_cache_add", "store"),
     Case("I-34", wrong.UnfreezesWithoutFreezing, f"{HUGE}\nsplit A R 0 1",
          "split_frozen", "store"),

@@ -104,9 +104,9 @@ class KeepsExclusiveInSwap(Linux66):
 class FlagBeforeSlots(Linux66):
     """A folio leaves the swap cache with its slots still pointing to it."""
 
-    def delete_from_swap_cache(self, folio: Folio) -> Gen[None]:
+    def _delete_from_swap_cache(self, folio: Folio) -> Gen[None]:
         yield bits(folio.flags, 0, PG_swapcache)
-        yield from super().delete_from_swap_cache(folio)
+        yield from super()._delete_from_swap_cache(folio)
 
 
 class CachesUnmarked(Linux66):
@@ -114,7 +114,7 @@ class CachesUnmarked(Linux66):
 
     def swap_cache_add(self, folio: Folio, slot: int) -> Gen[None]:
         yield add(folio._refcount, folio.nr_pages)
-        word = yield from self.swap_word(1, slot)
+        word = yield from self.swap_word(1024, slot)
         yield store(word, folio)
         yield bits(folio.flags, PG_swapcache)
         yield store(folio.private, slot + 1)

@@ -31,19 +31,23 @@ from sandbox.memory import (
     load,
     lock,
     page_of_pfn,
+    trylock,
     unlock,
 )
 from sandbox.mm.flags import (
     EFAULT,
     FAULT_FLAG_UNSHARE,
+    FAULT_FLAG_VMA_LOCK,
     FAULT_FLAG_WRITE,
     MM_ANONPAGES,
+    VM_FAULT_RETRY,
     VM_READ,
     VM_SHARED,
     VM_WRITE,
     PG_large_rmappable,
     PG_uptodate,
 )
+from sandbox.mm.pgalloc import pmd_is_leaf
 
 
 class VmFault:
@@ -76,39 +80,87 @@ class FaultMixin(KernelPart):
         return None
 
     def do_page_fault(self, mm: Mm, addr: int, write: bool) -> Gen[int]:
-        """Handle one user fault under the VMA's lock; 0, or -EFAULT for a bad access."""
+        """Handle one user fault under the VMA's lock; 0, or -EFAULT for a bad access.
+
+        What cannot be done so is done again under mmap_lock (VM_FAULT_RETRY).
+        """
+        flags = FAULT_FLAG_WRITE if write else 0
+        wanted = VM_WRITE if write else VM_READ
         yield lock(mm.mmap_lock, READ)
         vma = yield from self.find_vma(mm, addr)
         if vma is None:
             yield unlock(mm.mmap_lock)
             return -EFAULT
+        if not (yield from self.vma_lock_suffices(vma)):
+            return (yield from self.fault_mmap_locked(mm, vma, addr, flags, wanted))
         yield lock(vma.vm_lock, READ)
         yield unlock(mm.mmap_lock)
-        vm_flags = yield load(vma.vm_flags)
-        if not vm_flags & (VM_WRITE if write else VM_READ):
+        if not (yield load(vma.vm_flags)) & wanted:
             yield unlock(vma.vm_lock)
             return -EFAULT
-        ret = yield from self.handle_mm_fault(mm, vma, addr, FAULT_FLAG_WRITE if write else 0)
+        ret = yield from self.handle_mm_fault(mm, vma, addr, flags | FAULT_FLAG_VMA_LOCK)
         yield unlock(vma.vm_lock)
+        if ret != VM_FAULT_RETRY:
+            return ret
+        yield lock(mm.mmap_lock, READ)
+        vma = yield from self.find_vma(mm, addr)
+        return (yield from self.fault_mmap_locked(mm, vma, addr, flags, wanted))
+
+    anon_prepare_trylock = False
+    """6.10 and later (737019cf6aab): a first anonymous page needs mmap_lock for a moment only."""
+
+    def vma_lock_suffices(self, vma: Vma) -> Gen[bool]:
+        """May the fault be handled under the VMA's lock alone (`lock_vma_under_rcu`)?
+
+        Before 6.10 not without an anon_vma, for the neighbours' are looked at.
+        """
+        if self.anon_prepare_trylock or (yield load(vma.vm_file)):
+            return True
+        return bool((yield load(vma.anon_vma)))
+
+    def fault_mmap_locked(
+        self, mm: Mm, vma: Vma | None, addr: int, flags: int, wanted: int
+    ) -> Gen[int]:
+        """A fault under mmap_lock, which is held for reading and given up at the end."""
+        ret = -EFAULT
+        if vma is not None and (yield load(vma.vm_flags)) & wanted:
+            ret = yield from self.handle_mm_fault(mm, vma, addr, flags)
+        yield unlock(mm.mmap_lock)
         return ret
+
+    def vmf_anon_prepare(self, vmf: VmFault) -> Gen[int]:
+        """An anon_vma for the VMA; VM_FAULT_RETRY when mmap_lock is not to be had for it."""
+        if (yield load(vmf.vma.anon_vma)):
+            return 0
+        if not vmf.flags & FAULT_FLAG_VMA_LOCK:
+            yield from self._anon_vma_prepare(vmf.vma)
+            return 0
+        if not self.anon_prepare_trylock or not (yield trylock(vmf.mm.mmap_lock, READ)):
+            return VM_FAULT_RETRY
+        yield from self._anon_vma_prepare(vmf.vma)
+        yield unlock(vmf.mm.mmap_lock)
+        return 0
 
     def handle_mm_fault(self, mm: Mm, vma: Vma, addr: int, flags: int) -> Gen[int]:
         """Walk to the PMD, try a huge page, else handle the entry (`__handle_mm_fault`)."""
         pmd = yield from self.pmd_alloc(mm, addr)
         vmf = VmFault(mm, vma, addr, flags, pmd)
-        if (yield from self.handle_pmd_fault(vmf)):
-            return 0
+        ret: int | None = yield from self.handle_pmd_fault(vmf)
+        if ret is not None:
+            return ret
         return (yield from self.handle_pte_fault(vmf))
 
-    def handle_pmd_fault(self, vmf: VmFault) -> Gen[bool]:
-        """PMD-level part; True when it dealt with the fault."""
+    def handle_pmd_fault(self, vmf: VmFault) -> Gen[int | None]:
+        """PMD-level part; what it returned, None when the entry below is to be looked at."""
         yield load(vmf.pmd)
-        return False
+        return None
 
     def handle_pte_fault(self, vmf: VmFault) -> Gen[int]:
         """Dispatch on what the entry holds."""
         pmdval = yield load(vmf.pmd)
         pte = 0
+        if pmd_is_leaf(pmdval):  # another CPU has put a huge page there
+            return 0
         if pmdval:
             vmf.pte = self.pte_offset_map(pmdval, vmf.address)
             pte = yield from self.ptep_get_lockless(vmf.pte)
@@ -158,8 +210,12 @@ class FaultMixin(KernelPart):
         yield from self.pte_alloc(vmf.mm, vmf.pmd, vmf.address)
         if not vmf.flags & FAULT_FLAG_WRITE:
             return (yield from self.do_anonymous_zero_page(vmf))
-        yield from self.anon_vma_prepare(vmf.vma)
-        folio = yield from self.alloc_anon_folio(vmf)
+        ret = yield from self.vmf_anon_prepare(vmf)
+        if ret:
+            return ret
+        folio: Folio | None = yield from self.alloc_anon_folio(vmf)
+        if folio is None:
+            return 0
         addr = vmf.address & -folio.nr_pages
         yield bits(folio.flags, PG_uptodate)
         vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, addr)
@@ -210,8 +266,11 @@ class FaultMixin(KernelPart):
             yield unlock(vmf.ptl)
         return 0
 
-    def alloc_anon_folio(self, vmf: VmFault) -> Gen[Folio]:
-        """A zeroed folio for the fault: 6.6 knows order 0 only below the PMD size."""
+    def alloc_anon_folio(self, vmf: VmFault) -> Gen[Folio | None]:
+        """A zeroed folio for the fault: 6.6 knows order 0 only below the PMD size.
+
+        None when there is no table to look at any more: fault again.
+        """
         return (yield from self.vma_alloc_folio(0))
 
     def vma_alloc_folio(self, order: int) -> Gen[Folio]:

@@ -11,11 +11,27 @@ from sandbox.arch.arm64.pgtable import (
     pte_mkdirty,
     pte_mkwrite,
     pte_pfn,
+    pte_present,
 )
 from sandbox.kernels.part import KernelPart
-from sandbox.memory import Folio, Gen, Vma, add, bits, load, lock_bit, page_of_pfn, store, unlock
+from sandbox.memory import (
+    Folio,
+    Gen,
+    Vma,
+    add,
+    bits,
+    load,
+    lock,
+    lock_bit,
+    page_of_pfn,
+    store,
+    unlock,
+)
 from sandbox.mm.flags import (
+    EBUSY,
+    EEXIST,
     EFAULT,
+    ENOENT,
     FAULT_FLAG_WRITE,
     MM_ANONPAGES,
     MM_SWAPENTS,
@@ -29,6 +45,8 @@ from sandbox.mm.flags import (
     PG_uptodate,
 )
 from sandbox.mm.memory.fault import VmFault
+from sandbox.mm.pgalloc import pmd_is_leaf
+from sandbox.mm.swapfile import CACHE, COUNTS, DATA
 
 READAHEAD = 8
 """Entries around the fault that readahead brings into the swap cache (page_cluster 3)."""
@@ -37,15 +55,19 @@ READAHEAD = 8
 class Swapin:
     """What a swap fault found: the folio, whether it is in the cache, where it starts."""
 
-    __slots__ = ("address", "cached", "folio", "nr", "slot")
+    __slots__ = ("address", "cached", "folio", "nr", "prepared", "slot")
 
-    def __init__(self, folio: Folio, cached: bool, address: int, slot: int, nr: int) -> None:
+    def __init__(
+        self, folio: Folio, cached: bool, address: int, slot: int, nr: int, prepared: bool = False
+    ) -> None:
         self.folio = folio
         self.cached = cached
         self.address = address
         """Virtual page of the folio's first entry to map."""
         self.slot = slot
         self.nr = nr
+        self.prepared = prepared
+        """Whether the slots are claimed and have to be given up."""
 
 
 class SwapinMixin(KernelPart):
@@ -55,6 +77,10 @@ class SwapinMixin(KernelPart):
     """7.x: even a read from a synchronous device goes through the swap cache."""
     swapin_large = False
     """6.12 and later: whole large folios come back from a synchronous device."""
+    swapin_prepares = False
+    """6.8 and later (13ddaf26be32): what is read past the cache is claimed first."""
+    swapin_maps_whole = False
+    """6.11 and later (508758960b8d): a large folio in the cache is mapped whole if it can be."""
     swapin_lone_ref_exclusive = True
     """Up to 6.17 a folio with one reference is mapped exclusive even without the entry's bit."""
 
@@ -62,112 +88,281 @@ class SwapinMixin(KernelPart):
         """A non-present entry: wait for a migration, or bring a page back from swap."""
         entry = vmf.orig_pte
         if entry & PTE_MIGRATION:
-            return (yield from self.migration_entry_wait(entry))
+            return (yield from self.migration_entry_wait(vmf))
         if not entry & PTE_SWP:
             return -EFAULT
         found = yield from self.swapin_lookup(vmf, entry >> PFN_SHIFT)
-        folio = found.folio
+        if found is None:  # somebody else is at it: fault again
+            return 0
+        ret = yield from self.swapin_locked(vmf, found, entry)
+        if found.prepared:
+            yield from self.swapcache_clear(found.slot, found.nr)
+        return ret
+
+    def swapin_locked(self, vmf: VmFault, found: Swapin, entry: int) -> Gen[int]:
+        """The rest of do_swap_page(): folio and entry are looked at again under their locks."""
+        folio, slot = found.folio, entry >> PFN_SHIFT
         yield lock_bit(folio.flags, PG_locked)
+        if found.cached and not (yield from self.folio_matches_swap_entry(folio, slot)):
+            return (yield from self.swapin_out(folio))
         if vmf.flags & FAULT_FLAG_WRITE and found.cached and not (yield load(folio.flags)) & PG_lru:
             yield from self.lru_add_drain()
-        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, found.address)
-        if not vmf.ptl or not (yield from self.swapin_unchanged(vmf, found, entry)):
+        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        ok = bool(vmf.ptl) and (yield from self.ptep_get(vmf.pte)) == entry
+        if ok:
+            ok = yield from self.swapin_fits(vmf, found, entry)
+        if not ok:
             if vmf.ptl:
                 yield unlock(vmf.ptl)
-            yield bits(folio.flags, 0, PG_locked)
-            yield from self.folio_put(folio)
-            return 0
+            return (yield from self.swapin_out(folio))
         return (yield from self.swapin_map(vmf, found, entry))
 
-    def migration_entry_wait(self, entry: int) -> Gen[int]:
-        """Wait until the folio's migration is over, then try again."""
-        folio = yield from self.page_folio(page_of_pfn(pte_pfn(entry)))
-        yield lock_bit(folio.flags, PG_locked)
+    def swapin_out(self, folio: Folio) -> Gen[int]:
+        """Nothing is mapped; 7.x drops a cache that no entry needs any more (`out_page`)."""
+        if self.swapin_uses_cache:
+            yield from self.folio_free_swap(folio)
         yield bits(folio.flags, 0, PG_locked)
+        yield from self.folio_put(folio)
+        return 0
+
+    def folio_matches_swap_entry(self, folio: Folio, slot: int) -> Gen[bool]:
+        """Is the locked folio still the cache of this slot (mm/swap.h)?"""
+        if not (yield load(folio.flags)) & PG_swapcache:
+            return False
+        return 0 <= slot + 1 - (yield load(folio.private)) < folio.nr_pages
+
+    def swapin_fits(self, vmf: VmFault, found: Swapin, entry: int) -> Gen[bool]:
+        """Map all of a large folio, one page of it, or (False) nothing; under the entry's lock.
+
+        A fresh large folio is mapped whole or not at all.  One found in the cache is mapped whole
+        since 6.11 if all its entries are still there, else the page that was asked for.
+        """
+        folio, index = found.folio, (entry >> PFN_SHIFT) - found.slot
+        if not folio.large:
+            return True
+        if found.cached:
+            found.slot = (yield load(folio.private)) - 1
+            index = (entry >> PFN_SHIFT) - found.slot
+        found.address, found.nr = vmf.address - index, folio.nr_pages
+        whole = self.swapin_maps_whole or not found.cached
+        if whole:
+            whole = yield from self.swapin_range(vmf, found, entry)
+        if whole:
+            vmf.pte -= index
+            return True
+        if not found.cached:
+            return False
+        found.address, found.nr, found.slot = vmf.address, 1, entry >> PFN_SHIFT
+        if (yield load(folio.flags)) & PG_anon or not self.swapin_uses_cache:
+            return True
+        yield from self.delete_from_swap_cache(folio)  # fresh, and its entries have changed
+        return False
+
+    def swapin_range(self, vmf: VmFault, found: Swapin, entry: int) -> Gen[bool]:
+        """Does the folio lie in the VMA and the table, with all its entries as they were?"""
+        start, end = found.address, found.address + found.nr
+        if start < max(vmf.address & ~511, (yield load(vmf.vma.vm_start))):
+            return False
+        if end > min((vmf.address | 511) + 1, (yield load(vmf.vma.vm_end))):
+            return False
+        first = vmf.pte - (vmf.address - start)
+        for i in range(found.nr):
+            want = entry + ((start + i - vmf.address) << PFN_SHIFT)
+            if (yield load(first + i)) != want:
+                return False
+        return True
+
+    def migration_entry_wait(self, vmf: VmFault) -> Gen[int]:
+        """Wait until the folio's migration is over, then try again.
+
+        The folio is looked up under the entry's lock; while its entry is there, it is locked.
+        """
+        ptep, ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        if not ptl:
+            return 0
+        entry = yield from self.ptep_get(ptep)
+        folio = None
+        if not pte_present(entry) and entry & PTE_MIGRATION:
+            folio = yield from self.page_folio(page_of_pfn(pte_pfn(entry)))
+        yield unlock(ptl)
+        if folio is not None:
+            yield lock_bit(folio.flags, PG_locked)
+            yield bits(folio.flags, 0, PG_locked)
         return 0
 
     # -- finding the folio ---------------------------------------------------------------
 
-    def swapin_lookup(self, vmf: VmFault, slot: int) -> Gen[Swapin]:
-        """The cached folio, or one read from the device; with one reference for us."""
+    def swapin_lookup(self, vmf: VmFault, slot: int) -> Gen[Swapin | None]:
+        """The cached folio, or one read from the device; with one reference for us.
+
+        None when the slot was taken or given up by another CPU meanwhile.
+        """
         folio = yield from self.swap_cache_get_folio(slot)
         if folio is not None:
             return Swapin(folio, True, vmf.address, slot, 1)
-        count = yield load((yield from self.swap_word(0, slot)))
-        if count == 1 or self.swapin_uses_cache:
-            return (yield from self.swapin_sync(vmf, slot, count == 1))
-        yield from self.swapin_readahead(vmf, slot)
-        return (yield from self.swapin_lookup(vmf, slot))
-
-    def swapin_sync(self, vmf: VmFault, slot: int, lone: bool) -> Gen[Swapin]:
-        """Read from the fast device: past the cache, or (7.x) through it."""
-        order = (yield from self.swapin_order(vmf, slot)) if lone and self.swapin_large else 0
-        first = slot & -(1 << order)
-        folio = yield from self.read_swap_folio(first, order)
         if self.swapin_uses_cache:
-            yield from self.swap_cache_add(folio, first)
+            return (yield from self.swapin_through_cache(vmf, slot))
+        if (yield load((yield from self.swap_word(COUNTS, slot)))) == 1:
+            return (yield from self.swapin_sync(vmf, slot))
+        folio = yield from self.swapin_readahead(vmf, slot)
+        return None if folio is None else Swapin(folio, True, vmf.address, slot, 1)
+
+    def swapin_sync(self, vmf: VmFault, slot: int) -> Gen[Swapin | None]:
+        """Read from the fast device past the cache; since 6.8 the slots are claimed meanwhile."""
+        order = (yield from self.swapin_order(vmf, slot)) if self.swapin_large else 0
+        first = slot & -(1 << order)
+        folio = yield from self.vma_alloc_folio(order)
+        yield bits(folio.flags, PG_locked | PG_swapbacked)
+        if self.swapin_prepares and (yield from self.swapcache_prepare(first, 1 << order)):
+            yield from self.swapcache_wait(first)
+            yield bits(folio.flags, 0, PG_locked)
+            yield from self.folio_put(folio)
+            return None
         yield from self.folio_add_lru(folio)
+        yield from self.swap_read_folio(folio, first)
         address = vmf.address - (slot - first)
-        return Swapin(folio, self.swapin_uses_cache, address, first, 1 << order)
+        return Swapin(folio, False, address, first, 1 << order, self.swapin_prepares)
+
+    def swapin_through_cache(self, vmf: VmFault, slot: int) -> Gen[Swapin | None]:
+        """7.x: what is read is in the cache first, locked; a folio found there is used instead."""
+        order = yield from self.swapin_order(vmf, slot)
+        while True:
+            folio, err = yield from self.swap_cache_alloc_folio(slot, order)
+            if folio is not None:
+                first = slot & -(1 << order)
+                yield from self.swap_read_folio(folio, first)
+                return Swapin(folio, True, vmf.address - (slot - first), first, 1 << order)
+            if err == -EBUSY and order:
+                order = 0
+                continue
+            if err != -EEXIST:
+                return None
+            found = yield from self.swap_cache_get_folio(slot)
+            if found is not None:
+                return Swapin(found, True, vmf.address, slot, 1)
+
+    def swap_cache_alloc_folio(self, slot: int, order: int) -> Gen[tuple[Folio | None, int]]:
+        """A locked folio in the cache of *slot* and its neighbours, or an errno (7.x)."""
+        ci_lock = yield from self.swap_xa_lock()
+        yield lock(ci_lock)
+        err = yield from self.swap_cache_add_check(slot, order)
+        yield unlock(ci_lock)
+        if err:
+            return None, err
+        folio = yield from self.vma_alloc_folio(order)
+        yield lock(ci_lock)
+        err = yield from self.swap_cache_add_check(slot, order)
+        if err:
+            yield unlock(ci_lock)
+            yield from self.folio_put(folio)
+            return None, err
+        yield bits(folio.flags, PG_locked | PG_swapbacked)
+        yield from self.swap_cache_add(folio, slot & -(1 << order))
+        yield unlock(ci_lock)
+        yield from self.folio_add_lru(folio)
+        return folio, 0
+
+    def swap_cache_add_check(self, slot: int, order: int) -> Gen[int]:
+        """0 if every slot is swapped out and none is cached (`__swap_cache_add_check`).
+
+        -EEXIST: the slot itself is cached, -ENOENT: nobody names it, -EBUSY: a neighbour is not
+        to be had.
+        """
+        counts = yield from self.swap_word(COUNTS, 0)
+        cache = yield from self.swap_word(CACHE, 0)
+        if (yield load(cache + slot)):
+            return -EEXIST
+        if not (yield load(counts + slot)):
+            return -ENOENT
+        first = slot & -(1 << order)
+        for i in range(first, first + (1 << order) if order else first):
+            if (yield load(cache + i)) or not (yield load(counts + i)):
+                return -EBUSY
+        return 0
 
     def swapin_order(self, vmf: VmFault, slot: int) -> Gen[int]:
-        """The largest enabled order whose entries are consecutive slots (alloc_swap_folio)."""
+        """The largest enabled order whose entries are consecutive slots, seen under their lock.
+
+        Source: alloc_swap_folio (6.12), thp_swapin_suitable_orders (7.x).
+        """
+        orders = []
         for order in (yield from self.thp_vma_suitable_orders(vmf)):
+            if slot & ((1 << order) - 1) == vmf.address & ((1 << order) - 1):
+                orders.append(order)
+        if not orders:
+            return 0
+        ptep, ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        if not ptl:
+            return 0
+        chosen = 0
+        for order in orders:
             offset = vmf.address & ((1 << order) - 1)
-            if slot & ((1 << order) - 1) != offset:
-                continue
-            pmdval = yield load(vmf.pmd)
-            ptep = self.pte_offset_map(pmdval, vmf.address - offset)
-            if (yield from self.swap_pte_batch(ptep, slot - offset, 1 << order)):
-                return order
-        return 0
+            if (yield from self.swap_pte_batch(ptep - offset, slot - offset, 1 << order)):
+                chosen = order
+                break
+        yield unlock(ptl)
+        return chosen
 
     def swap_pte_batch(self, ptep: int, slot: int, nr: int) -> Gen[bool]:
         """Do *nr* entries name consecutive slots with equal flags, none of them cached?"""
         flags = (yield load(ptep)) & ((1 << PFN_SHIFT) - 1)
+        taken = yield from self.swap_word(self.swap_taken_by, slot)
         for i in range(nr):
             if (yield load(ptep + i)) != (slot + i) << PFN_SHIFT | flags:
                 return False
-            if (yield load((yield from self.swap_word(1, slot + i)))):
+            if (yield load(taken + i)):
                 return False
         return bool(flags & PTE_SWP)
 
-    def read_swap_folio(self, slot: int, order: int) -> Gen[Folio]:
-        """A fresh folio with the contents of its slots."""
-        folio = yield from self.vma_alloc_folio(order)
-        yield bits(folio.flags, PG_swapbacked)
-        word = yield from self.swap_word(2, slot)
+    def swap_read_folio(self, folio: Folio, slot: int) -> Gen[None]:
+        """Fill a locked folio from its slots and unlock it (a synchronous device)."""
+        word = yield from self.swap_word(DATA, slot)
         for i in range(folio.nr_pages):
             yield store(folio.page(i).data, (yield load(word + i)))
-        yield bits(folio.flags, PG_uptodate)
-        return folio
+        yield bits(folio.flags, PG_uptodate, PG_locked)
 
-    def swapin_readahead(self, vmf: VmFault, slot: int) -> Gen[None]:
-        """Bring the faulting slot and its neighbours in the VMA into the cache."""
+    def swapin_readahead(self, vmf: VmFault, slot: int) -> Gen[Folio | None]:
+        """Bring the faulting slot and its neighbours in the VMA into the cache; the slot's folio.
+
+        The entries are read without their lock: they only say what may be worth reading.
+        """
         pmdval = yield load(vmf.pmd)
         start = max(vmf.address & -READAHEAD, (yield load(vmf.vma.vm_start)))
         end = min((vmf.address & -READAHEAD) + READAHEAD, (yield load(vmf.vma.vm_end)))
-        for addr in range(start, end):
+        for addr in range(start, end if pmdval and not pmd_is_leaf(pmdval) else start):
             pte = yield load(self.pte_offset_map(pmdval, addr))
-            if not pte & PTE_SWP:
+            if pte_present(pte) or not pte & PTE_SWP:
                 continue
-            near = pte >> PFN_SHIFT
-            if (yield load((yield from self.swap_word(1, near)))):
-                continue
-            folio = yield from self.read_swap_folio(near, 0)
-            yield from self.swap_cache_add(folio, near)
-            yield from self.folio_add_lru(folio)
-            yield from self.folio_put(folio)
+            folio = yield from self.read_swap_cache_async(pte >> PFN_SHIFT)
+            if folio is not None:
+                yield from self.folio_put(folio)
+        return (yield from self.read_swap_cache_async(slot))
 
-    def swapin_unchanged(self, vmf: VmFault, found: Swapin, entry: int) -> Gen[bool]:
-        """Is the entry (for a large folio: are all of them) what it was?"""
-        for i in range(found.nr):
-            want = entry + ((found.address + i - vmf.address) << PFN_SHIFT)
-            if (yield load(vmf.pte + i)) != want:
-                return False
-        if not found.cached:
-            return True
-        return bool((yield load(found.folio.flags)) & PG_swapcache)
+    def read_swap_cache_async(self, slot: int) -> Gen[Folio | None]:
+        """The folio that caches a slot, read if need be; None if no entry names the slot.
+
+        One of several readers claims the slot; the others wait for its folio (mm/swap_state.c).
+        """
+        new = None
+        while True:
+            folio = yield from self.swap_cache_get_folio(slot)
+            if folio is not None or not (yield load((yield from self.swap_word(COUNTS, slot)))):
+                break
+            if new is None:
+                new = yield from self.vma_alloc_folio(0)
+            err = yield from self.swapcache_prepare(slot, 1)
+            if not err:
+                yield bits(new.flags, PG_locked | PG_swapbacked)
+                yield from self.add_to_swap_cache(new, slot)
+                yield from self.folio_add_lru(new)
+                yield from self.swap_read_folio(new, slot)
+                return new
+            if err != -EEXIST:
+                break
+            yield from self.swapcache_wait(slot)
+        if new is not None:
+            yield from self.folio_put(new)
+        return folio
 
     # -- mapping it ----------------------------------------------------------------------
 
@@ -175,15 +370,14 @@ class SwapinMixin(KernelPart):
         """Slots, rss, rmap, entries; a write to what is still shared goes on as a COW fault."""
         folio, nr = found.folio, found.nr
         exclusive = bool(entry & PTE_SWP_EXCLUSIVE) or not found.cached
+        first = found.slot + 1 - (yield load(folio.private)) if found.cached else 0
         if not self.swapin_uses_cache:
             yield from self.swapin_release(vmf, found)
         yield add(vmf.mm.rss_stat(MM_ANONPAGES), nr)
         yield add(vmf.mm.rss_stat(MM_SWAPENTS), -nr)
         if not exclusive and self.swapin_lone_ref_exclusive:
             exclusive = (yield load(folio._refcount)) == 1
-        index = found.slot - (yield load(folio.private)) + 1 if found.cached else 0
-        if not (yield load(folio.flags)) & PG_swapcache:
-            index = 0
+        index = first
         pte = pfn_pte(folio.pfn + index, (yield from self.vm_page_prot(vmf.vma)))
         write = bool(vmf.flags & FAULT_FLAG_WRITE)
         if exclusive and (yield load(vmf.vma.vm_flags)) & VM_WRITE:

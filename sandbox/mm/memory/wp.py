@@ -64,7 +64,11 @@ class WpMixin(KernelPart):
     def wp_page_copy(self, vmf: VmFault, old_folio: Folio | None) -> Gen[int]:
         """Copy to a fresh order-0 folio and switch the entry; the caller took a reference."""
         mm, vma = vmf.mm, vmf.vma
-        yield from self.anon_vma_prepare(vma)
+        ret = yield from self.vmf_anon_prepare(vmf)
+        if ret:
+            if old_folio is not None:
+                yield from self.folio_put(old_folio)
+            return ret
         new_folio = yield from self.vma_alloc_folio(0)
         if vmf.page is not None:
             yield copy_page(new_folio.page(0), vmf.page)
