@@ -75,6 +75,8 @@ class Kernel(
 ):
     """A modelled kernel as one CPU sees it; holds constants only, never state."""
 
+    __slots__ = ("cpu",)
+
     id: ClassVar[str] = ""
     title: ClassVar[str] = ""
     summary: ClassVar[str] = ""
