@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sandbox.kernels.kernel_api import KernelApi
@@ -14,19 +14,12 @@ else:
         __slots__ = ()
 
 
-class _KernelType(type):
-    """Makes classes whose instances have no room for state, a person's subclasses included."""
-
-    def __new__(cls, name: str, bases: tuple[type, ...], members: dict[str, Any]) -> _KernelType:
-        members.setdefault("__slots__", ())
-        return super().__new__(cls, name, bases, members)
-
-
-class KernelPart(KernelApi, metaclass=_KernelType):
+class KernelPart(KernelApi):
     """One file of the kernel's tree; its functions call those of the others through `self`.
 
     The parts call each other in circles, as the kernel's files do, so no part can name the class
     that has them all; the type checker knows every other function from `kernel_api.pyi`, which
-    `python -m sandbox.kernels.api` writes.  A kernel object has no attribute but its CPU: state
-    that is not a word would still be there after going back.
+    `python -m sandbox.kernels.api` writes.
     """
+
+    __slots__ = ()

@@ -23,7 +23,7 @@ from sandbox.kernels.guard.kinds import (
     is_kernel_function,
 )
 from sandbox.kernels.guard.reach import after_calls, unreachable
-from sandbox.kernels.guard.scope import Scope, has_yield, inner_nodes
+from sandbox.kernels.guard.scope import Scope
 from sandbox.printable import short
 
 __all__ = ["Finding", "look_at", "nearest"]
@@ -54,16 +54,16 @@ def look_at(scope: Scope, *, iterator: bool = False) -> list[Finding]:
 class _Body:
     def __init__(self, scope: Scope, iterator: bool) -> None:
         self.scope, self.iterator = scope, iterator
-        self.generator = has_yield(scope.node)
+        self.generator = scope.yields
         self.found: list[Finding] = []
         self._run = {
             node.value.id
-            for node in inner_nodes(scope.node)
+            for node in scope.nodes
             if isinstance(node, ast.YieldFrom) and isinstance(node.value, ast.Name)
         }
         self._handed = {
             arg.id
-            for node in inner_nodes(scope.node)
+            for node in scope.nodes
             if isinstance(node, ast.Call)
             for arg in [*node.args, *(word.value for word in node.keywords)]
             if isinstance(arg, ast.Name)
@@ -74,7 +74,7 @@ class _Body:
         self._dead = {id(node) for part in dead for node in ast.walk(part)}
 
     def findings(self) -> list[Finding]:
-        for node in inner_nodes(self.scope.node):
+        for node in self.scope.nodes:
             self._statement(node)
             self._expression(node)
         return self.found
@@ -151,6 +151,8 @@ class _Body:
     def _not_run(self, node: ast.expr, used: str) -> bool:
         """Refuse what would have to be run, or to happen, first."""
         what = self._is(node)
+        if what is not What.CALL and what is not What.EVENT:
+            return False
         text = _text(node)
         how = f" and {used}" if used else ""
         if what is What.CALL:
@@ -159,12 +161,10 @@ class _Body:
                 f"{text} is called{how} without `yield from`, so it does nothing",
                 f"yield from {text}",
             )
-        elif what is What.EVENT and not isinstance(node, ast.Name):
+        elif not isinstance(node, ast.Name):
             self._say(node, f"the event {text} is made{how} but never happens", f"yield {text}")
-        elif what is What.EVENT:
-            self._say(node, f"{text} is an event{how}, not its answer", f"(yield {text})")
         else:
-            return False
+            self._say(node, f"{text} is an event{how}, not its answer", f"(yield {text})")
         return True
 
     def _assigned(self, targets: Sequence[ast.expr], value: ast.expr) -> None:
@@ -173,8 +173,8 @@ class _Body:
         what = self._is(value)
         names = {target.id for target in targets if isinstance(target, ast.Name)}
         if what is What.CALL:
-            used = names & (self._run | self._handed) or (names and not self.generator)
-            if not used:
+            used = names & (self._run | self._handed)
+            if not used and (self.generator or not names):
                 self._not_run(value, "its result assigned")
         elif what is What.EVENT and not names:
             self._not_run(value, "assigned")
@@ -275,6 +275,9 @@ class _Body:
         if kind.what is What.CLASS and function in _TAKE_VALUES:
             for arg in args:
                 self._value(arg, f"given to {function.__name__}()")
+        elif kind.what is What.CLASS and getattr(function, "__module__", "") == "builtins":
+            for arg in args:
+                self._not_run(arg, f"given to {function.__name__}()")
         elif kind.what is not What.FUNCTION or function is None:
             return
         elif is_event_maker(function):
@@ -317,6 +320,8 @@ class _Body:
         if self.iterator or id(node) in self._dead:
             return
         kind = self.scope.kind(value)
+        if kind.what is What.EVENT:
+            return
         event = "an event, as load(...) makes"
         if value is None:
             if self._may_not_return(node):
@@ -351,7 +356,10 @@ class _Body:
     def _run_from(self, node: ast.YieldFrom, value: ast.expr) -> None:
         if self.iterator or id(node) in self._dead:
             return
-        kind, text = self.scope.kind(value), _text(value)
+        kind = self.scope.kind(value)
+        if kind.what is What.CALL:
+            return
+        text = _text(value)
         if kind.what is What.EVENT:
             self._say(node, f"the event {text} is yielded with `from`", f"yield {text}")
         elif kind in (VALUE, NONE) or kind.what in (
@@ -361,8 +369,6 @@ class _Body:
             self._say(node, f"{text} is {_named(kind)} and is run with `yield from`", wanted)
         elif kind.what is What.FUNCTION:
             self._say(node, f"{text} is run without being called", f"yield from {text}(...)")
-        elif kind.what is What.CALL:
-            return
         elif isinstance(value, ast.Call) and self._is_plain(value.func):
             message = f"{text} is no kernel function and is run with `yield from`"
             self._say(node, message, f"{text}, without `yield from`")

@@ -136,10 +136,7 @@ def is_address_constant(owner: object, name: str) -> bool:
 def annotated(annotation: object) -> Kind:
     """The kind that an annotation promises: an expression, a text or a type."""
     if isinstance(annotation, str):
-        try:
-            annotation = ast.parse(annotation, mode="eval").body
-        except SyntaxError:
-            return UNKNOWN
+        return _promised(annotation)
     if isinstance(annotation, type):
         annotation = ast.Name(annotation.__name__)
     if isinstance(annotation, ast.Constant):
@@ -154,6 +151,14 @@ def annotated(annotation: object) -> Kind:
     if name == "Event":
         return EVENT
     return VALUE if name in ("bool", "str", "float") else UNKNOWN
+
+
+@functools.lru_cache(2000)
+def _promised(text: str) -> Kind:
+    try:
+        return annotated(ast.parse(text, mode="eval").body)
+    except SyntaxError:
+        return UNKNOWN
 
 
 def _subscripted(annotation: ast.Subscript) -> Kind:

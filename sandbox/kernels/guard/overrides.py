@@ -150,11 +150,19 @@ def _misfit(text: ClassText, name: str, value: object, base: object) -> tuple[st
         return f"{here}() is {_binding(value)}", f"{_binding(base)}, as the kernel's {name}()"
     if problem := _misfitting_parameters(value, base):
         return f"{here}{_signature(value)} does not fit: {problem}", f"{name}{_signature(base)}"
-    if is_kernel_function(base) and not is_kernel_function(value):
+    if is_kernel_function(base) and not is_kernel_function(value) and not _is_made(text, ours):
         return f"{here}() is a plain function: it yields nothing", "a kernel function, with `yield`"
     if is_kernel_function(value) and not is_kernel_function(base):
         return f"{here}() yields, and the kernel's {name}() is a plain function", "no `yield` in it"
     return None
+
+
+def _is_made(text: ClassText, function: object) -> bool:
+    """Whether a function was made by another, a decorator say: what it returns is not known."""
+    name = str(getattr(function, "__qualname__", ""))
+    return not name.startswith(f"{text.cls.__qualname__}.") and (
+        "<locals>" in name or not isinstance(function, FunctionType)
+    )
 
 
 def _function_of(value: object) -> Any:  # noqa: ANN401  # whatever can be called

@@ -7,9 +7,11 @@ import builtins
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import FunctionType, ModuleType
 from typing import Any
 
+from sandbox.kernels.guard.bindings import bindings
 from sandbox.kernels.guard.kinds import (
     CONTAINER,
     EVENT,
@@ -99,6 +101,8 @@ class Scope:
         self.sure: set[str] = set()
         """Parameters whose kind is promised by more than their name."""
         self._base = base
+        self.nodes = tuple(inner_nodes(node))
+        """The nodes of its own text."""
         self._kinds: dict[str, Kind] | None = None
 
     # -- names ---------------------------------------------------------------------------------
@@ -132,15 +136,13 @@ class Scope:
 
     def _bind(self, given: dict[str, Kind], result: dict[str, Kind]) -> None:
         """Find out what each local name can be, from everything that it is bound to."""
-        bindings: list[tuple[str, ast.expr | Kind]] = []
-        for node in inner_nodes(self.node):
-            bindings.extend(_bindings(node))
-        for name, _ in bindings:
+        bound = [binding for node in self.nodes for binding in bindings(node)]
+        for name, _ in bound:
             result.setdefault(name, UNKNOWN)
         for _ in range(_ROUNDS):
             self._known.clear()
             found: dict[str, list[Kind]] = {}
-            for name, value in bindings:
+            for name, value in bound:
                 kind = value if isinstance(value, Kind) else self.kind(value)
                 found.setdefault(name, []).append(kind)
             for name, kinds in found.items():
@@ -257,10 +259,15 @@ class Scope:
             yield here
             here = here.outer
 
+    @cached_property
+    def yields(self) -> bool:
+        """Whether it is a generator."""
+        return any(isinstance(node, ast.Yield | ast.YieldFrom) for node in self.nodes)
+
     @property
     def lasting(self) -> bool:
         """Whether its variables can outlive a kernel function: it is none, and has none around."""
-        return all(here.kernel is None and not has_yield(here.node) for here in self.around())
+        return all(here.kernel is None and not here.yields for here in self.around())
 
     def shared_defaults(self) -> set[str]:
         """The parameters whose default is a container, which all calls have in common."""
@@ -343,65 +350,3 @@ class Scope:
 def has_yield(function: ast.AST) -> bool:
     """Whether a function is a generator."""
     return any(isinstance(node, ast.Yield | ast.YieldFrom) for node in inner_nodes(function))
-
-
-def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.expr | Kind]]:
-    """The local names that a node binds, and to what."""
-    match node:
-        case ast.Assign(targets=targets, value=value):
-            for target in targets:
-                yield from _unpacked(target, value)
-        case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
-            kind = annotated(annotation)
-            yield name, value if kind is UNKNOWN and value is not None else kind
-        case ast.AugAssign(target=ast.Name(id=name) as target, op=op, value=value):
-            yield name, ast.BinOp(target, op, value)
-        case ast.NamedExpr(target=ast.Name(id=name), value=value):
-            yield name, value
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-            yield name, Kind(What.FUNCTION, node)
-        case _:
-            yield from ((name, UNKNOWN) for name in _names_bound(node))
-
-
-def _names_bound(node: ast.AST) -> Iterator[str]:
-    """The names that are bound to what nothing is known of."""
-    match node:
-        case (
-            ast.For(target=target)
-            | ast.AsyncFor(target=target)
-            | ast.comprehension(target=target)
-            | ast.withitem(optional_vars=ast.expr() as target)
-        ):
-            yield from (name for name, _ in _unknown(target))
-        case (
-            ast.ExceptHandler(name=str(name))
-            | ast.ClassDef(name=name)
-            | ast.MatchAs(name=str(name))
-            | ast.MatchStar(name=str(name))
-        ):
-            yield name
-        case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
-            for alias in aliases:
-                yield alias.asname or alias.name.partition(".")[0]
-
-
-def _unpacked(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr | Kind]]:
-    match target:
-        case ast.Name(id=name):
-            yield name, value
-        case ast.Tuple(elts=parts) | ast.List(elts=parts):
-            starred = any(isinstance(part, ast.Starred) for part in parts)
-            for index, part in enumerate(parts):
-                if starred or isinstance(part, ast.Starred):
-                    yield from _unknown(part)
-                elif isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(parts):
-                    yield from _unpacked(part, value.elts[index])
-                else:
-                    yield from _unpacked(part, ast.Subscript(value, ast.Constant(index)))
-
-
-def _unknown(target: ast.expr) -> Iterator[tuple[str, ast.expr | Kind]]:
-    for node in ast.walk(target):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id, UNKNOWN

@@ -13,7 +13,7 @@ from types import FunctionType, ModuleType
 
 from sandbox.kernels.guard.bodies import Finding
 from sandbox.kernels.guard.kinds import What
-from sandbox.kernels.guard.scope import Scope, inner_nodes
+from sandbox.kernels.guard.scope import Scope
 from sandbox.printable import short
 
 __all__ = ["find_state"]
@@ -30,7 +30,7 @@ _EXPECTED = "a word (yield store(...)), or a local variable: a kernel has consta
 
 def find_state(scope: Scope) -> Iterator[Finding]:
     """Find what a function changes that would outlive it."""
-    for node in inner_nodes(scope.node):
+    for node in scope.nodes:
         match node:
             case ast.Global(names=names):
                 yield _finding(scope, node, f"`global {', '.join(names)}`")
@@ -82,7 +82,7 @@ def _lasting(scope: Scope, target: ast.expr) -> str:
         if isinstance(kind.of, FunctionType):
             return f"the function {kind.of.__name__}"
         if isinstance(owner, ast.Call) and _is_type_of_kernel(scope, owner):
-            return "the kernel's class"
+            return f"{_text(owner)} outlives the function and"
         if isinstance(owner, ast.Name):
             return _lasting_name(scope, owner.id)
         target = owner
@@ -90,11 +90,13 @@ def _lasting(scope: Scope, target: ast.expr) -> str:
 
 
 def _is_type_of_kernel(scope: Scope, call: ast.Call) -> bool:
-    """`type(self)`, `vars(self)`, `super()`."""
+    """`type(self)`, `vars(self)`, and `globals()`, which is as lasting."""
     function = call.func
-    if not isinstance(function, ast.Name) or function.id not in ("type", "vars"):
+    if not isinstance(function, ast.Name) or function.id not in ("type", "vars", "globals"):
         return False
-    return any(scope.kind(arg).what in (What.KERNEL, What.CLASS) for arg in call.args)
+    return function.id == "globals" or any(
+        scope.kind(arg).what in (What.KERNEL, What.CLASS) for arg in call.args
+    )
 
 
 def _lasting_name(scope: Scope, name: str) -> str:
@@ -131,7 +133,7 @@ def _call(scope: Scope, node: ast.Call) -> str:
         return _lasting(scope, ast.Attribute(node.args[0], "x"))
     owner = func.value
     if isinstance(owner, ast.Call) and _is_type_of_kernel(scope, owner):
-        return "the kernel object"
+        return f"{_text(owner)} outlives the function and"
     if isinstance(owner, ast.Name):
         return _lasting_name(scope, owner.id)
     return _lasting(scope, owner)

@@ -85,7 +85,7 @@ class Text:
         scope = self._scope_of(code)
         if scope is None:
             return is_kernel_function(function)
-        if has_yield(scope.node):
+        if scope.yields:
             return not self.is_iterator(scope)
         if id(code) not in self._asked:
             self._asked[id(code)] = False  # of one that calls itself
@@ -110,12 +110,12 @@ class Text:
             return False
         if annotated(getattr(scope.node, "returns", None) or "").what is What.CALL:
             return False
-        for node in inner_nodes(scope.node):
+        for node in scope.nodes:
             if isinstance(node, ast.Yield) and scope.kind(node.value).what is What.EVENT:
                 return False
             if isinstance(node, ast.YieldFrom) and scope.kind(node.value).what is What.CALL:
                 return False
-        return has_yield(scope.node)
+        return scope.yields
 
 
 def _functions_in(node: ast.AST) -> Iterator[Function | ast.ClassDef]:
@@ -168,7 +168,7 @@ def _replaced(kernel: type, cls: type | None, name: str) -> object:
 def _returns_calls(scope: Scope) -> bool:
     if isinstance(scope.node, ast.Lambda):
         return scope.kind(scope.node.body).what is What.CALL
-    results = [node.value for node in inner_nodes(scope.node) if isinstance(node, ast.Return)]
+    results = [node.value for node in scope.nodes if isinstance(node, ast.Return)]
     return bool(results) and all(scope.kind(value).what is What.CALL for value in results)
 
 
