@@ -13,8 +13,8 @@ import argparse
 import ast
 import builtins
 import copy
+import functools
 import importlib
-import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,16 +98,21 @@ def _called_by(modules: set[ModuleType]) -> set[str]:
     return {
         node.attr
         for module in modules
-        for node in ast.walk(ast.parse(inspect.getsource(module)))
+        for node in ast.walk(_tree(module))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
     }
 
 
 def _class_node(module: ModuleType, cls: type) -> ast.ClassDef:
-    for node in ast.parse(inspect.getsource(module)).body:
+    for node in _tree(module).body:
         if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
             return node
     raise LookupError(cls)
+
+
+@functools.cache
+def _tree(module: ModuleType) -> ast.Module:
+    return ast.parse(Path(str(module.__file__)).read_bytes())
 
 
 def _declared(statement: ast.stmt) -> Iterator[str]:
@@ -228,7 +233,7 @@ def _order(module: str) -> tuple[bool, str]:
 def _table(module: ModuleType) -> dict[str, tuple[str, str]]:
     """The names of a module and where each is from, imports for checkers alone included."""
     table: dict[str, tuple[str, str]] = {}
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
+    for node in ast.walk(_tree(module)):
         match node:
             case ast.ImportFrom(module=str(origin), names=names):
                 table.update({a.asname or a.name: (origin, a.name) for a in names})
