@@ -181,15 +181,14 @@ class _Imports(ast.NodeTransformer):
 
     def function(self, module: ModuleType, node: ast.FunctionDef) -> ast.FunctionDef:
         """A copy of a function's head in which every name is one that the stub imports."""
-        node = copy.deepcopy(node)
-        args = node.args
+        args = copy.deepcopy(node.args)
         args.defaults = [ast.Constant(...) for _ in args.defaults]
         args.kw_defaults = [None if d is None else ast.Constant(...) for d in args.kw_defaults]
         for arg in (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg):
             if arg is not None and arg.annotation is not None:
                 arg.annotation = self.expression(module, arg.annotation)
-        node.returns = None if node.returns is None else self.expression(module, node.returns)
-        return node
+        returns = None if node.returns is None else self.expression(module, node.returns)
+        return ast.FunctionDef(node.name, args, [], [], returns)
 
     def expression(self, module: ModuleType, node: ast.expr) -> ast.expr:
         """A copy of a type in which every name is one that the stub imports."""

@@ -32,7 +32,6 @@ class K(Linux72):
 
 def test_the_api_is_as_the_kernel_is() -> None:
     assert FILE.read_text(encoding="utf-8") == api_text(), "run python -m sandbox.kernels.api"
-    assert main(["--check"]) == 0
 
 
 def test_the_check_says_when_it_is_stale(
@@ -44,11 +43,10 @@ def test_the_check_says_when_it_is_stale(
     assert "run python -m sandbox.kernels.api" in capsys.readouterr().err
     assert main([]) == 0
     assert stale.read_bytes() == FILE.read_bytes()
-    assert main(["--check"]) == 0
 
 
 def test_it_has_every_member_and_promises_nothing_that_is_anything() -> None:
-    (api,) = (node for node in ast.parse(api_text()).body if isinstance(node, ast.ClassDef))
+    (api,) = (node for node in ast.parse(FILE.read_bytes()).body if isinstance(node, ast.ClassDef))
     functions = {node.name: node for node in api.body if isinstance(node, ast.FunctionDef)}
     declared = set(functions) | {
         ast.unparse(node.target) for node in api.body if isinstance(node, ast.AnnAssign)
@@ -88,7 +86,7 @@ def test_everything_that_kernel_text_reads_of_itself_is_typed() -> None:
 
 
 def dir_of_api() -> list[str]:
-    (api,) = (node for node in ast.parse(api_text()).body if isinstance(node, ast.ClassDef))
+    (api,) = (node for node in ast.parse(FILE.read_bytes()).body if isinstance(node, ast.ClassDef))
     return [
         node.name if isinstance(node, ast.FunctionDef) else ast.unparse(node.target)
         for node in api.body
