@@ -7,6 +7,7 @@ asked for, so that headless commands start fast.  The file of a person's own ker
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -124,6 +125,11 @@ def name_kernel(name: str, *, again: bool = True) -> type[Kernel]:
     return kernel_by_name(name)
 
 
+def named_kernels() -> tuple[str, ...]:
+    """The names that the person gave at this process, in that order, as they were typed."""
+    return tuple(_named)
+
+
 def is_file_name(name: str) -> bool:
     """Tell `FILE.py:CLASS` from an id."""
     return ":" in name
@@ -135,6 +141,7 @@ def is_known(name: str) -> bool:
     return base in _ENTRIES or base in _named
 
 
+@functools.lru_cache(64)
 def _with_hardware_marks(base: type[Kernel]) -> type[Kernel]:
     extra = {"id": base.id + HWAF, "title": f"{base.title}, hardware AF/DBM", "hw_afdbm": True}
     return type(f"{base.__name__}Hwaf", (base,), extra)
