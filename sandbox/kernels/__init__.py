@@ -7,7 +7,6 @@ asked for, so that headless commands start fast.  The file of a person's own ker
 
 from __future__ import annotations
 
-import functools
 import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -87,6 +86,9 @@ _ENTRIES = {entry.id: entry for entry in REGISTRY}
 _named: dict[str, type[Kernel]] = {}
 """Kernels of files that the person at this process named, by the name they typed."""
 
+_marked: dict[type[Kernel], type[Kernel]] = {}
+"""For each kernel, the same on a CPU that sets the bits itself."""
+
 
 def kernel_by_name(name: str) -> type[Kernel]:
     """The kernel class for an id, or for a `FILE.py:CLASS` that `name_kernel` has loaded.
@@ -141,10 +143,11 @@ def is_known(name: str) -> bool:
     return base in _ENTRIES or base in _named
 
 
-@functools.lru_cache(64)
 def _with_hardware_marks(base: type[Kernel]) -> type[Kernel]:
-    extra = {"id": base.id + HWAF, "title": f"{base.title}, hardware AF/DBM", "hw_afdbm": True}
-    return type(f"{base.__name__}Hwaf", (base,), extra)
+    if base not in _marked:
+        extra = {"id": base.id + HWAF, "title": f"{base.title}, hardware AF/DBM", "hw_afdbm": True}
+        _marked[base] = type(f"{base.__name__}Hwaf", (base,), extra)
+    return _marked[base]
 
 
 def _unknown(name: str) -> UnknownKernelError:

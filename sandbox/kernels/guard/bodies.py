@@ -158,7 +158,7 @@ class _Body:
         if what is What.CALL:
             self._say(
                 node,
-                f"{text} is called{how} without `yield from`, so it does nothing",
+                f"{text} is called without `yield from`{how}, so it does nothing",
                 f"yield from {text}",
             )
         elif not isinstance(node, ast.Name):
