@@ -15,6 +15,7 @@ from mmtui.widgets.chooser import Choice, Chooser
 from mmtui.widgets.contained import ContainedScreen
 from mmtui.widgets.filter import Filter
 from sandbox.kernels import REGISTRY, kernel_by_name, named_kernels
+from sandbox.kernels.installed import installed
 
 __all__ = ["ChooseScreen", "branch_choices", "kernel_choices"]
 
@@ -56,10 +57,12 @@ class ChooseScreen(ContainedScreen, ModalScreen[str | None]):
 
 
 def kernel_choices(bench: Bench) -> list[Choice]:
-    """The kernels, those of the document first; after them those that the person named."""
+    """The kernels, those of the document first; at the end those named or installed."""
     mine = bench.source.kernels
     known = [(entry.id, entry.title) for entry in REGISTRY]
     known += [(name, kernel_by_name(name).title) for name in named_kernels()]
+    listed = {name for name, _ in known}
+    known += [(e.name, f"of {e.distribution}") for e in installed() if e.name not in listed]
     known.sort(key=lambda each: mine.index(each[0]) if each[0] in mine else len(mine))
     rows = []
     for name, title in known:

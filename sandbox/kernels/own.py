@@ -11,17 +11,17 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import CodeType, FrameType, ModuleType, TracebackType
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 from sandbox.errors import UnknownKernelError, Where
 from sandbox.kernels.files import OwnFiles
-from sandbox.kernels.guard import find_mistakes, refuse_mistakes
+from sandbox.kernels.guard import Source, find_mistakes, refuse_mistakes
 from sandbox.printable import one_line, printable, short
 
 if TYPE_CHECKING:
     from sandbox.kernels.base import Kernel
 
-__all__ = ["load_kernel"]
+__all__ = ["Files", "class_of", "contained", "load_kernel", "taken"]
 
 _T = TypeVar("_T")
 _WORDS = ("id", "title", "summary")
@@ -42,20 +42,53 @@ def load_kernel(path: str, name: str) -> type[Kernel]:
     """
     files = OwnFiles(path)
     try:
-        module = _contained(files, files.load)
-        found = _class_of(path, module, name)
-        words = _contained(files, lambda: [getattr(found, word) for word in _WORDS])
-        _check_words(_place_of_class(files, found), words)
-        sources = files.sources()
-        refuse_mistakes(_contained(files, lambda: find_mistakes(found, sources)))
-        _contained(files, lambda: [found(cpu) for cpu in (0, 1)])
+        module = contained(files, files.load)
+        return taken(files, class_of(path, module, name))
     except BaseException:
         files.put_back()
         raise
+
+
+class Files(Protocol):
+    """The files that a kernel is from."""
+
+    path: str
+    """What errors name that are in none of its lines."""
+    codes: dict[str, CodeType]
+
+    def has(self, file: str) -> bool:
+        """Whether a line of that file is one of its lines."""
+        ...
+
+    def shown(self, file: str) -> str:
+        """What errors call that file."""
+        ...
+
+    def sources(self) -> list[Source]:
+        """The texts that there are."""
+        ...
+
+
+def taken(files: Files, found: type[Kernel]) -> type[Kernel]:
+    """Take a kernel class, if what it says of itself, its text and its making are in order.
+
+    Raises:
+        UnknownKernelError: what is wrong and where.
+    """
+    words = contained(files, lambda: [getattr(found, word) for word in _WORDS])
+    _check_words(_place_of_class(files, found), words)
+    sources = files.sources()
+    refuse_mistakes(contained(files, lambda: find_mistakes(found, sources)))
+    contained(files, lambda: [found(cpu) for cpu in (0, 1)])
     return found
 
 
-def _class_of(path: str, module: ModuleType, name: str) -> type[Kernel]:
+def class_of(path: str, module: ModuleType, name: str) -> type[Kernel]:
+    """The kernel class of that name in a module.
+
+    Raises:
+        UnknownKernelError: there is none.
+    """
     from sandbox.kernels.base import Kernel
 
     classes = {
@@ -87,7 +120,7 @@ def _refuse(where: Where, message: str, expected: str) -> NoReturn:
     raise UnknownKernelError(message, where, expected)
 
 
-def _place_of_class(files: OwnFiles, kernel: type[Kernel]) -> Where:
+def _place_of_class(files: Files, kernel: type[Kernel]) -> Where:
     """Where a class stands, which may be anywhere in a file; the first line if a call made it."""
     for file, code in files.codes.items():
         if (line := _line_of(code, kernel)) > 1:
@@ -108,7 +141,7 @@ def _line_of(code: CodeType, kernel: type[Kernel]) -> int:
 # -- containing --------------------------------------------------------------------------------
 
 
-def _contained(files: OwnFiles, work: Callable[[], _T]) -> _T:
+def contained(files: Files, work: Callable[[], _T]) -> _T:
     """Do something with a person's code; whatever it raises is one error with its place.
 
     Raises:
@@ -157,7 +190,7 @@ def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _place(files: OwnFiles, error: BaseException) -> Where:
+def _place(files: Files, error: BaseException) -> Where:
     """Where in the files it happened: the innermost line of theirs, or the first line."""
     if isinstance(error, SyntaxError) and error.filename and files.has(error.filename):
         return Where(files.shown(error.filename), error.lineno or 1, error.offset or 1)
