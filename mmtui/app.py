@@ -77,9 +77,9 @@ class MmtuiApp(SafeApp):
         """The main screen, if a document is open."""
         self._asked = False
         if kernel is not None:
-            from sandbox.kernels import is_file_name, name_kernel
+            from sandbox.kernels import must_be_named, name_kernel
 
-            if is_file_name(kernel):
+            if must_be_named(kernel):
                 name_kernel(kernel, again=False)  # whoever starts the application names it
         for theme in THEMES:
             self.register_theme(theme)

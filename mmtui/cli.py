@@ -235,12 +235,12 @@ def _command(argv: list[str]) -> int:
 
 
 def _name_kernel(args: argparse.Namespace) -> None:
-    """Load the file of a kernel that was named: here the person at the command line names it."""
+    """Load a kernel that is no model: here the person at the command line names it."""
     kernel = getattr(args, "kernel", None)
     if kernel is not None:
-        from sandbox.kernels import is_file_name, name_kernel
+        from sandbox.kernels import must_be_named, name_kernel
 
-        if is_file_name(kernel):
+        if must_be_named(kernel):
             name_kernel(kernel)
 
 

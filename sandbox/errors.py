@@ -17,6 +17,7 @@ __all__ = [
     "NoEventError",
     "NoProgressError",
     "NotPureError",
+    "PatchError",
     "PresetError",
     "SandboxError",
     "ScenarioError",
@@ -76,6 +77,15 @@ class UsageError(SandboxError):
 
 class UnknownKernelError(SandboxError):
     """No modelled kernel has that name."""
+
+
+class PatchError(UnknownKernelError):
+    """The text of a person's kernel has a mistake that is seen before any of it runs.
+
+    `findings` has all of them, the one of the message first.
+    """
+
+    findings: tuple[NamedTuple, ...] = ()
 
 
 class KernelBug(SandboxError):

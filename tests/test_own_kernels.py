@@ -49,7 +49,7 @@ def kernel(where: Path, body: str) -> str:
 
 @pytest.mark.parametrize("command", ["run", "run --json", "proc", "check"])
 @pytest.mark.parametrize(
-    "body", ["raise SystemExit(0)\nyield", "raise KeyboardInterrupt\nyield", "return True",
+    "body", ["raise SystemExit(0)\nyield", "raise KeyboardInterrupt\nyield",
              "yield (LOAD, -5)", "import os\nos._exit(0)\nyield", "input()\nyield",
              "import os\nos.fork()\nyield"],
 )  # fmt: skip
@@ -118,12 +118,13 @@ def test_a_kernel_that_comes_to_no_event_is_a_result(
 
 def test_an_impure_kernel_is_named(where: Path, capfd: pytest.CaptureFixture[str]) -> None:
     on = kernel(
-        where, f"self.n = getattr(self, 'n', 0) + 1\nyield load(folio.flags + self.n)\n{REST}"
+        where,
+        f"box = globals()\nbox['n'] = box.get('n', 0) + 1\nyield load(folio.flags + n)\n{REST}",
     )
     assert dispatch(["run", "s.scn", "--kernel", on]) == ExitCode.USAGE
     err = capfd.readouterr().err
     assert "not a pure function of its answers" in err
-    assert "(k.py:13)" in err
+    assert "(k.py:14)" in err
 
 
 @pytest.mark.parametrize(
@@ -193,3 +194,22 @@ def test_a_constant_that_cannot_be_is_refused_at_once(
     (where / "k.py").write_text(HEAD.partition("    def")[0] + "    CONT_PTES = 0\n")
     assert dispatch(["run", "s.scn", "--kernel", "k.py:K"]) == ExitCode.USAGE
     assert "K.CONT_PTES is 0; expected a power of two" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("return True", "k.py:11:5: K.folio_try_dup_anon_rmap_ptes() is a plain function"),
+        ("self.folio_put(folio)\nyield load(folio.flags)", "k.py:12:9: self.folio_put(folio) is"),
+        ("self.n = 1\nyield load(folio.flags)", "k.py:12:9: self.n is changed"),
+    ],
+)
+def test_a_mistake_in_the_text_is_one_line_with_its_place(
+    where: Path, body: str, says: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    on = kernel(where, body)
+    for arguments in (["run", "s.scn"], ["check", "3"], ["proc", "s.scn", "smaps"], ["3"]):
+        assert dispatch([*arguments, "--kernel", on]) == ExitCode.USAGE
+        said = capfd.readouterr()
+        assert (said.out, said.err.count("\n")) == ("", 1)
+        assert said.err.startswith(f"mmtui: {says}")

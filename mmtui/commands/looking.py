@@ -10,7 +10,7 @@ from mmtui.commands.acting import parse, perform
 from mmtui.commands.model import Command, Desk, Group
 from mmtui.views.tables import LEVELS
 from sandbox.errors import UsageError
-from sandbox.kernels import is_file_name, name_kernel
+from sandbox.kernels import must_be_named, name_kernel
 
 __all__ = ["APP", "LOOK", "PANES"]
 
@@ -66,8 +66,8 @@ def _kernel(desk: Desk, text: str) -> None:
     if not text:
         desk.choose_kernel()
         return
-    if is_file_name(text):
-        name_kernel(text)  # typed, so its file may be run
+    if must_be_named(text):
+        name_kernel(text)  # typed, so what it is in may be run
     desk.replay_on(text)
 
 

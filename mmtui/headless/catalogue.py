@@ -18,14 +18,23 @@ __all__ = ["list_kernels", "list_presets", "list_rules"]
 
 
 def list_kernels(*, as_json: bool) -> ExitCode:
-    """Write the modelled kernels: id, what each is derived from, title."""
-    from sandbox.kernels import REGISTRY, kernel_by_name
+    """Write the modelled kernels: id, what each is derived from, title.
 
-    rows = [
+    After them those of installed distributions, of which nothing is imported for that.
+    """
+    from sandbox.kernels import KERNEL_IDS, REGISTRY, kernel_by_name
+    from sandbox.kernels.installed import installed
+
+    rows: list[dict[str, Any]] = [
         {"kernel": entry.id, "base": _base(kernel), "title": entry.title, "summary": kernel.summary}
         for entry in REGISTRY
         for kernel in (kernel_by_name(entry.id),)
     ]
+    for extra in installed():
+        hidden = " (the model of that name is meant by it)" if extra.name in KERNEL_IDS else ""
+        title = f"{extra.value}, installed with {extra.distribution}{hidden}"
+        row = {"kernel": extra.name, "base": None, "title": title, "summary": ""}
+        rows.append(row | {"distribution": extra.distribution})
     return _write(rows, ("kernel", "base", "title"), as_json)
 
 

@@ -8,7 +8,7 @@ there is nothing left to step.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import takewhile
@@ -20,7 +20,8 @@ from mmtui.model.regrow import regrow
 from mmtui.model.script import Script, Source
 from mmtui.model.selection import Selection, areas_of
 from mmtui.model.tree import Done, Place, Tree, place_of, root_steps, tree_of
-from sandbox.errors import SandboxError, UsageError
+from sandbox.errors import Cancelled, SandboxError, UsageError
+from sandbox.memory import Event
 from sandbox.rules import Violation
 from sandbox.scenario.expect import ExpectResult
 from sandbox.scenario.language import Action, CpuBlock
@@ -438,6 +439,26 @@ class Bench:
                 if at == line:
                     self._begin_next()
                 return
+
+    def go_alike(self, done: Iterable[tuple[int, Event]]) -> None:
+        """Do events of a CPU as long as they are what it is about to do, and stop before another.
+
+        What then goes wrong is the first refusal, as it is of a replay.
+        """
+        session, machine = self.session, self.session.machine
+        with self._move() as recorder:
+            try:
+                for cpu, event in done:
+                    task, future = machine.running[cpu], machine.future_cpus
+                    if task is None or task.pending != event or (future and future[-1] != cpu):
+                        break
+                    session.step_event(cpu)
+                    self.settle()
+            except Cancelled:
+                raise
+            except SandboxError as error:
+                self.refusal = self.refusal or error
+            recorder.restart()
 
     # -- the frame around every move -----------------------------------------------------
 

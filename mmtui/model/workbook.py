@@ -15,6 +15,7 @@ from mmtui.model.session_text import written_by_us
 from mmtui.model.sessions import SessionLog, saved_text
 from mmtui.model.tree import Tree
 from sandbox.errors import UsageError
+from sandbox.kernels import kernel_by_name
 
 __all__ = ["Workbook"]
 
@@ -74,11 +75,13 @@ class Workbook:
     def replay_on(self, kernel: str, started: Callable[[Bench], None] | None = None) -> Bench:
         """The bench to go on with (`go_on_with`) on another kernel.
 
-        It is the one that the present one came from, if nothing was done since, or a replay.
+        It is the one that the present one came from, if nothing was done since and that kernel is
+        still what it was, or a replay.
         """
         if self._made is not None:
             came_from, tree = self._made
-            if came_from.kernel == kernel and tree == self.bench.tree():
+            same = came_from.kernel == kernel and came_from.session.kernel is kernel_by_name(kernel)
+            if same and tree == self.bench.tree():
                 return came_from
         return self.bench.replay_on(kernel, started)
 

@@ -14,7 +14,8 @@ from mmtui.model.bench import Bench
 from mmtui.widgets.chooser import Choice, Chooser
 from mmtui.widgets.contained import ContainedScreen
 from mmtui.widgets.filter import Filter
-from sandbox.kernels import REGISTRY
+from sandbox.kernels import REGISTRY, kernel_by_name, named_kernels
+from sandbox.kernels.installed import installed
 
 __all__ = ["ChooseScreen", "branch_choices", "kernel_choices"]
 
@@ -56,21 +57,25 @@ class ChooseScreen(ContainedScreen, ModalScreen[str | None]):
 
 
 def kernel_choices(bench: Bench) -> list[Choice]:
-    """The kernels, those of the document first."""
+    """The kernels, those of the document first; at the end those named or installed."""
     mine = bench.source.kernels
-    entries = sorted(REGISTRY, key=lambda e: mine.index(e.id) if e.id in mine else len(mine))
+    known = [(entry.id, entry.title) for entry in REGISTRY]
+    known += [(name, kernel_by_name(name).title) for name in named_kernels()]
+    listed = {name for name, _ in known}
+    known += [(e.name, f"of {e.distribution}") for e in installed() if e.name not in listed]
+    known.sort(key=lambda each: mine.index(each[0]) if each[0] in mine else len(mine))
     rows = []
-    for entry in entries:
-        now, told = entry.id == bench.kernel, entry.id in mine
+    for name, title in known:
+        now, told = name == bench.kernel, name in mine
         columns = (
             ("* " if now else "  ", "changed"),
-            (f"{entry.id:<13}", "strong"),
-            (entry.title, "" if told else "dim"),
+            (f"{name:<13}", "strong"),
+            (f" {title}" if len(name) > 12 else title, "" if told else "dim"),
         )
         about = "The kernel of now. " if now else ""
         if not told:
             about += "The story was not written for this kernel; its actions are done all the same."
-        rows.append(Choice(entry.id, columns, about))
+        rows.append(Choice(name, columns, about))
     return rows
 
 

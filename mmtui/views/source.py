@@ -174,7 +174,7 @@ def _window(text: list[str], current: int, room: int) -> int:
 
     It depends on where the function begins, so that the text stands still within it.
     """
-    start = current
+    start = current = min(current, len(text) - 1)  # a file may have been cut since it was run
     while start > 0 and not text[start].lstrip().startswith("def "):
         start -= 1
     half = max(room // 2, 1)

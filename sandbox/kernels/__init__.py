@@ -1,8 +1,9 @@
 """The modelled kernels by their ids, and a person's own by the file and class that they named.
 
 Importing this module imports only the registry; a kernel's own module is imported when it is
-asked for, so that headless commands start fast.  The file of a person's own kernel is run by
-`name_kernel` alone, never because a document or a recording has its name.
+asked for, so that headless commands start fast.  The file of a person's own kernel is run, and
+that of an installed distribution imported, by `name_kernel` alone, never because a document or a
+recording has its name.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sandbox.printable import short
 
 if TYPE_CHECKING:
     from sandbox.kernels.base import Kernel
+    from sandbox.kernels.installed import Installed
 
 
 class KernelEntry(NamedTuple):
@@ -86,6 +88,9 @@ _ENTRIES = {entry.id: entry for entry in REGISTRY}
 _named: dict[str, type[Kernel]] = {}
 """Kernels of files that the person at this process named, by the name they typed."""
 
+_marked: dict[type[Kernel], type[Kernel]] = {}
+"""For each kernel, the same on a CPU that sets the bits itself."""
+
 
 def kernel_by_name(name: str) -> type[Kernel]:
     """The kernel class for an id, or for a `FILE.py:CLASS` that `name_kernel` has loaded.
@@ -109,8 +114,9 @@ def kernel_by_name(name: str) -> type[Kernel]:
 def name_kernel(name: str, *, again: bool = True) -> type[Kernel]:
     """Take a kernel's name from the person: an id, or `FILE.py:CLASS`, whose file is run now.
 
-    Only for what was given on the command line or typed; from now on `kernel_by_name` finds it
-    under this name.  Naming a file again reads it again, unless `again` is False.
+    Or that of an installed distribution's entry point, whose module is imported now.  Only for
+    what was given on the command line or typed; from now on `kernel_by_name` finds it under this
+    name.  Naming a file again reads it again, unless `again` is False.
 
     Raises:
         UnknownKernelError: there is no such kernel, or its file cannot be read or is broken
@@ -121,7 +127,41 @@ def name_kernel(name: str, *, again: bool = True) -> type[Kernel]:
         from sandbox.kernels.own import load_kernel
 
         _named[base] = load_kernel(*base.rsplit(":", 1))
+    elif base not in _named and (entry := _installed(base)) is not None:
+        from sandbox.kernels.installed import load_installed
+
+        _named[base] = load_installed(entry)
     return kernel_by_name(name)
+
+
+def must_be_named(name: str) -> bool:
+    """Tell a kernel that only the person's naming loads: of a file, or of a distribution."""
+    base = name.removesuffix(HWAF)
+    return is_file_name(base) or _installed(base) is not None
+
+
+def _installed(name: str) -> Installed | None:
+    """The entry point of that name, unless a model has it.
+
+    Raises:
+        UnknownKernelError: two distributions have it.
+    """
+    if name in _ENTRIES or is_file_name(name):
+        return None
+    from sandbox.kernels.installed import installed
+
+    found = [entry for entry in installed() if entry.name == name]
+    if len(found) > 1:
+        expected = "one of " + " and ".join(entry.distribution for entry in found) + " alone"
+        raise UnknownKernelError(
+            f"several kernels {short(name, 60)!r} are installed", None, expected
+        )
+    return found[0] if found else None
+
+
+def named_kernels() -> tuple[str, ...]:
+    """The names that the person gave at this process, in that order, as they were typed."""
+    return tuple(_named)
 
 
 def is_file_name(name: str) -> bool:
@@ -136,8 +176,10 @@ def is_known(name: str) -> bool:
 
 
 def _with_hardware_marks(base: type[Kernel]) -> type[Kernel]:
-    extra = {"id": base.id + HWAF, "title": f"{base.title}, hardware AF/DBM", "hw_afdbm": True}
-    return type(f"{base.__name__}Hwaf", (base,), extra)
+    if base not in _marked:
+        extra = {"id": base.id + HWAF, "title": f"{base.title}, hardware AF/DBM", "hw_afdbm": True}
+        _marked[base] = type(f"{base.__name__}Hwaf", (base,), extra)
+    return _marked[base]
 
 
 def _unknown(name: str) -> UnknownKernelError:
@@ -145,4 +187,6 @@ def _unknown(name: str) -> UnknownKernelError:
     if is_file_name(name):
         # A document that names a file runs nothing; the person can, by naming it.
         expected = "an id of `mmtui kernels`; a file's class only if --kernel or :kernel names it"
+    elif must_be_named(name):
+        expected = "a model; an installed kernel only if --kernel or :kernel names it"
     return UnknownKernelError(f"unknown kernel {short(name, 60)!r}", expected=expected)

@@ -90,3 +90,12 @@ class Kernel(
 
     def __init__(self, cpu: int = 0) -> None:
         self.cpu = cpu
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """A kernel object has its CPU and no state: nothing would go back over it."""
+        if name != "cpu":
+            raise AttributeError(
+                f"{name} is set on a kernel object, which keeps no state: "
+                "a word or a local variable can"
+            )
+        super().__setattr__(name, value)

@@ -6,23 +6,22 @@ here, not imported: an edited file is seen at once, and nothing is written besid
 
 from __future__ import annotations
 
-import linecache
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import CodeType, FrameType, ModuleType, TracebackType
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
-from sandbox.errors import SandboxError, UnknownKernelError, Where
+from sandbox.errors import UnknownKernelError, Where
+from sandbox.kernels.files import OwnFiles
+from sandbox.kernels.guard import Source, find_mistakes, refuse_mistakes
 from sandbox.printable import one_line, printable, short
-from sandbox.reading import read_bytes
 
 if TYPE_CHECKING:
     from sandbox.kernels.base import Kernel
 
-__all__ = ["load_kernel"]
+__all__ = ["Files", "class_of", "contained", "load_kernel", "taken"]
 
 _T = TypeVar("_T")
 _WORDS = ("id", "title", "summary")
@@ -34,28 +33,62 @@ _LONGEST_ID = 80
 def load_kernel(path: str, name: str) -> type[Kernel]:
     """Run a Python file and return its kernel class of that name.
 
+    When it is refused, what an earlier call made of the same file stays in use.
+
     Raises:
         UnknownKernelError: the file cannot be read, is broken, stops the interpreter, or has no
             such class.
+        PatchError: the class has a mistake that its text shows (`guard`).
     """
+    files = OwnFiles(path)
     try:
-        source = read_bytes(path)
-    except SandboxError as error:
-        raise UnknownKernelError(error.message, expected="FILE.py:CLASS, a Python file") from error
-    file = os.path.abspath(path)
-    linecache.checkcache(file)  # the source pane shows the lines of what is run
-    module = ModuleType(f"mmtui_kernel_{os.path.splitext(os.path.basename(path))[0]}")
-    module.__file__ = file
-    code = _contained(path, file, lambda: compile(source, file, "exec", dont_inherit=True))
-    _contained(path, file, lambda: exec(code, vars(module)))  # the person named it
-    found = _class_of(path, module, name)
-    words = _contained(path, file, lambda: [getattr(found, word) for word in _WORDS])
-    _check_words(path, _line_of(code, found), words)
-    _contained(path, file, lambda: [found(cpu) for cpu in (0, 1)])
+        module = contained(files, files.load)
+        return taken(files, class_of(path, module, name))
+    except BaseException:
+        files.put_back()
+        raise
+
+
+class Files(Protocol):
+    """The files that a kernel is from."""
+
+    path: str
+    """What errors name that are in none of its lines."""
+    codes: dict[str, CodeType]
+
+    def has(self, file: str) -> bool:
+        """Whether a line of that file is one of its lines."""
+        ...
+
+    def shown(self, file: str) -> str:
+        """What errors call that file."""
+        ...
+
+    def sources(self) -> list[Source]:
+        """The texts that there are."""
+        ...
+
+
+def taken(files: Files, found: type[Kernel]) -> type[Kernel]:
+    """Take a kernel class, if what it says of itself, its text and its making are in order.
+
+    Raises:
+        UnknownKernelError: what is wrong and where.
+    """
+    words = contained(files, lambda: [getattr(found, word) for word in _WORDS])
+    _check_words(_place_of_class(files, found), words)
+    sources = files.sources()
+    refuse_mistakes(contained(files, lambda: find_mistakes(found, sources)))
+    contained(files, lambda: [found(cpu) for cpu in (0, 1)])
     return found
 
 
-def _class_of(path: str, module: ModuleType, name: str) -> type[Kernel]:
+def class_of(path: str, module: ModuleType, name: str) -> type[Kernel]:
+    """The kernel class of that name in a module.
+
+    Raises:
+        UnknownKernelError: there is none.
+    """
     from sandbox.kernels.base import Kernel
 
     classes = {
@@ -70,25 +103,32 @@ def _class_of(path: str, module: ModuleType, name: str) -> type[Kernel]:
     return classes[name]
 
 
-def _check_words(path: str, line: int, words: Sequence[object]) -> None:
+def _check_words(where: Where, words: Sequence[object]) -> None:
     """Refuse a class whose id, title or summary could not be shown."""
     for word, value in zip(_WORDS, words, strict=True):
         if type(value) is not str:
-            _refuse(path, line, f"{word} is no text", f'{word} = "..."')
+            _refuse(where, f"{word} is no text", f'{word} = "..."')
         if printable(value) != value or "\n" in value or "\t" in value:
             message = f"{word} has control characters: {one_line(value, 60)}"
-            _refuse(path, line, message, "printable text")
+            _refuse(where, message, "printable text")
         if word == "id" and (not 0 < len(value) <= _LONGEST_ID or " " in value):
             expected = f"a word of at most {_LONGEST_ID} letters"
-            _refuse(path, line, f"the id is {short(value, 40)!r}", expected)
+            _refuse(where, f"the id is {short(value, 40)!r}", expected)
 
 
-def _refuse(path: str, line: int, message: str, expected: str) -> NoReturn:
-    raise UnknownKernelError(message, Where(path, line, 1), expected)
+def _refuse(where: Where, message: str, expected: str) -> NoReturn:
+    raise UnknownKernelError(message, where, expected)
+
+
+def _place_of_class(files: Files, kernel: type[Kernel]) -> Where:
+    """Where a class stands, which may be anywhere in a file; the first line if a call made it."""
+    for file, code in files.codes.items():
+        if (line := _line_of(code, kernel)) > 1:
+            return Where(files.shown(file), line, 1)
+    return Where(files.path, 1, 1)
 
 
 def _line_of(code: CodeType, kernel: type[Kernel]) -> int:
-    """The line of a class, which may stand anywhere in a file; 1 if it was made by a call."""
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
             if inner.co_qualname == kernel.__qualname__:
@@ -101,7 +141,7 @@ def _line_of(code: CodeType, kernel: type[Kernel]) -> int:
 # -- containing --------------------------------------------------------------------------------
 
 
-def _contained(path: str, file: str, work: Callable[[], _T]) -> _T:
+def contained(files: Files, work: Callable[[], _T]) -> _T:
     """Do something with a person's code; whatever it raises is one error with its place.
 
     Raises:
@@ -114,7 +154,9 @@ def _contained(path: str, file: str, work: Callable[[], _T]) -> _T:
         except BaseException as error:  # a person's file may raise anything
             if pressed and isinstance(error, KeyboardInterrupt):
                 raise
-            raise UnknownKernelError(_described(error), _place(path, file, error)) from None
+            if isinstance(error, UnknownKernelError) and error.__cause__ is not None:
+                raise  # a file that cannot be read
+            raise UnknownKernelError(_described(error), _place(files, error)) from None
 
 
 @contextmanager
@@ -148,14 +190,15 @@ def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _place(path: str, file: str, error: BaseException) -> Where:
-    """Where in the file it happened: the innermost line of it, or the first line."""
-    if isinstance(error, SyntaxError) and error.filename == file:
-        return Where(path, error.lineno or 1, error.offset or 1)
-    where, trace = Where(path, 1, 1), error.__traceback__
+def _place(files: Files, error: BaseException) -> Where:
+    """Where in the files it happened: the innermost line of theirs, or the first line."""
+    if isinstance(error, SyntaxError) and error.filename and files.has(error.filename):
+        return Where(files.shown(error.filename), error.lineno or 1, error.offset or 1)
+    where, trace = Where(files.path, 1, 1), error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == file:
-            where = Where(path, trace.tb_lineno, _column(trace))
+        file = trace.tb_frame.f_code.co_filename
+        if files.has(file):
+            where = Where(files.shown(file), trace.tb_lineno, _column(trace))
         trace = trace.tb_next
     return where
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.memory import Word
+if TYPE_CHECKING:
+    from sandbox.kernels.kernel_api import KernelApi
+else:
+
+    class KernelApi:
+        """Every function of a kernel with its types (`kernel_api.pyi`), which only checkers see."""
+
+        __slots__ = ()
 
 
-class KernelPart:
+class KernelPart(KernelApi):
     """One file of the kernel's tree; its functions call those of the others through `self`.
 
     The parts call each other in circles, as the kernel's files do, so no part can name the class
-    that has them all; for the type checker every other function is `Any`.
+    that has them all; the type checker knows every other function from `kernel_api.pyi`, which
+    `python -m sandbox.kernels.api` writes.
     """
 
-    cpu: int
-
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Word: ...
+    __slots__ = ()

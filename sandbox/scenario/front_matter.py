@@ -9,7 +9,7 @@ from itertools import islice
 from typing import NamedTuple, NoReturn
 
 from sandbox.errors import PresetError, Where
-from sandbox.kernels import KERNEL_IDS, is_file_name, is_known
+from sandbox.kernels import KERNEL_IDS, is_file_name, is_known, must_be_named
 from sandbox.printable import short
 from sandbox.scenario.lines import near
 
@@ -185,6 +185,8 @@ def check_kernels(kernels: Sequence[str], text: str, filename: str) -> None:
         starts = (n for n, line in enumerate(text[: 1 << 20].split("\n"), 1) if name in line)
         line = next(starts, 1)
         expected = f"an id of `mmtui kernels`{near(name, KERNEL_IDS)}"
-        if is_file_name(name):
+        if must_be_named(name) and not is_file_name(name):
+            expected += "; an installed kernel only if --kernel or :kernel names it"
+        elif is_file_name(name):
             expected += "; a file's class only if --kernel or :kernel names it"
         raise PresetError(f"unknown kernel {short(name, 60)!r}", Where(filename, line, 1), expected)

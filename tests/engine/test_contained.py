@@ -256,16 +256,19 @@ def test_the_same_event_twice_is_not_taken_back_for_one_that_failed() -> None:
 # -- functions that are not pure -------------------------------------------------------------
 
 
+CALLS: list[int] = []
+
+
 class Counts(Linux69):
-    """Keeps a count of its own, so it is another function each time."""
+    """Keeps a count outside the words, so it is another function each time."""
 
     id = "counts"
 
     def folio_try_dup_anon_rmap_ptes(
         self, folio: Folio, page: Page, nr: int, dst_mm: Mm, src_vma: Vma
     ) -> Gen[bool]:
-        self.calls = getattr(self, "calls", 0) + 1
-        for _ in range(self.calls):
+        CALLS.append(1)
+        for _ in CALLS:
             yield load(folio.flags)
         ret: bool = yield from super().folio_try_dup_anon_rmap_ptes(
             folio, page, nr, dst_mm, src_vma

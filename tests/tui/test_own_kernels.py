@@ -118,7 +118,8 @@ async def test_one_that_cannot_be_ended_is_told_to_the_mover(
 
 
 async def test_an_impure_kernel_can_be_gone_back_over(tmp_path: Path) -> None:
-    count = "self.n = getattr(self, 'n', 0) + 1\nfor _ in range(self.n): yield load(folio.flags)\n"
+    count = "box = globals()\nbox['n'] = box.get('n', 0) + 1\n"
+    count += "for _ in range(n): yield load(folio.flags)\n"
     app = app_on(tmp_path, count + REST)
     async with app.run_test(size=(200, 50)) as pilot:
         screen = await opened(app, pilot)
