@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sandbox.history import History, Task
 from sandbox.ledger import Ledger
-from sandbox.machine import Machine, Task
 from sandbox.memory import Globals
 from sandbox.rules import RuleEngine
 from sandbox.scenario.language import parse_action
@@ -69,13 +69,13 @@ def populated(kernel: str, folio: str, pages: int, then: Sequence[str] = ()) -> 
     return session
 
 
-def machine_like(session: Session, *, ledger: bool = False, rules: bool = False) -> Machine:
+def machine_like(session: Session, *, ledger: bool = False, rules: bool = False) -> History:
     """Make a machine as the session's was at its start, watched by the layers asked for.
 
     Kernel functions are pure functions of what memory answers, so the session's own tasks, run
     on this machine, do the same events (see `run_tasks`).
     """
-    machine = Machine(len(session.cpus))
+    machine = History(len(session.cpus))
     zero = session.machine.peek(Globals.zero_page)
     while len(machine.memory.cells) <= zero:
         _, struct, order = session.machine.memory.objects[len(machine.memory.objects)]
@@ -89,7 +89,7 @@ def machine_like(session: Session, *, ledger: bool = False, rules: bool = False)
     return machine
 
 
-def run_tasks(machine: Machine, tasks: Sequence[Task]) -> None:
+def run_tasks(machine: History, tasks: Sequence[Task]) -> None:
     """Run tasks one after the other, each to its end."""
     for task in tasks:
         machine.spawn(task.name, task.call, task.kernel, task.cpu)

@@ -15,7 +15,7 @@ import copy
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from sandbox.journal import CHUNK, History, pack
+from sandbox.journal import CHUNK, Records, pack
 
 __all__ = ["GONE", "Derived"]
 
@@ -36,7 +36,7 @@ class Derived:
         self.tables: dict[str, Any] = {}
         """By name; what is in them is the affair of whoever asked for them."""
         self._remembered: list[str] = []
-        self.entries: History = []
+        self.entries: Records = []
         """``(position, number of the undo function, its arguments ...)``."""
         self._undoers: list[Callable[..., None]] = [self._unput]
         self._numbered: list[dict[Any, Any]] = []

@@ -28,7 +28,7 @@ from sandbox.frames import is_own
 from sandbox.memory import ALLOC, FIRST_MUTATING, Event
 
 if TYPE_CHECKING:
-    from sandbox.machine import Machine, Task
+    from sandbox.history import History, Task
 
 __all__ = ["Guard"]
 
@@ -57,7 +57,7 @@ class _Suspect(NamedTuple):
 class Guard:
     """Looks at a machine between two events; `look` raises `NoProgressError`."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: History) -> None:
         self._ref = ref(machine)  # a machine is freed as soon as nobody has it any more
         self.room: Callable[[], int] = lambda: 0
         """Events that one walk over all that is mapped may need."""
@@ -71,7 +71,7 @@ class Guard:
         self._restart(0)
 
     @property
-    def _machine(self) -> Machine:
+    def _machine(self) -> History:
         machine = self._ref()
         assert machine is not None  # it is who asks
         return machine

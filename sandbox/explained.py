@@ -14,7 +14,7 @@ from sandbox.memory import ALLOC, FIRST_MUTATING, MemoryImage
 from sandbox.operations import OPERATIONS
 
 if TYPE_CHECKING:
-    from sandbox.machine import Machine
+    from sandbox.history import History
 
 __all__ = ["check_explained", "copy_of"]
 
@@ -27,7 +27,7 @@ def copy_of(memory: MemoryImage) -> MemoryImage:
     return copy
 
 
-def check_explained(machine: Machine, before: MemoryImage, start: int, what: str) -> None:
+def check_explained(machine: History, before: MemoryImage, start: int, what: str) -> None:
     """Do the events from *start* on once more, on memory as it was *before* them.
 
     Raises:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["CHUNK", "KEEP", "Column", "History", "Span", "pack"]
+__all__ = ["CHUNK", "KEEP", "Column", "Records", "Span", "pack"]
 
 KEEP = 1 << 20
 """Events that are kept as they are: some 200 MB, and a PTL section is well within them."""
@@ -120,11 +120,11 @@ class Span:
         return self.column.items(self.start, self.stop)
 
 
-History = list[Any] | Column
+Records = list[Any] | Column
 """A plain list, until it is long."""
 
 
-def pack(items: History, keep: int, size: int) -> History:
+def pack(items: Records, keep: int, size: int) -> Records:
     """Pack all but about *keep* items, in chunks of *size*; the same items, read the same way."""
     if len(items) < keep + size:
         return items

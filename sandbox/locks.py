@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.errors import DeadlockError
-from sandbox.memory import BITS, LOCK, LOCK_BIT, READ, Event
+from sandbox.memory import LOCK, LOCK_BIT, READ, Event
 
 if TYPE_CHECKING:
     from sandbox.performing import Performer
@@ -26,11 +26,7 @@ def lock_owner(machine: Performer, event: Event, cpu: int) -> int | None:
         if value and (event[2] != READ or value & (1 << cpu)):
             return int((others or value).bit_length() - 1)
     elif event[0] == LOCK_BIT and machine.memory.cells[event[1]] & event[2]:
-        for i in range(len(machine.events) - 1, -1, -1):
-            before = machine.events[i]
-            if before[0] in (LOCK_BIT, BITS) and before[1] == event[1]:
-                return machine.cpus[i]
-        return cpu
+        return machine.holder_of_bit(event[1], cpu)
     return None
 
 

@@ -245,6 +245,13 @@ class MemoryImage:
         self.objects.append((base, struct, order))
         return base
 
+    def copied(self) -> MemoryImage:
+        """The same words once more."""
+        other = MemoryImage()
+        other.cells, other.kinds = list(self.cells), bytearray(self.kinds)
+        other.objects = list(self.objects)
+        return other
+
     def release_last(self, length: int) -> None:
         """Undo the last allocation: cut memory back to *length* words."""
         del self.cells[length:]

@@ -16,7 +16,6 @@ from sandbox.checked import PLACELESS, no_such_word
 from sandbox.derived import Derived
 from sandbox.errors import KernelBug
 from sandbox.functions import FUNCTION, OPERATION, REACTION, Functions, NoEventAtAll
-from sandbox.journal import History
 from sandbox.locks import BLOCKING, deadlock, lock_owner
 from sandbox.memory import (
     ALLOC,
@@ -41,7 +40,6 @@ Watcher = Callable[[Event, int, int, Any, Any], None]
 class Performer(Functions):
     """The part of a machine that performs events, and takes back the one that went wrong."""
 
-    olds: History
     running: list[Task | None]
     derived: Derived
     acting: int
@@ -49,8 +47,18 @@ class Performer(Functions):
     reactions: list[list[Watcher]]
     note_watchers: list[Callable[[Event, int], None]]
     flush_watchers: list[Callable[[Event, int], None]]
-    undo_watchers: list[Callable[[int], None]]
     _performing = False
+    _done = 0
+    _last: tuple[Event, Word, int]
+
+    @property
+    def position(self) -> int:
+        """Number of events performed so far."""
+        raise NotImplementedError
+
+    def holder_of_bit(self, addr: int, cpu: int) -> int:
+        """The CPU that set the lock bits of a word."""
+        raise NotImplementedError
 
     def _finished(self, task: Task) -> None:
         """A function has returned; the machine knows what that means."""
@@ -88,14 +96,13 @@ class Performer(Functions):
             raise fault from error
 
     def _perform(self, task: Task, count: int, send: Callable[[Word], Event]) -> None:
-        """Change memory, journal the old value, tell the watchers, answer; *count* times.
+        """Change memory, tell the watchers, answer; *count* times.
 
-        Everything the loop needs is bound before it.
+        `History` has the same with a journal, and must have it anew: the model's speed is made of
+        it.
         """
         cpu, cells, kinds = task.cpu, self.memory.cells, self.memory.kinds
-        done, old_was, on_cpu = self.events.append, self.olds.append, self.cpus.append
         self.acting = cpu
-        answered, reactions = task.answers.append, self.reactions
         event: Any = task.pending
         try:
             for _ in repeat(None, count):
@@ -103,23 +110,20 @@ class Performer(Functions):
                 old = answer = cells[addr]
                 if addr < 1 and op not in PLACELESS:
                     raise KernelBug(no_such_word(event, addr, len(cells)))
-                if op:  # not LOAD
-                    if op in SPECIAL:
-                        old, answer = self._special(event, old, cpu)
-                    elif op >= FIRST_MUTATING:
-                        answer = OPERATIONS[op](cells, event, old, cpu)
-                    else:
-                        answer = None
-                done(event)
-                old_was(old)
-                on_cpu(cpu)
-                answered(answer)
-                if op:
-                    if op >= FIRST_MUTATING:
-                        for react in reactions[kinds[addr]]:
-                            react(event, cpu, addr, old, cells[addr])
-                    else:
-                        self._tell(event, cpu)
+                if op in SPECIAL:
+                    old, answer = self._special(event, old, cpu)
+                elif op >= FIRST_MUTATING:
+                    answer = OPERATIONS[op](cells, event, old, cpu)
+                elif op:
+                    answer = None
+                self._last = event, old, cpu
+                self._done += 1
+                task.answers.append(answer)
+                if op >= FIRST_MUTATING:
+                    for react in self.reactions[kinds[addr]]:
+                        react(event, cpu, addr, old, cells[addr])
+                elif op:
+                    self._tell(event, cpu)
                 event = send(answer)
         finally:
             task.pending = event
@@ -130,7 +134,7 @@ class Performer(Functions):
         if gen is None or gen.gi_frame is None or isinstance(error, NoEventAtAll):
             return FUNCTION
         at = error.__traceback__
-        while at is not None and at.tb_frame.f_code is not Performer._perform.__code__:
+        while at is not None and at.tb_frame.f_code is not type(self)._perform.__code__:
             at = at.tb_next
         inner = None if at is None or at.tb_next is None else at.tb_next.tb_frame.f_code
         own = Performer._special.__code__
@@ -180,18 +184,18 @@ class Performer(Functions):
 
     def _take_back(self, task: Task, event: Event) -> None:
         """The function died on the answer to *event*: as if the event had not happened."""
-        self.events.pop()
-        self.cpus.pop()
         task.answers.pop()
-        self._revert(event, self.olds.pop(), task.cpu)
+        self._revert(event, self._last_old(), task.cpu)
         self.drop(task)
 
+    def _last_old(self) -> Word:
+        """Forget the last event; the old value of its word."""
+        self._done -= 1
+        return self._last[1]
+
     def _revert(self, event: Event, old: Word, cpu: int) -> None:
-        """Take an event that is no longer in the journal out of memory, and of what follows."""
-        position = len(self.events)
-        self.derived.undone(position)
-        for told in self.undo_watchers:
-            told(position)
+        """Take an event that was forgotten out of memory, and of what follows from it."""
+        self.derived.undone(self.position)
         if event[0] < FIRST_MUTATING:
             return
         addr = event[1]

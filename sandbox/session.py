@@ -18,10 +18,10 @@ from sandbox.errors import KernelBug, NoProgressError, SandboxError, UsageError
 from sandbox.fields import Struct
 from sandbox.foreign import check_kernel, is_foreign
 from sandbox.frames import Frame, error_place
+from sandbox.history import History, Task
 from sandbox.kernels import DEFAULT_KERNEL, kernel_by_name
 from sandbox.kernels.base import Kernel
 from sandbox.ledger import Ledger
-from sandbox.machine import Machine, Task
 from sandbox.memory import MAX_CPUS, Event, Globals, Mm, Page, PerCpu
 from sandbox.mm.flags import PG_reserved, PG_uptodate
 from sandbox.rules import RuleEngine, Violation
@@ -49,7 +49,7 @@ class Session:
     def __init__(self, kernel: str | type[Kernel] = DEFAULT_KERNEL, cpus: int = MAX_CPUS) -> None:
         self.kernel = kernel_by_name(kernel) if isinstance(kernel, str) else kernel
         check_kernel(self.kernel)
-        self.machine = Machine(cpus, checked=is_foreign(self.kernel))
+        self.machine = History(cpus, checked=is_foreign(self.kernel))
         self.machine.guard.room = self._room
         self.machine.successor = self._next_of
         with self.contained(f"the kernel {self.kernel.id}"):

@@ -6,7 +6,7 @@ from typing import Any
 
 from sandbox.calls import Call
 from sandbox.errors import KernelBug
-from sandbox.journal import History
+from sandbox.journal import Records
 from sandbox.memory import Event, Gen
 
 __all__ = ["Branch", "Task"]
@@ -46,7 +46,7 @@ class Task:
         """Position in the history at which it was started."""
         self.payload = payload
         """What the caller attached (the scenario layer's action)."""
-        self.answers: History = []
+        self.answers: Records = []
         self.fault: KernelBug | None = None
         """Why the generator cannot be made live again, once that was tried."""
         self.gen: Gen[Any] | None = None
@@ -55,6 +55,13 @@ class Task:
         self.end: int | None = None
         """Position after its last event once it has returned."""
         self.result: Any = None
+
+    def copied(self) -> Task:
+        """The same call, answered the same, on another machine."""
+        other = Task(self.cpu, self.name, self.call, self.kernel, 0, self.payload)
+        other.answers, other.pending = list(self.answers), self.pending
+        other.chained, other.fault = self.chained, self.fault
+        return other
 
     @property
     def begins(self) -> bool:

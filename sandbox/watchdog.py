@@ -119,7 +119,7 @@ class Watch:
         """Something that changes as long as it goes on."""
         machine = self._ref()
         self.beats += self.paused
-        return self.beats, len(machine.events) if machine is not None else 0
+        return self.beats, machine.position if machine is not None else 0
 
     def ended(self, name: str) -> NoEventError:
         """The error for a function that was ended."""

@@ -181,8 +181,8 @@ def test_ctrl_c_is_still_ctrl_c(where: Path) -> None:
 def test_a_word_changed_behind_the_journals_back_is_named(
     where: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    find = "import gc\nfrom sandbox.machine import Machine\nfor it in gc.get_objects():\n"
-    find += "    if isinstance(it, Machine) and any(it.running):\n"  # not one of another test
+    find = "import gc\nfrom sandbox.history import History\nfor it in gc.get_objects():\n"
+    find += "    if isinstance(it, History) and any(it.running):\n"  # not one of another test
     find += "        it.memory.cells[folio._refcount] += 5\n"
     assert dispatch(["run", "s.scn", "--kernel", kernel(where, find + REST)]) == ExitCode.USAGE
     assert "fork A B: the kernel changed" in capfd.readouterr().err

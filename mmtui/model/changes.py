@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.machine import Machine
+from sandbox.history import History
 from sandbox.memory import ALLOC, FIRST_MUTATING
 
 __all__ = ["NO_CHANGES", "ChangeRecorder", "Changes"]
@@ -49,7 +49,7 @@ class ChangeRecorder:
     `undo`, which keeps what the journal forgets.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: History) -> None:
         self._machine = machine
         self._olds: dict[int, Any] = {}
         self.restart()

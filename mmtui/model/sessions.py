@@ -23,7 +23,7 @@ from mmtui.model.files import sync_folder, temporary, write_all
 from mmtui.model.session_list import forget_leftovers, session_folder
 from mmtui.model.session_text import MARK, Head, done_lines, section_text, summed, tail
 from mmtui.model.tree import Done, Place, place_of, root_steps
-from sandbox.machine import Task
+from sandbox.history import Task
 from sandbox.session import Step
 
 __all__ = ["SessionLog", "saved_text"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 from typing import NamedTuple, TypeAlias
 
-from sandbox.machine import Branch, Machine, Task
+from sandbox.history import Branch, History, Task
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.scenario.schedule import turns_of
 from sandbox.session import Step
@@ -69,7 +69,7 @@ class _Span(NamedTuple):
 class _Line:
     """A line of events: the present one, or what a branch had after it left its parent."""
 
-    def __init__(self, machine: Machine, branch: Branch | None = None) -> None:
+    def __init__(self, machine: History, branch: Branch | None = None) -> None:
         self._machine, self._branch = machine, branch
         if branch is None:
             self.start, self.tasks = 0, [*machine.tasks, *reversed(machine.future_tasks)]
@@ -123,7 +123,7 @@ def _starts(tasks: Sequence[Task], end: int) -> list[tuple[Step, int]]:
     return [step for step in found if step[1] < end]
 
 
-def root_steps(machine: Machine) -> list[tuple[Step, int]]:
+def root_steps(machine: History) -> list[tuple[Step, int]]:
     """The steps of the present line, what is ahead included, and where they start."""
     end = machine.position + len(machine.future_cpus)
     return _starts([*machine.tasks, *reversed(machine.future_tasks)], end + 1)
@@ -139,7 +139,7 @@ def place_of(starts: Sequence[int], position: int, end: int) -> Place:
     return Place(within, position - starts[within]) if within >= 0 else Place(0)
 
 
-def tree_of(machine: Machine, line_of: Callable[[Step], int]) -> Tree:
+def tree_of(machine: History, line_of: Callable[[Step], int]) -> Tree:
     """Everything that was done on a machine; `line_of` names a step's line of the document."""
     children: dict[int, list[Branch]] = {}
     for branch in machine.branches:
@@ -150,7 +150,7 @@ def tree_of(machine: Machine, line_of: Callable[[Step], int]) -> Tree:
 
 
 class _Context(NamedTuple):
-    machine: Machine
+    machine: History
     line_of: Callable[[Step], int]
     children: dict[int, list[Branch]]
 

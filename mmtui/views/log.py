@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from mmtui.model.bench import Bench
 from mmtui.model.words import Words
 from mmtui.views.lines import EMPTY, Line, clip, join, say
-from sandbox.machine import Machine, Task
+from sandbox.history import History, Task
 from sandbox.memory import ADD, FIRST_MUTATING, STORE, USER_STORE, XCHG, Event
 from sandbox.session import Session, Step
 
@@ -29,7 +29,7 @@ once for an action that is over, at every step for one that is running."""
 class LogDoc:
     """The events of the present branch up to now, oldest first, and what comes next."""
 
-    machine: Machine
+    machine: History
     words: Words
     tasks: Sequence[Task]
     """All tasks; those begun after the document was made are not looked at."""
@@ -151,7 +151,7 @@ def _start(task: Task) -> int:
 class _Functions:
     """The functions of the actions that were looked at last, shared between documents."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: History) -> None:
         self._trace = machine.trace_functions
         self._traced: dict[int, tuple[Task, int, list[str]]] = {}
         """By the identity of a task, which is kept alive here: it, its events, their functions."""

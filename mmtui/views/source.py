@@ -11,7 +11,7 @@ from mmtui.model.words import Words
 from mmtui.views.lines import EMPTY, Line, Lines, clip, join, pure_text, say
 from mmtui.views.marks import GLYPHS, Marks
 from sandbox.frames import Frame
-from sandbox.machine import Task
+from sandbox.history import Task
 from sandbox.scenario.language import Action, CpuBlock
 
 __all__ = ["CpuView", "SourceView", "render", "view"]

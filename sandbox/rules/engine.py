@@ -63,12 +63,11 @@ class RuleEngine:
         """The event of each violation that no known window covers, ascending."""
         derived = machine.derived
         self.now: dict[Key, Violation] = derived.table("broken", {}, follows=True)
-        self._changes: list[tuple[int, Key, Violation | None]] = []
+        self._unbreak, self._unset = derived.undoer(self._unbroken), derived.undoer(self._put)
         self.windows: dict[int, str] = derived.table("windows", {})
         """By folio: the window of upstream's own that is open for it."""
         self._windows = derived.number(self.windows)
         self.checks = Checks(self)
-        machine.undo_watchers.append(self._undone)
         machine.note_watchers.append(self._note)
         machine.idle_watchers.append(self.checks.quiet)
 
@@ -129,14 +128,23 @@ class RuleEngine:
         self.violations.append(violation)
         if violation.known_window is None:
             self.breaks.append(index)
+        machine.derived.add(self._unbreak)
         self._set((rule, key), violation)
 
     def _set(self, key: Key, violation: Violation | None) -> None:
-        self._changes.append((self.machine.position - 1, key, self.now.get(key)))
+        self.machine.derived.add(self._unset, key, self.now.get(key))
+        self._put(key, violation)
+
+    def _put(self, key: Key, violation: Violation | None) -> None:
         if violation is None:
-            del self.now[key]
+            self.now.pop(key, None)
         else:
             self.now[key] = violation
+
+    def _unbroken(self) -> None:
+        """The last violation is taken back."""
+        if self.violations.pop().known_window is None:
+            self.breaks.pop()
 
     def _function(self) -> str:
         task = self.machine.running[self.machine.acting]
@@ -153,15 +161,3 @@ class RuleEngine:
         elif kind == "window_close":
             self.machine.derived.put(self._windows, event[4], GONE)
         self.checks.note(event, cpu)
-
-    def _undone(self, position: int) -> None:
-        while self.violations and self.violations[-1].event >= position:
-            self.violations.pop()
-        while self.breaks and self.breaks[-1] >= position:
-            self.breaks.pop()
-        while self._changes and self._changes[-1][0] >= position:
-            _, key, before = self._changes.pop()
-            if before is None:
-                self.now.pop(key, None)
-            else:
-                self.now[key] = before

@@ -37,7 +37,7 @@ from sandbox.operations import value_after
 from sandbox.scenario.state import pte_letters
 
 if TYPE_CHECKING:
-    from sandbox.machine import Task
+    from sandbox.history import Task
     from sandbox.session import Session
 
 PAGE_FLAGS = {value: name for name, value in vars(mm_flags).items() if name.startswith("PG_")}

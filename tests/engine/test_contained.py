@@ -10,8 +10,8 @@ import pytest
 
 from sandbox.errors import Cancelled, KernelBug, NotPureError, SandboxError, UsageError
 from sandbox.fields import Struct
+from sandbox.history import History
 from sandbox.kernels.linux_6_9 import Linux69
-from sandbox.machine import Machine
 from sandbox.memory import (
     ALLOC,
     LOAD,
@@ -176,7 +176,7 @@ def test_escapes_in_an_error_do_not_reach_the_message() -> None:
 
 
 def test_a_function_that_moves_its_own_machine_is_refused() -> None:
-    machines: list[Machine] = []
+    machines: list[History] = []
 
     def moves(self: Linux69, folio: Folio, page: Page, nr: int, dst: Mm, src: Vma) -> Gen[bool]:
         machines[0].undo()
@@ -230,7 +230,7 @@ def test_no_machine_has_words_outside_its_memory(addr: int, what: Callable[[int]
         yield load(33)
         yield what(addr)
 
-    machine = Machine()
+    machine = History()
     put(machine, "body", body)
     cells = list(machine.memory.cells)
     for _ in range(2):
@@ -246,7 +246,7 @@ def test_the_same_event_twice_is_not_taken_back_for_one_that_failed() -> None:
         yield event
         yield event
 
-    machine = Machine()
+    machine = History()
     put(machine, "body", body)
     with pytest.raises(KernelBug, match="does not hold"):
         machine.run(0)

@@ -11,8 +11,8 @@ from sandbox import endless
 from sandbox.configuration import configuration
 from sandbox.errors import DeadlockError, NoProgressError, UsageError
 from sandbox.fields import Struct
+from sandbox.history import History
 from sandbox.kernels.linux_6_9 import Linux69
-from sandbox.machine import Machine
 from sandbox.memory import Folio, Gen, Mm, Page, Vma, add, alloc, load, lock, store, trylock, unlock
 from sandbox.scenario.presets import list_presets
 from sandbox.session import Session
@@ -133,7 +133,7 @@ def allocates() -> Gen[None]:
 def test_what_goes_round_is_proved_to(
     body: Callable[[], Gen[None]], function: str, period: int
 ) -> None:
-    machine = Machine()
+    machine = History()
     put(machine, "body", body)
     with pytest.raises(NoProgressError, match="without changing memory") as caught:
         machine.run(0)
@@ -150,7 +150,7 @@ def test_what_goes_on_for_nothing_is_stopped_at_a_bound(
 ) -> None:
     monkeypatch.setattr(endless, "CIRCLES", 1 << 14)
     monkeypatch.setattr(endless, "IDLE", 1 << 14)
-    machine = Machine()
+    machine = History()
     machine.memory.allocate(Struct.MM)
     machine.memory.allocate(Struct.PTE_TABLE)
     put(machine, "body", body)
@@ -160,7 +160,7 @@ def test_what_goes_on_for_nothing_is_stopped_at_a_bound(
 
 @pytest.mark.parametrize("step", [True, False])
 def test_stepping_finds_it_too(step: bool) -> None:
-    machine = Machine()
+    machine = History()
     put(machine, "body", waits)
 
     def all_of_it() -> None:
@@ -227,7 +227,7 @@ def in_an_object() -> Gen[int]:
     "body", [hidden_iterator, generator_expression, growing_list, closure, in_an_object]
 )
 def test_a_long_loop_with_an_end_comes_to_it(body: Callable[[], Gen[int]]) -> None:
-    machine = Machine()
+    machine = History()
     put(machine, "body", body)
     assert machine.run(0).result == 7
     assert machine.guard.suspicions
@@ -293,7 +293,7 @@ def test_cpus_that_wait_for_each_other_make_no_progress() -> None:
 
 
 def test_one_cpu_that_is_run_on_while_another_holds_the_lock_says_so() -> None:
-    machine = Machine()
+    machine = History()
 
     def holds() -> Gen[None]:
         yield lock(WORD)
@@ -309,7 +309,7 @@ def test_one_cpu_that_is_run_on_while_another_holds_the_lock_says_so() -> None:
 
 
 def test_a_deadlock_is_still_a_deadlock() -> None:
-    machine = Machine()
+    machine = History()
 
     def holds() -> Gen[None]:
         yield lock(WORD)
@@ -321,7 +321,7 @@ def test_a_deadlock_is_still_a_deadlock() -> None:
 
 
 def test_doing_again_what_waited_for_long_is_no_loop() -> None:
-    machine = Machine()
+    machine = History()
 
     def holds() -> Gen[None]:
         yield lock(WORD)

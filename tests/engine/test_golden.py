@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sandbox.fields import Struct
+from sandbox.history import History
 from sandbox.kernels.linux_6_15 import Linux615
-from sandbox.machine import Machine
 from sandbox.memory import Folio, Gen, Mm, add
 from sandbox.mm.flags import MM_ID_LOCK, MM_ID_MASK, MM_ID_SHARED, PG_anon_exclusive
 from sandbox.scenario.language import parse_lines
@@ -281,7 +281,7 @@ SLOT_VECTORS = (
 
 @pytest.mark.parametrize(("changes", "total", "ids", "counts", "shared"), SLOT_VECTORS)
 def test_slots(changes: str, total: int, ids: list[int], counts: list[int], shared: int) -> None:
-    machine, kernel = Machine(), Linux615()
+    machine, kernel = History(), Linux615()
     memory = machine.memory
     mms = [Mm(memory.allocate(Struct.MM)) for _ in range(4)]
     for number, mm in enumerate(mms):

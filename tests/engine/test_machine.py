@@ -10,8 +10,8 @@ import pytest
 
 from sandbox.errors import DeadlockError, KernelBug, SandboxError
 from sandbox.fields import Struct
+from sandbox.history import History
 from sandbox.kernels import kernel_by_name
-from sandbox.machine import Machine
 from sandbox.memory import (
     ADDR_MASK,
     READ,
@@ -44,9 +44,9 @@ MMAP_LOCK, PTL, WORD = Globals.split_queue_lock, Globals.swap_on, Globals.nr_fil
 Body = Callable[[], Gen[Any]]
 
 
-def machine_with(*bodies: Body, cpus: int = 2) -> Machine:
+def machine_with(*bodies: Body, cpus: int = 2) -> History:
     """A machine whose CPU n runs body n."""
-    machine = Machine(cpus)
+    machine = History(cpus)
     for cpu, body in enumerate(bodies):
         put(machine, f"task{cpu}", body, cpu)
     return machine
@@ -196,7 +196,7 @@ def test_a_kernel_bug_in_the_middle_of_a_run_leaves_a_machine_that_goes_back() -
         yield add(WORD, 1)
         yield unlock(PTL)
 
-    machine = Machine()
+    machine = History()
     put(machine, "body", body)
     with pytest.raises(KernelBug):
         machine.run(0)
@@ -220,7 +220,7 @@ def test_what_operations_answer_and_do() -> None:
         out += [(yield load(WORD)), (yield store(WORD, 0))]
         return out
 
-    machine = Machine()
+    machine = History()
     put(machine, "body", body)
     task = machine.run()
     assert task.result == [0, 5, True, False, False, True, 2, 5, 1, ("x",), None]
@@ -257,7 +257,7 @@ def test_a_function_with_a_memory_of_its_own_is_found_out() -> None:
         yield add(WORD, 100)
         yield add(WORD, 100)
 
-    machine = Machine()
+    machine = History()
     put(machine, "body", body)
     machine.step(0)
     machine.step(0)
@@ -274,7 +274,7 @@ def test_a_function_that_ends_early_when_rebuilt_is_found_out() -> None:
         for _ in range(4 - len(calls)):
             yield add(WORD, 1)
 
-    machine = Machine()
+    machine = History()
     put(machine, "body", body)
     machine.step(0)
     machine.step(0)
