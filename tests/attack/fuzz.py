@@ -236,13 +236,22 @@ class Fuzzer:
         terminal.send(b"n")
         for number in range(_ASKED):
             if self._has_answered(terminal, f"rest{number}"):
-                terminal.wait(lambda: terminal.standing is not None, 3)  # at the last size
-                running = "(running)" in terminal.screen[0]
-                return None if running else terminal.standing
+                return self._standing_at_rest(terminal)
             terminal.send(b"\x1b")
             terminal.settle(0.3, 5)  # an escape and the next key at once would be one key
         if terminal.alive() and terminal.standing is not None:
             self._fault("deaf", f"no key is answered: {terminal.screen[-2]!r}")
+        return None
+
+    def _standing_at_rest(self, terminal: Terminal) -> Standing | None:
+        """Where the status line says that it is, once that stays so: a move may still go on."""
+        before = None
+        for _ in range(20):
+            terminal.settle(0.5, 10)
+            now = terminal.standing
+            if now is not None and now == before:
+                return None if "(running)" in terminal.screen[0] else now
+            before = now
         return None
 
     def _has_answered(self, terminal: Terminal, name: str) -> bool:
