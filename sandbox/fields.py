@@ -185,3 +185,67 @@ FIELDS.append(Field(DEFERRED_LIST, Struct.PAGE, "_deferred_list", 8))
 _BY_NAME[Struct.PAGE, "_deferred_list"] = DEFERRED_LIST
 if len(FIELDS) > 255:
     raise AssertionError("field numbers must fit a byte")
+
+
+class Points(IntEnum):
+    """How the value of a word leads to other words; 0 in it leads nowhere."""
+
+    NOWHERE = 0
+    ADDRESS = 1
+    """An address."""
+    FOLIO = 2
+    """A page's address with the folio's order in its low four bits."""
+    ENTRY = 3
+    """A page-table entry: a frame number above bit 16, if it is present or stands for a move."""
+    PMD = 4
+    """An entry of the middle level: a leaf, or a table's address above bit 16."""
+    GATHERED = 5
+    """A page's address above bit 11."""
+    ADDRESSES = 6
+    """A tuple of addresses, or of folios."""
+    BOOK = 7
+    """A tuple of tuples in which handles are addresses, and numbers are numbers."""
+
+
+POINTS_TO: dict[int, Points] = {
+    field(struct, name): points
+    for struct, names, points in (
+        (Struct.PAGE, "mapping", Points.ADDRESS),
+        (Struct.PAGE, "compound_head", Points.FOLIO),
+        (Struct.MM, "mm_mt", Points.ADDRESSES),
+        (Struct.MM, "pud", Points.ADDRESS),
+        (Struct.VMA, "anon_vma vm_file vm_mm", Points.ADDRESS),
+        (Struct.VMA, "anon_vma_chain", Points.ADDRESSES),
+        (Struct.PMD_TABLE, "pmd", Points.PMD),
+        (Struct.PMD_TABLE, "pmd_pt_mm", Points.ADDRESS),
+        (Struct.PTE_TABLE, "pte", Points.ENTRY),
+        (Struct.PTE_TABLE, "pt_mm", Points.ADDRESS),
+        (Struct.ANON_VMA, "rb_root", Points.ADDRESSES),
+        (Struct.MAPPING, "i_pages", Points.ADDRESS),
+        (Struct.MAPPING, "i_mmap", Points.ADDRESSES),
+        (Struct.XARRAY, "slot", Points.FOLIO),
+        (Struct.SWAP, "swap_cache", Points.FOLIO),
+        (Struct.CPU, "lru_add", Points.ADDRESSES),
+        (Struct.CPU, "mmu_gather.pages", Points.GATHERED),
+        (Struct.GLOBALS, "zero_page swap_device", Points.ADDRESS),
+        (Struct.GLOBALS, "huge_zero", Points.FOLIO),
+        (Struct.GLOBALS, "processes files holds", Points.BOOK),
+    )
+    for name in names.split()
+}
+"""By field number, of the fields that lead anywhere."""
+
+WIDTHS: dict[int, int] = {
+    field(struct, name): bits
+    for struct, names, bits in (
+        (Struct.PAGE, "_refcount _mapcount _large_mapcount _entire_mapcount _nr_pages_mapped "
+                      "_pincount _mm_id[0] _mm_id[1] _mm_id_mapcount[0] _mm_id_mapcount[1]", 32),
+        (Struct.PAGE, "_deferred_list", 1),
+        (Struct.MM, "write_protect_seq mm_id mm_users", 32),
+        (Struct.GLOBALS, "swap_on autodrain", 1),
+        (Struct.SWAP, "swap_map", 8),
+        (Struct.SWAP, "swap_map.has_cache", 1),
+    )
+    for name in names.split()
+}  # fmt: skip
+"""Bits of the kernel's own word by field number, where there are fewer than 64 (mm_types.h)."""
