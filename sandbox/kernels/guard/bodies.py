@@ -230,7 +230,7 @@ class _Body:
                 continue
             same = isinstance(op, ast.Is | ast.IsNot)
             for operand in (left, right):
-                if same and self._is(operand) is What.FUNCTION:
+                if same and (isinstance(operand, ast.Name) or self._is(operand) is What.FUNCTION):
                     continue
                 if self._value(operand, "compared"):
                     return
