@@ -177,7 +177,7 @@ BODIES = {
     "yield load(folio)": "1:12 load() is given the handle folio, which is no word",
     # a yield of what is no event
     "yield 5": "1:1 5 is a value and is yielded, which is not an event",
-    "yield None": "1:1 None is None and is yielded",
+    "yield None": "1:1 None is yielded, which is not an event",
     "yield": "1:1 `yield` alone yields None, which is not an event",
     "yield folio": "1:1 folio is a Folio and is yielded",
     "yield folio._refcount": "1:1 folio._refcount is an address and is yielded",
