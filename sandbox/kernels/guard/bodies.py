@@ -340,9 +340,8 @@ class _Body:
         elif kind in (VALUE, NONE, CONTAINER) or kind.what in (
             What.HANDLE, What.FUNCTION, What.KERNEL, What.CLASS,
         ):  # fmt: skip
-            self._say(
-                node, f"{text} is {_named(kind)} and is yielded, which is not an event", event
-            )
+            what = "" if kind == NONE else f" is {_named(kind)} and"
+            self._say(node, f"{text}{what} is yielded, which is not an event", event)
 
     def _may_not_return(self, node: ast.Yield) -> bool:
         """Whether a `yield` that makes a generator comes after a call of nobody knows what."""
