@@ -66,6 +66,7 @@ MISFITS = {
     "folio_ref_add(self, folio, *, nr)": "does not fit: it has no nr",
     "folio_ref_add(folio, nr)": "does not fit: nr where folio is",
     "folio_ref_add(self, folio, /, nr)": "folio cannot be given by its name",
+    "folio_ref_add(self, page, nr)": "does not fit: page where folio is",
     "folio_put(self, folio, nr)": "does not fit: nr has no default",
     "folio_put(self, folio, nr=2)": "the default of nr is 2",
 }
@@ -176,7 +177,7 @@ BODIES = {
     "yield load(folio)": "1:12 load() is given the handle folio, which is no word",
     # a yield of what is no event
     "yield 5": "1:1 5 is a value and is yielded, which is not an event",
-    "yield None": "1:1 None is None and is yielded",
+    "yield None": "1:1 None is yielded, which is not an event",
     "yield": "1:1 `yield` alone yields None, which is not an event",
     "yield folio": "1:1 folio is a Folio and is yielded",
     "yield folio._refcount": "1:1 folio._refcount is an address and is yielded",
@@ -289,6 +290,11 @@ LEGAL = [
     method("run = super().folio_ref_add(folio, nr)\nyield from run"),
     method("if folio == folio.page(0) or not folio: yield load(folio.flags)\nreturn 1\nyield"),
     method("a, b = folio._refcount, folio.page(0)._refcount\nif a != b: yield load(a)"),
+    method("w = folio._refcount if nr else None\nif w: yield load(w)\nif w is None: return"),
+    method("w = folio._refcount\nif w is not None: yield load(w)"),
+    method("run = None\nif nr: run = self.folio_put(folio)\nif run: yield from run"),
+    "class K(Linux72):\n    def change_present_ptes(self, mm, vma, addr, ptep, oldpte, end,"
+    " newprot, flags):\n        yield load(mm.flags)\n        return flags & 1\n",
     method("words = {folio._refcount: 1, folio.flags: 2}\nfor w in words: yield load(w)"),
     method("if (yield load(folio._refcount)) + 1 > nr: yield load(folio.flags)"),
     method("if (n := (yield load(folio._mapcount))) >= 0: yield add(folio._mapcount, -n)"),

@@ -230,7 +230,7 @@ class _Body:
                 continue
             same = isinstance(op, ast.Is | ast.IsNot)
             for operand in (left, right):
-                if same and self._is(operand) is What.FUNCTION:
+                if same and (isinstance(operand, ast.Name) or self._is(operand) is What.FUNCTION):
                     continue
                 if self._value(operand, "compared"):
                     return
@@ -340,9 +340,8 @@ class _Body:
         elif kind in (VALUE, NONE, CONTAINER) or kind.what in (
             What.HANDLE, What.FUNCTION, What.KERNEL, What.CLASS,
         ):  # fmt: skip
-            self._say(
-                node, f"{text} is {_named(kind)} and is yielded, which is not an event", event
-            )
+            what = "" if kind == NONE else f" is {_named(kind)} and"
+            self._say(node, f"{text}{what} is yielded, which is not an event", event)
 
     def _may_not_return(self, node: ast.Yield) -> bool:
         """Whether a `yield` that makes a generator comes after a call of nobody knows what."""

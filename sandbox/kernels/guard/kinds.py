@@ -77,11 +77,16 @@ _PROBES = (_FAR, _FAR << 1)
 
 
 def joined(kinds: Iterable[Kind]) -> Kind:
-    """The kind of what is one of several; None beside another is that other."""
-    found = [kind for kind in dict.fromkeys(kinds) if kind is not NONE]
+    """The kind of what is one of several; a handle or None is a handle.
+
+    An address or None is nothing known: it may be tested, for None.
+    """
+    every = list(dict.fromkeys(kinds))
+    found = [kind for kind in every if kind is not NONE]
     if not found:
         return NONE
-    return found[0] if len(found) == 1 else UNKNOWN
+    open_end = len(found) < len(every) and found[0].what in (What.ADDRESS, What.CALL, What.EVENT)
+    return UNKNOWN if len(found) > 1 or open_end else found[0]
 
 
 @functools.cache

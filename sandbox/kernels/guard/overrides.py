@@ -217,19 +217,32 @@ def _misfitting_parameters(value: object, base: object) -> str:
     if Parameter.VAR_POSITIONAL in kinds and Parameter.VAR_KEYWORD in kinds:
         return _extra_without_default(ours, theirs)
     mine = [p for p in ours if p.kind in _POSITIONAL]
+    named = {p.name: p for p in ours}
     for index, base_parameter in enumerate(p for p in theirs if p.kind in _POSITIONAL):
         if index >= len(mine):
             if Parameter.VAR_POSITIONAL in kinds:
                 break
             return f"it has no {base_parameter.name}"
-        if mine[index].name != base_parameter.name:
+        if not _same_name(mine[index].name, base_parameter, theirs):
             return f"{mine[index].name} where {base_parameter.name} is"
-    named = {p.name: p for p in ours}
+        named[base_parameter.name] = mine[index]
     for base_parameter in theirs:
         problem = _misfitting(named.get(base_parameter.name), base_parameter, kinds)
         if problem:
             return problem
-    return _extra_without_default(ours, theirs)
+    taken = {named[p.name].name for p in theirs if p.name in named}
+    return _extra_without_default([p for p in ours if p.name not in taken], theirs)
+
+
+def _same_name(name: str, base: Parameter, theirs: list[Parameter]) -> bool:
+    """Whether a parameter is called as the kernel's, or shorter: `flags` for `cp_flags`.
+
+    One with a default is given by its name, so it has to keep it.
+    """
+    if name == base.name or base.default is not Parameter.empty or name in (p.name for p in theirs):
+        return name == base.name
+    one, other = name.strip("_"), base.name.strip("_")
+    return one == other or one.endswith("_" + other) or other.endswith("_" + one)
 
 
 def _misfitting(mine: Parameter | None, base: Parameter, kinds: set[Any]) -> str:
