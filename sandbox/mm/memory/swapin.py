@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
     PTE_MIGRATION,
@@ -34,18 +36,15 @@ READAHEAD = 8
 """Entries around the fault that readahead brings into the swap cache (page_cluster 3)."""
 
 
-class Swapin:
+class Swapin(NamedTuple):
     """What a swap fault found: the folio, whether it is in the cache, where it starts."""
 
-    __slots__ = ("address", "cached", "folio", "nr", "slot")
-
-    def __init__(self, folio: Folio, cached: bool, address: int, slot: int, nr: int) -> None:
-        self.folio = folio
-        self.cached = cached
-        self.address = address
-        """Virtual page of the folio's first entry to map."""
-        self.slot = slot
-        self.nr = nr
+    folio: Folio
+    cached: bool
+    address: int
+    """Virtual page of the folio's first entry to map."""
+    slot: int
+    nr: int
 
 
 class SwapinMixin(KernelPart):
