@@ -20,6 +20,7 @@ from textual.command import (
     SearchIcon,
 )
 from textual.containers import Horizontal, Vertical
+from textual.css.query import NoMatches
 from textual.widgets import LoadingIndicator
 
 from mmtui.commands.model import Command
@@ -65,9 +66,12 @@ class Palette(ContainedScreen, CommandPalette):
 
     @work(exclusive=True, group=CommandPalette._GATHER_COMMANDS_GROUP)
     async def _gather_commands(self, search_value: str) -> None:
-        # Textual's looks for the list; the palette may have been left before this begins.
-        if self.query(CommandList):
+        # Textual's looks for the list, at the start and at the end; the palette may have been left.
+        try:
             await _gather(self, search_value)
+        except NoMatches:
+            if not self.is_gone():
+                raise
 
     def _on_click(self, event: events.Click) -> None:  # type: ignore[override]  # as Textual's
         # Textual's looks for what is there; a click from before a smaller size may be outside.

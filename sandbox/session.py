@@ -207,16 +207,18 @@ class Session:
             UsageError: it is refused, or a landmark of its schedule is not reached; nothing is
                 changed.
         """
+        before, branches = self.position, len(self.machine.branches)
         step = self.begin(action)
-        start = self.position
         try:
             if isinstance(action, CpuBlock):
                 play(self, action.schedule)
             self.finish()
         except UsageError:
-            self.machine.goto(start)
+            self.machine.goto(before)
             self.machine.discard_begun()
             self.machine.forget_future()
+            if len(self.machine.branches) > branches:  # it was begun in the past
+                self.machine.switch_branch(self.machine.branches[-1])
             raise
         return step
 

@@ -10,6 +10,7 @@ from mmtui.commands.registry import COMMANDS
 from mmtui.model.bench import Bench
 from mmtui.views.entries import GLYPH_LEGEND
 from mmtui.views.lines import EMPTY, TOKENS, Line, Lines, clip, join, say, wrap_words
+from sandbox.scenario.schedule import HELP as BLOCK_HELP
 from sandbox.scenario.verbs import VERBS
 
 __all__ = ["help_doc"]
@@ -57,6 +58,8 @@ def _sections(bench: Bench | None) -> Iterator[tuple[str, list[_Entry]]]:
         yield group.value, list(_commands(group, bench))
     verbs = [_Entry(((verb.usage, "key"),), verb.meaning) for verb in VERBS.values()]
     yield "Actions of the scenario language, typed at :", verbs
+    blocks = [_Entry(((text, "key"),), meaning) for text, meaning in BLOCK_HELP]
+    yield "Several CPUs at once", blocks
     glyphs = [_Entry(((text, "strong"),), meaning) for text, meaning in GLYPH_LEGEND]
     yield "Glyphs of the page tables", glyphs
     tokens = [_Entry(((name, name),), meaning) for name, meaning in TOKENS.items()]

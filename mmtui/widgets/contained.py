@@ -92,9 +92,11 @@ class Contained(MessagePump):
     def _resized_again(self) -> bool:
         """Whether another size waits behind this one, which then need not be drawn.
 
-        A window that is dragged sends sizes faster than large ones can be drawn.
+        A window that is dragged sends sizes faster than large ones can be drawn.  And a screen
+        below another one tells itself of each size that it is told of: two of them, one behind
+        the other, would follow each other for ever.
         """
-        waiting = getattr(self._message_queue, "_queue", ())
+        waiting = (self.what_follows(), *getattr(self._message_queue, "_queue", ()))
         return any(isinstance(later, events.Resize) for later in waiting)
 
     def _kept(self, callback: Callable[P, Any]) -> Callable[P, Awaitable[None]]:

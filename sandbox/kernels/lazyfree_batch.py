@@ -59,22 +59,21 @@ class LazyfreeBatch(Linux72):
 
     def madvise_pageout(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """Isolate every folio of the range, shared or not, and reclaim it."""
-        isolated: list[Folio] = []
-
-        def step(vma: Vma, ptep: int, ptl: int, addr: int, end: int) -> Gen[int]:
-            pte = yield from self.ptep_get(ptep)
-            if not pte_present(pte):
-                return 1
-            page = yield from self.vm_normal_page(pte)
-            if page is not None:
-                folio = yield from self.page_folio(page)
-                if (yield from self.folio_isolate_lru(folio)):
-                    isolated.append(folio)
-            return 1
-
-        ret: int = yield from self.madvise_walk(mm, start, end, step)
+        ret: int
+        ret, isolated = yield from self.madvise_walk(mm, start, end, self.isolate_pte)
         yield from self.reclaim_pages(isolated)
         return ret
+
+    def isolate_pte(
+        self, vma: Vma, ptep: int, ptl: int, addr: int, end: int
+    ) -> Gen[tuple[int, Folio | None]]:
+        """One entry; its folio if it could be isolated."""
+        pte = yield from self.ptep_get(ptep)
+        page = (yield from self.vm_normal_page(pte)) if pte_present(pte) else None
+        if page is None:
+            return 1, None
+        folio = yield from self.page_folio(page)
+        return 1, folio if (yield from self.folio_isolate_lru(folio)) else None
 
     # -- try_to_unmap_one (mm/rmap.c) ------------------------------------------------------
 

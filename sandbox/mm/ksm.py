@@ -8,6 +8,8 @@ after prctl(PR_SET_MEMORY_MERGE).  Reclaim and migration leave KSM pages alone
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
     pfn_pte,
@@ -49,14 +51,11 @@ from sandbox.mm.pgalloc import pmd_is_leaf
 from sandbox.syscalls import Result
 
 
-class RmapItem:
+class RmapItem(NamedTuple):
     """One place whose page may be merged (struct ksm_rmap_item): an mm and a virtual page."""
 
-    __slots__ = ("address", "mm")
-
-    def __init__(self, mm: Mm, address: int) -> None:
-        self.mm = mm
-        self.address = address
+    mm: Mm
+    address: int
 
 
 class KsmMixin(KernelPart):

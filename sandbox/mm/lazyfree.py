@@ -60,14 +60,19 @@ class LazyfreeMixin(KernelPart):
         mm: Mm,
         start: int,
         end: int,
-        step: Callable[..., Gen[int]],
-        huge: Callable[..., Gen[bool]] | None = None,
+        step: Callable[..., Gen[tuple[int, Folio | None]]],
+        huge: Callable[..., Gen[tuple[bool, Folio | None]]] | None = None,
         fit: Callable[[Vma], Gen[bool]] | None = None,
-    ) -> Gen[int]:
-        """Walk the VMAs of a range table by table; -EINVAL for one that is not fit."""
+    ) -> Gen[tuple[int, tuple[Folio, ...]]]:
+        """Walk the VMAs of a range table by table; -EINVAL for one that is not fit.
+
+        Each step says besides how far it came which folio it has isolated, if any; they are
+        returned in the order of the range.
+        """
         yield lock(mm.mmap_lock, READ)
         yield from self.lru_add_drain()
         ret = 0
+        isolated: tuple[Folio, ...] = ()
         for vma in (yield from self.vmas_in(mm, start, end)):
             if not (yield from (fit or self.can_madv_lru_vma)(vma)):
                 ret = -EINVAL
@@ -76,10 +81,10 @@ class LazyfreeMixin(KernelPart):
             stop = min((yield load(vma.vm_end)), end)
             while addr < stop:
                 next_ = min((addr | 511) + 1, stop)
-                yield from self.madvise_table(mm, vma, addr, next_, step, huge)
+                isolated += yield from self.madvise_table(mm, vma, addr, next_, step, huge)
                 addr = next_
         yield unlock(mm.mmap_lock)
-        return ret
+        return ret, isolated
 
     def can_madv_lru_vma(self, vma: Vma) -> Gen[bool]:
         """Pages that are locked in memory stay as they are."""
@@ -97,69 +102,75 @@ class LazyfreeMixin(KernelPart):
         vma: Vma,
         addr: int,
         end: int,
-        step: Callable[..., Gen[int]],
-        huge: Callable[..., Gen[bool]] | None,
-    ) -> Gen[None]:
+        step: Callable[..., Gen[tuple[int, Folio | None]]],
+        huge: Callable[..., Gen[tuple[bool, Folio | None]]] | None,
+    ) -> Gen[tuple[Folio, ...]]:
         """One table's entries under its lock; a step may drop the lock and ask to look again."""
+        isolated: tuple[Folio, ...] = ()
         pmd = yield from self.pmd_offset(mm, addr)
         if not pmd or not (yield load(pmd)):
-            return
+            return isolated
         if pmd_is_leaf((yield load(pmd))):
             if huge is None:
                 yield from self.split_huge_pmd(vma, pmd, addr)
-            elif (yield from huge(vma, pmd, addr, end)):
-                return
+            else:
+                whole, folio = yield from huge(vma, pmd, addr, end)
+                isolated += (folio,) if folio is not None else ()
+                if whole:
+                    return isolated
         while addr < end:
             ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
             if not ptl:
-                return
+                return isolated
             done = RETRY
             start = addr
             while addr < end:
-                done = yield from step(vma, ptep + addr - start, ptl, addr, end)
+                done, folio = yield from step(vma, ptep + addr - start, ptl, addr, end)
+                isolated += (folio,) if folio is not None else ()
                 if done <= 0:
                     break
                 addr += done
             if done != RETRY:
                 yield unlock(ptl)
             if done == STOP:
-                return
+                break
+        return isolated
 
     # -- MADV_FREE ---------------------------------------------------------------------
 
     def madvise_free(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_FREE of [start, end)."""
         step, huge = self.madvise_free_pte_range, self.madvise_free_huge_pmd
-        ret = yield from self.madvise_walk(mm, start, end, step, huge, self.can_madv_free_vma)
+        ret, _ = yield from self.madvise_walk(mm, start, end, step, huge, self.can_madv_free_vma)
         yield tlb_flush(mm, start, end)
         return ret
 
     def madvise_free_pte_range(
         self, vma: Vma, ptep: int, ptl: int, addr: int, end: int
-    ) -> Gen[int]:
+    ) -> Gen[tuple[int, None]]:
         """The entry (or batch) at *addr*: entries done, RETRY or STOP."""
         pte = yield from self.ptep_get(ptep)
         if not pte or not pte_present(pte):
-            return 1
+            return 1, None
         page = yield from self.vm_normal_page(pte)
         if page is None:
-            return 1
+            return 1, None
         folio = yield from self.page_folio(page)
         nr = 1
         if folio.large:
             nr = yield from self.madvise_folio_batch(folio, ptep, pte, end - addr)
             if nr < folio.nr_pages:
-                return (yield from self.madvise_split(folio, page, ptl, nr))
+                return (yield from self.madvise_split(folio, page, ptl, nr)), None
         busy = (yield load(folio.flags)) & (PG_swapcache | PG_dirty)
         if busy and not (yield from self.madvise_free_clean(folio)):
-            return nr
+            return nr, None
         batch_young_dirty = yield from self.madvise_any_young_dirty(ptep, pte, nr)
         if batch_young_dirty:
             yield from self.clear_young_dirty_ptes(
                 Mm((yield load(vma.vm_mm))), addr, ptep, nr, True, True
             )
         yield from self.folio_mark_lazyfree(folio)
-        return nr
+        return nr, None
 
     def madvise_folio_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int) -> Gen[int]:
         """Entries from here on that map the folio: one by one before 6.10."""
@@ -234,19 +245,19 @@ class LazyfreeMixin(KernelPart):
     def madvise_cold(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_COLD of [start, end)."""
         step, huge = self.madvise_cold_pte_range, self.madvise_cold_huge_pmd
-        ret = yield from self.madvise_walk(mm, start, end, step, huge)
+        ret, _ = yield from self.madvise_walk(mm, start, end, step, huge)
         yield tlb_flush(mm, start, end)
         return ret
 
     def madvise_cold_pte_range(
         self, vma: Vma, ptep: int, ptl: int, addr: int, end: int
-    ) -> Gen[int]:
+    ) -> Gen[tuple[int, None]]:
         """Make the entry (or batch) at *addr* old and its folio inactive."""
         nr, folio = yield from self.madvise_cold_batch(vma, ptep, ptl, addr, end)
         if folio is not None:
             flags = yield load(folio.flags)
             yield bits(folio.flags, 0, PG_referenced | (PG_active if flags & PG_active else 0))
-        return nr
+        return nr, None
 
     def madvise_cold_batch(
         self, vma: Vma, ptep: int, ptl: int, addr: int, end: int, pageout: bool = False

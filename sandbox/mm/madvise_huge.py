@@ -26,7 +26,9 @@ from sandbox.mm.pgalloc import pmd_is_leaf
 class MadviseHugeMixin(KernelPart):
     """Advice about PMD-mapped folios; each function says whether the entry is dealt with."""
 
-    def madvise_free_huge_pmd(self, vma: Vma, pmd: int, addr: int, end: int) -> Gen[bool]:
+    def madvise_free_huge_pmd(
+        self, vma: Vma, pmd: int, addr: int, end: int
+    ) -> Gen[tuple[bool, None]]:
         """Clean the folio and its entry and mark it lazyfree; split it for a part."""
         ptl = self.pmd_lockptr(pmd, addr)
         yield lock(ptl)
@@ -36,10 +38,10 @@ class MadviseHugeMixin(KernelPart):
         folio = yield from self.madvise_huge_folio(pmd)
         if folio is None or (yield bits(folio.flags, PG_locked)) & PG_locked:
             yield unlock(ptl)
-            return True
+            return True, None
         if end - addr != HPAGE_PMD_NR:
             yield from self.madvise_split_locked(folio, ptl)
-            return False
+            return False, None
         if (yield load(folio.flags)) & PG_dirty:
             yield bits(folio.flags, 0, PG_dirty)
         yield bits(folio.flags, 0, PG_locked)
@@ -48,9 +50,11 @@ class MadviseHugeMixin(KernelPart):
             yield from self.madvise_set_pmd(vma, pmd, addr, clean=True)
         yield from self.folio_mark_lazyfree(folio)
         yield unlock(ptl)
-        return True
+        return True, None
 
-    def madvise_cold_huge_pmd(self, vma: Vma, pmd: int, addr: int, end: int) -> Gen[bool]:
+    def madvise_cold_huge_pmd(
+        self, vma: Vma, pmd: int, addr: int, end: int
+    ) -> Gen[tuple[bool, None]]:
         """Make the entry old and the folio inactive; split it for a part."""
         ptl = self.pmd_lockptr(pmd, addr)
         yield lock(ptl)
@@ -59,16 +63,16 @@ class MadviseHugeMixin(KernelPart):
             return False
         folio = yield from self.madvise_huge_folio(pmd)
         if folio is None or end - addr != HPAGE_PMD_NR:
-            return (yield from self.madvise_huge_part(folio, ptl))
+            return (yield from self.madvise_huge_part(folio, ptl)), None
         if pte_young((yield load(pmd))):
             yield from self.madvise_set_pmd(vma, pmd, addr, clean=False)
         yield bits(folio.flags, 0, PG_referenced)
         yield unlock(ptl)
-        return True
+        return True, None
 
     def madvise_pageout_huge_pmd(
-        self, pmd: int, addr: int, end: int, isolated: list[Folio]
-    ) -> Gen[bool]:
+        self, vma: Vma, pmd: int, addr: int, end: int
+    ) -> Gen[tuple[bool, Folio | None]]:
         """Isolate the folio for reclaim; split it for a part."""
         ptl = self.pmd_lockptr(pmd, addr)
         yield lock(ptl)
@@ -77,12 +81,11 @@ class MadviseHugeMixin(KernelPart):
             return False
         folio = yield from self.madvise_huge_folio(pmd)
         if folio is None or end - addr != HPAGE_PMD_NR:
-            return (yield from self.madvise_huge_part(folio, ptl))
+            return (yield from self.madvise_huge_part(folio, ptl)), None
         yield bits(folio.flags, 0, PG_referenced)
-        if (yield from self.folio_isolate_lru(folio)):
-            isolated.append(folio)
+        isolated = yield from self.folio_isolate_lru(folio)
         yield unlock(ptl)
-        return True
+        return True, folio if isolated else None
 
     def madvise_huge_folio(self, pmd: int) -> Gen[Folio | None]:
         """The folio a leaf maps, or None if it is to be left alone (the zero folio, shared)."""

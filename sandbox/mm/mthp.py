@@ -5,6 +5,8 @@ Source: mm/memory.c alloc_anon_folio (6.8), mm/internal.h folio_pte_batch (6.9).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sandbox.arch.arm64.pgtable import (
     HPAGE_PMD_ORDER,
     PTE_CONT,
@@ -27,16 +29,13 @@ MTHP_ORDERS = sum(1 << order for order in range(2, HPAGE_PMD_ORDER + 1))
 """Orders an anonymous folio may have: 2 … PMD."""
 
 
-class Batch:
+class Batch(NamedTuple):
     """What a batch scan found: entries, and bits set in any of them."""
 
-    __slots__ = ("any_dirty", "any_writable", "any_young", "nr")
-
-    def __init__(self, nr: int, any_writable: bool, any_young: bool, any_dirty: bool) -> None:
-        self.nr = nr
-        self.any_writable = any_writable
-        self.any_young = any_young
-        self.any_dirty = any_dirty
+    nr: int
+    any_writable: bool
+    any_young: bool
+    any_dirty: bool
 
 
 class MthpMixin(KernelPart):

@@ -44,27 +44,26 @@ class VmscanMixin(KernelPart):
 
     def madvise_pageout(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_PAGEOUT of [start, end): isolate what is ours alone, then reclaim it."""
-        isolated: list[Folio] = []
-
-        def step(vma: Vma, ptep: int, ptl: int, addr: int, end: int) -> Gen[int]:
-            nr, folio = yield from self.madvise_cold_batch(vma, ptep, ptl, addr, end, True)
-            if folio is not None and (yield from self.folio_isolate_lru(folio)):
-                isolated.append(folio)
-            return nr
-
-        def huge(vma: Vma, pmd: int, addr: int, end: int) -> Gen[bool]:
-            return (yield from self.madvise_pageout_huge_pmd(pmd, addr, end, isolated))
-
-        ret: int = yield from self.madvise_walk(mm, start, end, step, huge)
+        step, huge = self.madvise_pageout_pte_range, self.madvise_pageout_huge_pmd
+        ret: int
+        ret, isolated = yield from self.madvise_walk(mm, start, end, step, huge)
         yield from self.reclaim_pages(isolated)
         return ret
 
-    def reclaim_pages(self, folios: list[Folio]) -> Gen[None]:
+    def madvise_pageout_pte_range(
+        self, vma: Vma, ptep: int, ptl: int, addr: int, end: int
+    ) -> Gen[tuple[int, Folio | None]]:
+        """The entry (or batch) at *addr*: entries done, and the folio if it was isolated."""
+        nr, folio = yield from self.madvise_cold_batch(vma, ptep, ptl, addr, end, True)
+        if folio is not None and (yield from self.folio_isolate_lru(folio)):
+            return nr, folio
+        return nr, None
+
+    def reclaim_pages(self, folios: tuple[Folio, ...]) -> Gen[None]:
         """Reclaim isolated folios; what cannot go returns to the LRU."""
-        queue = list(folios)
-        while queue:
-            folio, gone, pieces = yield from self.shrink_folio(queue.pop(0))
-            queue += pieces
+        while folios:
+            folio, gone, pieces = yield from self.shrink_folio(folios[0])
+            folios = (*folios[1:], *pieces)
             if not gone:
                 yield bits(folio.flags, PG_lru)
                 yield from self.folio_put(folio)

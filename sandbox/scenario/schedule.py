@@ -19,6 +19,7 @@ from sandbox.scenario.lines import Budget, Line, Word, near, quote
 
 __all__ = [
     "COUNTED",
+    "HELP",
     "Landmark",
     "Turn",
     "complete_schedule",
@@ -44,6 +45,30 @@ COUNTED = (
 )
 """Words that `store` counts changes of; `write_protect_seq` is a landmark of its own only, for
 fork changes it for every VMA."""
+
+HELP = (
+    (
+        "cpu0 ACTION | cpu1 ACTION",
+        "actions on up to four CPUs at once; a CPU does its own one after the other",
+    ),
+    (
+        "schedule cpu1 until store:2, cpu0 12, cpu1 all",
+        "whose turn it is: until a landmark, so many events, or all it has to do",
+    ),
+    (
+        "until store:N, until before-store:N",
+        "right after or before the N-th change of a watched word from here on",
+    ),
+    (
+        "until WORD:N, until before-WORD:N",
+        "the same of one word: pte, _refcount, flags, write_protect_seq, ...",
+    ),
+    (
+        "until FUNCTION:N",
+        "where the N-th call of a kernel function begins; not playable on a real kernel",
+    ),
+)
+"""Blocks and schedules as the help shows them: what is written, and what it means."""
 
 _WORDS = (*COUNTED, "write_protect_seq")
 _EXPECTED = "cpuN COUNT, cpuN until LANDMARK:N or cpuN all, with commas between"

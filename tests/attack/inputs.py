@@ -93,7 +93,9 @@ _REFUSED_LINES = (
     "mmap A R 64K\nwrite A R 0 17", "mmap A R 64K at=68719476736",
     f"mmap A R 64K\n{_TWO_CPUS}schedule 0x999999999",
     "cpu63: mmap A R 64K", "cpu64: mmap A R 64K",
-    "mmap A R 64K\ncpu0: read A R 0 1\ncpu0: read A R 0 1\nschedule 0",
+    "mmap A R 64K\ncpu0: read A R 0 1\ncpu0: read B R 0 1\nschedule 0",
+    f"mmap A R 64K\n{_TWO_CPUS}schedule cpu0 until store:999999999",
+    f"mmap A R 64K\n{_TWO_CPUS}schedule cpu0 until {'f' * 100_000}:1",
 )  # fmt: skip
 
 _LARGE_LINES: tuple[tuple[str, str], ...] = (

@@ -140,6 +140,19 @@ def test_what_cannot_be_meant_when_its_cpu_comes_to_it_is_refused() -> None:
     act(session, "fork A B")
 
 
+def test_a_block_refused_in_the_past_leaves_the_future() -> None:
+    session = run("7.2", SETUP + "\nfork A B\nexit B")
+    end, state = session.position, session.state()
+    session.goto(session.starts[-2])
+    before = snapshot(session)
+    with pytest.raises(UsageError, match="without pte:99"):
+        act(session, "cpu0: read A R 0 1\ncpu1: read C R 0 1\nschedule cpu0 until pte:99")
+    assert snapshot(session) == before
+    assert not session.machine.branches
+    session.goto(end)
+    assert session.state() == state
+
+
 def test_a_refusal_in_the_middle_leaves_a_block_that_can_be_gone_on_with() -> None:
     session = run("7.2", SETUP)
     begin(session, "cpu0: munmap A R 0 4\ncpu0: fold A R 0 4\ncpu0: read C R 0 1")

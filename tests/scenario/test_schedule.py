@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from sandbox.scenario.complete import complete
 from sandbox.scenario.language import CpuBlock, format_step, parse_lines
 from sandbox.scenario.schedule import (
     COUNTED,
+    HELP,
     Landmark,
     Turn,
     events_of,
@@ -120,6 +122,17 @@ def test_a_wrong_schedule_says_where_and_what(schedule: str, column: int, part: 
     assert str(raised.value).startswith(f"file:3:{column}: ")
     assert part in str(raised.value)
     assert raised.value.expected
+
+
+def test_what_the_documents_say_is_what_is_read() -> None:
+    document = Path(__file__).parents[2] / "docs" / "schedules.md"
+    text = document.read_text()
+    (code, *_) = [part for part in text.split("\n\n") if part.startswith("    ")]
+    steps = parse_lines("\n".join(line.strip() for line in code.splitlines()), "schedules.md")
+    assert isinstance(steps[-1], CpuBlock)
+    assert len(steps[-1].schedule) == 3
+    assert all(f"`{word}`" in text for word in COUNTED)
+    assert block(next(written for written, _ in HELP if written.startswith("schedule"))).schedule
 
 
 def test_a_block_has_up_to_four_cpus_with_several_actions_each() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from textual import events
 from textual.command import CommandList
+from textual.geometry import Size
 from textual.pilot import Pilot
 
 from mmtui.app import MmtuiApp
@@ -137,3 +141,33 @@ async def test_what_comes_to_a_screen_that_is_gone_says_nothing() -> None:
         )
         await pilot.press("escape")
         assert app.screen is desk
+
+
+async def test_sizes_behind_each_other_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = MmtuiApp("3")
+    laid_out = 0
+    refresh = MainScreen._refresh_layout
+
+    def counted(screen: MainScreen, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        nonlocal laid_out
+        laid_out += 1
+        refresh(screen, *args, **kwargs)
+
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, MainScreen))
+        desk = app.screen
+        await pilot.press("ctrl+p")
+        assert isinstance(app.screen, Palette)
+        monkeypatch.setattr(MainScreen, "_refresh_layout", counted)
+        for width in (90, 110, 95, 120) * 5:
+            size = Size(width, 30)
+            desk.post_message(events.Resize(size, size))
+            desk.post_message(events.Show())
+        await pilot.pause()
+        for _ in range(30):
+            await pilot.pause()
+        done = laid_out
+        for _ in range(30):
+            await pilot.pause()
+        assert laid_out == done
+        assert done < 60

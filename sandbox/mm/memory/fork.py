@@ -65,7 +65,9 @@ class CopyContext(NamedTuple):
 
     def charge(self, member: int, nr: int) -> CopyContext:
         """The context with *nr* pages more of a counter in its rss vector."""
-        return self._replace(rss=count_rss(self.rss, member, nr))
+        dst_mm, src_mm, dst_vma, src_vma, rss, prealloc = self
+        rss = count_rss(rss, member, nr)
+        return CopyContext(dst_mm, src_mm, dst_vma, src_vma, rss, prealloc)
 
 
 class CopyMixin(KernelPart):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from sandbox.mm.flags import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS
+
 __all__ = ["NO_RSS", "Rss", "count_rss"]
 
 Rss: TypeAlias = "tuple[int, int, int, int]"
@@ -13,6 +15,11 @@ NO_RSS: Rss = (0, 0, 0, 0)
 
 def count_rss(rss: Rss, member: int, nr: int) -> Rss:
     """The vector with *nr* pages more of a counter."""
-    counts = list(rss)
-    counts[member] += nr
-    return counts[0], counts[1], counts[2], counts[3]
+    files, anon, swap, shmem = rss
+    if member == MM_ANONPAGES:
+        return files, anon + nr, swap, shmem
+    if member == MM_FILEPAGES:
+        return files + nr, anon, swap, shmem
+    if member == MM_SWAPENTS:
+        return files, anon, swap + nr, shmem
+    return files, anon, swap, shmem + nr

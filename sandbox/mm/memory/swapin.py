@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
     PTE_MIGRATION,
@@ -52,22 +54,17 @@ READAHEAD = 8
 """Entries around the fault that readahead brings into the swap cache (page_cluster 3)."""
 
 
-class Swapin:
+class Swapin(NamedTuple):
     """What a swap fault found: the folio, whether it is in the cache, where it starts."""
 
-    __slots__ = ("address", "cached", "folio", "nr", "prepared", "slot")
-
-    def __init__(
-        self, folio: Folio, cached: bool, address: int, slot: int, nr: int, prepared: bool = False
-    ) -> None:
-        self.folio = folio
-        self.cached = cached
-        self.address = address
-        """Virtual page of the folio's first entry to map."""
-        self.slot = slot
-        self.nr = nr
-        self.prepared = prepared
-        """Whether the slots are claimed and have to be given up."""
+    folio: Folio
+    cached: bool
+    address: int
+    """Virtual page of the folio's first entry to map."""
+    slot: int
+    nr: int
+    prepared: bool = False
+    """Whether the slots are claimed and have to be given up."""
 
 
 class SwapinMixin(KernelPart):
@@ -108,14 +105,14 @@ class SwapinMixin(KernelPart):
         if vmf.flags & FAULT_FLAG_WRITE and found.cached and not (yield load(folio.flags)) & PG_lru:
             yield from self.lru_add_drain()
         vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
-        ok = bool(vmf.ptl) and (yield from self.ptep_get(vmf.pte)) == entry
-        if ok:
-            ok = yield from self.swapin_fits(vmf, found, entry)
-        if not ok:
+        fits = None
+        if vmf.ptl and (yield from self.ptep_get(vmf.pte)) == entry:
+            fits = yield from self.swapin_fits(vmf, found, entry)
+        if fits is None:
             if vmf.ptl:
                 yield unlock(vmf.ptl)
             return (yield from self.swapin_out(folio))
-        return (yield from self.swapin_map(vmf, found, entry))
+        return (yield from self.swapin_map(vmf, fits, entry))
 
     def swapin_out(self, folio: Folio) -> Gen[int]:
         """Nothing is mapped; 7.x drops a cache that no entry needs any more (`out_page`)."""
@@ -131,32 +128,31 @@ class SwapinMixin(KernelPart):
             return False
         return 0 <= slot + 1 - (yield load(folio.private)) < folio.nr_pages
 
-    def swapin_fits(self, vmf: VmFault, found: Swapin, entry: int) -> Gen[bool]:
-        """Map all of a large folio, one page of it, or (False) nothing; under the entry's lock.
+    def swapin_fits(self, vmf: VmFault, found: Swapin, entry: int) -> Gen[Swapin | None]:
+        """All of a large folio, one page of it, or None: nothing to map; under the entry's lock.
 
         A fresh large folio is mapped whole or not at all.  One found in the cache is mapped whole
         since 6.11 if all its entries are still there, else the page that was asked for.
         """
         folio, index = found.folio, (entry >> PFN_SHIFT) - found.slot
         if not folio.large:
-            return True
+            return found
         if found.cached:
-            found.slot = (yield load(folio.private)) - 1
+            found = found._replace(slot=(yield load(folio.private)) - 1)
             index = (entry >> PFN_SHIFT) - found.slot
-        found.address, found.nr = vmf.address - index, folio.nr_pages
+        found = found._replace(address=vmf.address - index, nr=folio.nr_pages)
         whole = self.swapin_maps_whole or not found.cached
         if whole:
             whole = yield from self.swapin_range(vmf, found, entry)
         if whole:
             vmf.pte -= index
-            return True
+            return found
         if not found.cached:
-            return False
-        found.address, found.nr, found.slot = vmf.address, 1, entry >> PFN_SHIFT
+            return None
         if (yield load(folio.flags)) & PG_anon or not self.swapin_uses_cache:
-            return True
+            return found._replace(address=vmf.address, nr=1, slot=entry >> PFN_SHIFT)
         yield from self.delete_from_swap_cache(folio)  # fresh, and its entries have changed
-        return False
+        return None
 
     def swapin_range(self, vmf: VmFault, found: Swapin, entry: int) -> Gen[bool]:
         """Does the folio lie in the VMA and the table, with all its entries as they were?"""

@@ -54,7 +54,9 @@ class MmuGather(NamedTuple):
 
     def charge(self, member: int, nr: int) -> MmuGather:
         """The gather with *nr* pages more of a counter in its rss vector."""
-        return self._replace(rss=count_rss(self.rss, member, nr))
+        mm, fullmm, start, end, delayed_rmap, items, rss = self
+        rss = count_rss(rss, member, nr)
+        return MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss)
 
 
 class ZapMixin(KernelPart):
@@ -64,8 +66,11 @@ class ZapMixin(KernelPart):
 
     def tlb_remove_tlb_entries(self, tlb: MmuGather, addr: int, nr: int) -> MmuGather:
         """Widen the range to flush (local, no memory touched)."""
-        start = addr if tlb.start < 0 else min(tlb.start, addr)
-        return tlb._replace(start=start, end=max(tlb.end, addr + nr))
+        mm, fullmm, start, end, delayed_rmap, items, rss = tlb
+        if start < 0 or addr < start:
+            start = addr
+        end = max(end, addr + nr)
+        return MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss)
 
     def tlb_remove_folio_pages(
         self, tlb: MmuGather, folio: Folio, page: Page, nr: int, delay: bool
@@ -74,7 +79,9 @@ class ZapMixin(KernelPart):
         i = yield load(PerCpu.gather_nr(self.cpu))
         yield store(PerCpu.gather_page(self.cpu, i), page << 11 | nr << 1 | delay)
         yield store(PerCpu.gather_nr(self.cpu), i + 1)
-        tlb = tlb._replace(items=(*tlb.items, (folio, page, nr, delay)))
+        mm, fullmm, start, end, delayed_rmap, items, rss = tlb
+        items = (*items, (folio, page, nr, delay))
+        tlb = MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss)
         return tlb, i + 1 >= MAX_GATHER_BATCH
 
     def tlb_flush_mmu_tlbonly(self, tlb: MmuGather) -> Gen[MmuGather]:
