@@ -213,12 +213,14 @@ class MiscountsAnon(Linux69):
 class EntriesFirst(Linux66):
     """Entries are set before anything counts them."""
 
-    def folio_add_new_anon_rmap(self, folio: Folio, vma: Vma, addr: int) -> Gen[None]:
+    def folio_add_new_anon_rmap(
+        self, folio: Folio, vma: Vma, addr: int, exclusive: bool = True
+    ) -> Gen[None]:
         mm = Mm((yield load(vma.vm_mm)))
         pmd = yield from self.pmd_offset(mm, addr)
         ptep = self.pte_offset_map((yield load(pmd)), addr)
         yield store(ptep, folio.pfn << 16 | 1)
-        yield from super().folio_add_new_anon_rmap(folio, vma, addr)
+        yield from super().folio_add_new_anon_rmap(folio, vma, addr, exclusive)
 
 
 class RemovesBeforeAdding(Linux612):
