@@ -24,8 +24,9 @@ def main() -> int:
         campaign = Campaign(kernel)
         campaign.play(pairs[:: args.step], args.schedules, args.seed)
         for finding in campaign.findings:
-            print(finding, end="\n\n")
-        print(campaign.text, flush=True)
+            sys.stdout.write(f"{finding}\n\n")
+        sys.stdout.write(f"{campaign.text}\n")
+        sys.stdout.flush()
         found += len(campaign.findings)
     return int(found > 0)
 

@@ -9,6 +9,7 @@ of a kind in `ALLOWED`, which says why a real kernel allows it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -68,6 +69,17 @@ def _answer_facts(cpu: int, ret: int, out: str | None) -> Iterator[tuple[Fact, A
         yield ("out", str(cpu)), out
 
 
+def _cached_twice(state: dict[str, Any]) -> int:
+    """How many pages of files more than one mapped folio claims to be."""
+    pages = Counter(
+        (folio["mapping"], folio["index"] + i)
+        for folio in state["folios"].values()
+        if folio["mapping"] in ("shmem", "file") and any(n + 1 for n, _ in folio["mapcount"])
+        for i in range(1 << folio["order"])
+    )
+    return sum(count > 1 for count in pages.values())
+
+
 def facts(state: dict[str, Any]) -> Facts:
     """The facts of a state, each under a name of its own."""
     out: Facts = {}
@@ -80,6 +92,7 @@ def facts(state: dict[str, Any]) -> Facts:
             out[name, key] = proc[key]
     for id_, hold in state.get("holds", {}).items():
         out["hold", id_] = hold["kind"], len(hold["pages"])
+    out["cache", "pages with two folios"] = _cached_twice(state)
     for cpu, (ret, printed) in enumerate(state["ret"]):
         out |= _answer_facts(cpu, ret, printed)
     return out
@@ -168,8 +181,8 @@ ALLOWED = (
     ),
     Allowed(
         "mlocked",
-        "one flag of a folio that several VMAs lock, set and cleared by each; mlock_count, which the"
-        " model does not have, keeps it in more cases",
+        "one flag of a folio that several VMAs lock, set and cleared by each; mlock_count, which"
+        " the model does not have, keeps it in more cases",
         _of({"mlock", "munlock"}, "mlocked", "unevictable"),
     ),
 )

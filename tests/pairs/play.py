@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -68,7 +68,7 @@ def begun(kernel: str | type[Kernel], pair: Pair) -> Session:
     return session
 
 
-def play(kernel: str | type[Kernel], pair: Pair, turns: Iterator[tuple[int, int]]) -> Outcome:
+def play(kernel: str | type[Kernel], pair: Pair, turns: Iterable[tuple[int, int]]) -> Outcome:
     """Give the CPUs their turns, then let both end; a CPU that waits gives its turn away."""
     session = begun(kernel, pair)
     machine, start = session.machine, session.position
