@@ -31,7 +31,8 @@ def claims(session: Session, action: Action) -> Iterator[str]:
 def check_block(session: Session, actions: tuple[Action, ...]) -> None:
     """Refuse a block in which two actions want the same thing, or one ends another's process."""
     claimed: set[str] = set()
-    ending = {a.args["proc"]: a for a in actions if a.verb in ("exit", "kill")}
+    # exec, too, first ends the other threads of its process (de_thread)
+    ending = {a.args["proc"]: a for a in actions if a.verb in ("exit", "kill", "exec")}
     for action in actions:
         for claim in claims(session, action):
             if claim in claimed:
