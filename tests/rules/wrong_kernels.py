@@ -35,6 +35,7 @@ from sandbox.memory import (
 from sandbox.mm.flags import (
     MM_ANONPAGES,
     PG_active,
+    PG_dirty,
     PG_ksm,
     PG_locked,
     PG_referenced,
@@ -128,7 +129,11 @@ class UnfreezesWithoutFreezing(Linux66):
 
 
 class FreezesAnything(Linux66):
-    """Reclaim freezes at whatever the count is."""
+    """Reclaim freezes at whatever the count is, and does not look at it before."""
+
+    def pageout(self, folio: Folio) -> Gen[bool]:
+        yield bits(folio.flags, 0, PG_dirty)
+        return True
 
     def remove_mapping(self, folio: Folio) -> Gen[bool]:
         refs = yield load(folio._refcount)
