@@ -174,6 +174,12 @@ ALLOWED = (
         _between(FAULTS, {"mprotect"}, *COUNTS, *MARKS, "data", "mapping"),
     ),
     Allowed(
+        "locked, not populated",
+        "mlock gives mmap_lock up before it populates its range; what was moved away meanwhile is"
+        " locked, but has no pages yet",
+        lambda pair, fact: pair.verbs == {"mlock", "mremap"} and fact[1] in ("vma", "page"),
+    ),
+    Allowed(
         "accessed",
         "the access flag says that a page was used once; migration, forks and clear_refs pass it on"
         " as they find it",
