@@ -48,7 +48,9 @@ class Cow57(Linux66):
         return False
         yield  # pragma: no cover - makes this a generator
 
-    def folio_add_new_anon_rmap(self, folio: Folio, vma: Vma, addr: int) -> Gen[None]:
+    def folio_add_new_anon_rmap(
+        self, folio: Folio, vma: Vma, addr: int, exclusive: bool = True
+    ) -> Gen[None]:
         """A fresh page has no mark that says it is ours alone."""
         yield bits(folio.flags, PG_swapbacked)
         yield store(folio._mapcount, 0)

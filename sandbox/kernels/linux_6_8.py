@@ -21,18 +21,22 @@ class Linux68(MthpMixin, Linux66):
     summary = "mTHP with per-entry fork and zap; no contpte; the last reference reuses a folio."
     swapin_prepares = True
 
-    def folio_add_new_anon_rmap(self, folio: Folio, vma: Vma, addr: int) -> Gen[None]:
+    def folio_add_new_anon_rmap(
+        self, folio: Folio, vma: Vma, addr: int, exclusive: bool = True
+    ) -> Gen[None]:
         """Mapping and index come before the counters (`__folio_set_anon`)."""
         yield bits(folio.flags, PG_swapbacked)
         yield from self.set_anon_mapping(folio, vma, addr)
         if not folio.large:
             yield store(folio._mapcount, 0)
-            yield bits(folio.flags, PG_anon_exclusive)
+            if exclusive:
+                yield bits(folio.flags, PG_anon_exclusive)
         elif self.is_pmd_mapping(folio):
             yield store(folio._entire_mapcount, 0)
             yield store(folio._nr_pages_mapped, ENTIRELY_MAPPED)
-            yield bits(folio.flags, PG_anon_exclusive)
+            if exclusive:
+                yield bits(folio.flags, PG_anon_exclusive)
         else:
-            yield from self.new_anon_pages(folio)
+            yield from self.new_anon_pages(folio, exclusive)
             yield store(folio._nr_pages_mapped, folio.nr_pages)
         yield add(Globals.nr_anon_mapped, folio.nr_pages)

@@ -23,21 +23,25 @@ class Linux69(BatchDupMixin, BatchZapMixin, MthpMixin, ContptePgtable, Linux66):
 
     # -- rmap (mm/rmap.c) ----------------------------------------------------------------
 
-    def folio_add_new_anon_rmap(self, folio: Folio, vma: Vma, addr: int) -> Gen[None]:
+    def folio_add_new_anon_rmap(
+        self, folio: Folio, vma: Vma, addr: int, exclusive: bool = True
+    ) -> Gen[None]:
         """Mapping and index before the counters; the counters are plain stores."""
         yield bits(folio.flags, PG_swapbacked)
         yield from self.set_anon_mapping(folio, vma, addr)
         mm = Mm((yield load(vma.vm_mm)))
         if not folio.large:
             yield store(folio._mapcount, 0)
-            yield bits(folio.flags, PG_anon_exclusive)
+            if exclusive:
+                yield bits(folio.flags, PG_anon_exclusive)
         elif self.is_pmd_mapping(folio):
             yield store(folio._entire_mapcount, 0)
             yield from self.folio_set_large_mapcount(folio, 1, mm)
             yield from self.set_nr_pages_mapped(folio, ENTIRELY_MAPPED)
-            yield bits(folio.flags, PG_anon_exclusive)
+            if exclusive:
+                yield bits(folio.flags, PG_anon_exclusive)
         else:
-            yield from self.new_anon_pages(folio)
+            yield from self.new_anon_pages(folio, exclusive)
             yield from self.folio_set_large_mapcount(folio, folio.nr_pages, mm)
             yield from self.set_nr_pages_mapped(folio, folio.nr_pages)
         yield add(Globals.nr_anon_mapped, folio.nr_pages)

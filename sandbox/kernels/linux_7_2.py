@@ -147,9 +147,9 @@ class Linux72NoPageMapcount(Linux72):
     has_page_mapcount = False
     proc_mem_force = True
 
-    def new_anon_pages(self, folio: Folio) -> Gen[None]:
+    def new_anon_pages(self, folio: Folio, exclusive: bool = True) -> Gen[None]:
         """Only the exclusive flags."""
-        for i in range(folio.nr_pages):
+        for i in range(folio.nr_pages if exclusive else 0):
             yield bits(folio.page(i).flags, PG_anon_exclusive)
 
     def set_nr_pages_mapped(self, folio: Folio, value: int) -> Gen[None]:

@@ -45,17 +45,20 @@ class Rfc26(Linux72NoPageMapcount):
 
     # -- entries -------------------------------------------------------------------------
 
-    def folio_add_new_anon_rmap(self, folio: Folio, vma: Vma, addr: int) -> Gen[None]:
+    def folio_add_new_anon_rmap(
+        self, folio: Folio, vma: Vma, addr: int, exclusive: bool = True
+    ) -> Gen[None]:
         """A PMD leaf is one mapping of 512 pages; it has no count of its own any more."""
         if not self.is_pmd_mapping(folio):
-            yield from super().folio_add_new_anon_rmap(folio, vma, addr)
+            yield from super().folio_add_new_anon_rmap(folio, vma, addr, exclusive)
             return
         yield bits(folio.flags, PG_swapbacked)
         yield from self.set_anon_mapping(folio, vma, addr)
         mm = Mm((yield load(vma.vm_mm)))
         yield from self.folio_set_large_mapcount(folio, 1, mm)
         yield from self.set_nr_pages_mapped(folio, folio.nr_pages)
-        yield bits(folio.flags, PG_anon_exclusive)
+        if exclusive:
+            yield bits(folio.flags, PG_anon_exclusive)
         yield add(Globals.nr_anon_mapped, folio.nr_pages)
 
     def set_nr_pages_mapped(self, folio: Folio, value: int) -> Gen[None]:

@@ -313,6 +313,8 @@ class LazyfreeMixin(KernelPart):
             yield from self.folio_put(folio)
             return False
         moved = yield from self.migrate_folio(folio)
+        if not moved:  # putback_movable_pages()
+            yield bits(folio.flags, PG_lru)
         yield from self.folio_put(folio)
         yield from self.folio_put(folio)
         if moved:

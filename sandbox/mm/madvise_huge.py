@@ -34,7 +34,7 @@ class MadviseHugeMixin(KernelPart):
         yield lock(ptl)
         if not pmd_is_leaf((yield load(pmd))):  # pmd_trans_huge_lock()
             yield unlock(ptl)
-            return False
+            return False, None
         folio = yield from self.madvise_huge_folio(pmd)
         if folio is None or (yield bits(folio.flags, PG_locked)) & PG_locked:
             yield unlock(ptl)
@@ -60,7 +60,7 @@ class MadviseHugeMixin(KernelPart):
         yield lock(ptl)
         if not pmd_is_leaf((yield load(pmd))):
             yield unlock(ptl)
-            return False
+            return False, None
         folio = yield from self.madvise_huge_folio(pmd)
         if folio is None or end - addr != HPAGE_PMD_NR:
             return (yield from self.madvise_huge_part(folio, ptl)), None
@@ -78,7 +78,7 @@ class MadviseHugeMixin(KernelPart):
         yield lock(ptl)
         if not pmd_is_leaf((yield load(pmd))):
             yield unlock(ptl)
-            return False
+            return False, None
         folio = yield from self.madvise_huge_folio(pmd)
         if folio is None or end - addr != HPAGE_PMD_NR:
             return (yield from self.madvise_huge_part(folio, ptl)), None

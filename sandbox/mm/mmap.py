@@ -37,7 +37,12 @@ class MmapMixin(KernelPart):
         return out
 
     def vma_insert(self, mm: Mm, vma: Vma) -> Gen[None]:
-        """Put a VMA into the tree (`vma_link`)."""
+        """Put a VMA into the tree and on its file's mappings (`vma_link`)."""
+        yield from self.vma_iter_store(mm, vma)
+        yield from self.vma_link_file(vma, True)
+
+    def vma_iter_store(self, mm: Mm, vma: Vma) -> Gen[None]:
+        """Put a VMA into the tree."""
         start = yield load(vma.vm_start)
         vmas = list((yield load(mm.mm_mt)))
         at = 0
@@ -45,7 +50,24 @@ class MmapMixin(KernelPart):
             at += 1
         vmas.insert(at, vma)
         yield store(mm.mm_mt, tuple(vmas))
-        yield from self.vma_link_file(vma, True)
+
+    def vma_prepare(self, vma: Vma) -> Gen[None]:
+        """Keep rmap walks away while the VMA's bounds change (mm/vma.c)."""
+        mapping = Mapping((yield load(vma.vm_file)))
+        if mapping:
+            yield lock(mapping.i_mmap_rwsem)
+        anon_vma = AnonVma((yield load(vma.anon_vma)))
+        if anon_vma:
+            yield lock(anon_vma.rwsem)
+
+    def vma_complete(self, vma: Vma) -> Gen[None]:
+        """The bounds have changed: let walks go on."""
+        anon_vma = AnonVma((yield load(vma.anon_vma)))
+        if anon_vma:
+            yield unlock(anon_vma.rwsem)
+        mapping = Mapping((yield load(vma.vm_file)))
+        if mapping:
+            yield unlock(mapping.i_mmap_rwsem)
 
     def vma_link_file(self, vma: Vma, link: bool) -> Gen[None]:
         """Put the VMA on, or take it off, the mappings of its file."""
@@ -53,15 +75,23 @@ class MmapMixin(KernelPart):
         if not mapping:
             return
         yield lock(mapping.i_mmap_rwsem)
-        others = tuple(v for v in (yield load(mapping.i_mmap)) if v != vma)
-        yield store(mapping.i_mmap, (*others, vma) if link else others)
+        yield from self.i_mmap_change(mapping, vma, link)
         yield unlock(mapping.i_mmap_rwsem)
 
+    def i_mmap_change(self, mapping: Mapping, vma: Vma, link: bool) -> Gen[None]:
+        """The change itself, under the file's lock."""
+        others = tuple(v for v in (yield load(mapping.i_mmap)) if v != vma)
+        yield store(mapping.i_mmap, (*others, vma) if link else others)
+
     def vma_remove(self, mm: Mm, vma: Vma) -> Gen[None]:
+        """Take a VMA out of the tree and off its file's mappings."""
+        yield from self.vma_iter_clear(mm, vma)
+        yield from self.vma_link_file(vma, False)
+
+    def vma_iter_clear(self, mm: Mm, vma: Vma) -> Gen[None]:
         """Take a VMA out of the tree."""
         vmas = yield load(mm.mm_mt)
         yield store(mm.mm_mt, tuple(v for v in vmas if v != vma))
-        yield from self.vma_link_file(vma, False)
 
     def mmap_region(
         self, mm: Mm, start: int, end: int, vm_flags: int, file: int, pgoff: int
@@ -160,9 +190,14 @@ class MmapMixin(KernelPart):
         yield store(new.vm_anon_pgoff, (yield load(vma.vm_anon_pgoff)) + addr - start)
         for item in (yield load(vma.anon_vma_chain)):
             yield from self.anon_vma_chain_link(new, AnonVma(item))
+        yield from self.vma_prepare(vma)
         yield from self.vma_adjust_trans_huge(mm, vma, addr)
         yield store(vma.vm_end, addr)
-        yield from self.vma_insert(mm, new)
+        yield from self.vma_iter_store(mm, new)
+        mapping = Mapping((yield load(new.vm_file)))
+        if mapping:
+            yield from self.i_mmap_change(mapping, new, True)
+        yield from self.vma_complete(vma)
         return new
 
     def vma_adjust_trans_huge(self, mm: Mm, vma: Vma, addr: int) -> Gen[None]:
@@ -220,7 +255,9 @@ class MmapMixin(KernelPart):
             yield store(a.anon_vma, (yield load(b.anon_vma)))
             for item in (yield load(b.anon_vma_chain)):
                 yield from self.anon_vma_chain_link(a, AnonVma(item))
+        yield from self.vma_prepare(a)
         yield store(a.vm_end, (yield load(b.vm_end)))
+        yield from self.vma_complete(a)
         yield from self.vma_remove(mm, b)
         yield from self.unlink_anon_vmas(b)
 
@@ -234,12 +271,13 @@ class MmapMixin(KernelPart):
             if vm_flags & VM_LOCKED:
                 size = (yield load(vma.vm_end)) - (yield load(vma.vm_start))
                 yield store(mm.locked_vm, (yield load(mm.locked_vm)) - size)
-            yield from self.vma_remove(mm, vma)
+            yield from self.vma_iter_clear(mm, vma)
         yield from self.lru_add_drain()
         tlb = yield from self.unmap_vmas(MmuGather(mm), vmas, start, end)
         yield from self.tlb_flush_mmu(tlb)
-        for vma in vmas:
+        for vma in vmas:  # free_pgtables(): rmap walks find the entries as long as they are there
             yield from self.unlink_anon_vmas(vma)
+            yield from self.vma_link_file(vma, False)
         return 0
 
     def vm_munmap(self, mm: Mm, start: int, end: int) -> Gen[int]:

@@ -42,8 +42,13 @@ class RmapMixin(KernelPart):
 
     # -- new mappings ------------------------------------------------------------------
 
-    def folio_add_new_anon_rmap(self, folio: Folio, vma: Vma, addr: int) -> Gen[None]:
-        """First mapping of a fresh folio: plain stores, nobody else can see it yet."""
+    def folio_add_new_anon_rmap(
+        self, folio: Folio, vma: Vma, addr: int, exclusive: bool = True
+    ) -> Gen[None]:
+        """First mapping of a fresh folio: plain stores, nobody else can see it yet.
+
+        What others may read from swap too is not *exclusive* (RMAP_EXCLUSIVE).
+        """
         yield bits(folio.flags, PG_swapbacked)
         if not folio.large:
             yield store(folio._mapcount, 0)
@@ -51,23 +56,24 @@ class RmapMixin(KernelPart):
             yield store(folio._entire_mapcount, 0)
             yield store(folio._nr_pages_mapped, ENTIRELY_MAPPED)
         else:
-            yield from self.new_anon_pages(folio)
+            yield from self.new_anon_pages(folio, exclusive)
             yield store(folio._nr_pages_mapped, folio.nr_pages)
         yield add(Globals.nr_anon_mapped, folio.nr_pages)
         yield from self.set_anon_mapping(folio, vma, addr)
-        if not folio.large or self.is_pmd_mapping(folio):
+        if exclusive and (not folio.large or self.is_pmd_mapping(folio)):
             yield bits(folio.page(0).flags, PG_anon_exclusive)
 
     def is_pmd_mapping(self, folio: Folio) -> bool:
         """Is a folio of this order mapped by a PMD when it is fresh?"""
         return folio.order >= 9
 
-    def new_anon_pages(self, folio: Folio) -> Gen[None]:
+    def new_anon_pages(self, folio: Folio, exclusive: bool = True) -> Gen[None]:
         """Per-page part for a PTE-mapped fresh folio."""
         for i in range(folio.nr_pages):
             page = folio.page(i)
             yield store(page._mapcount, 0)
-            yield bits(page.flags, PG_anon_exclusive)
+            if exclusive:
+                yield bits(page.flags, PG_anon_exclusive)
 
     def set_anon_mapping(self, folio: Folio, vma: Vma, addr: int) -> Gen[None]:
         """`__page_set_anon_rmap`: mapping and index."""

@@ -83,9 +83,9 @@ class VmscanMixin(KernelPart):
             yield from self.try_to_unmap(folio)
             ready = not (yield from self.folio_mapcount(folio))
         if ready:
-            yield from self.pageout(folio)
-            if (yield from self.remove_mapping(folio)):
-                return folio, True, pieces
+            ready = yield from self.pageout(folio)
+        if ready and (yield from self.remove_mapping(folio)):
+            return folio, True, pieces
         yield bits(folio.flags, 0, PG_locked)
         return folio, False, pieces
 
@@ -196,15 +196,23 @@ class VmscanMixin(KernelPart):
 
     # -- writing and freeing -----------------------------------------------------------
 
-    def pageout(self, folio: Folio) -> Gen[None]:
-        """Write a dirty swap-cache folio to its slots (synchronous device)."""
+    def pageout(self, folio: Folio) -> Gen[bool]:
+        """Write a dirty swap-cache folio to its slots (synchronous device); False to keep it.
+
+        Only what nobody but the cache and reclaim refers to is written (`is_page_cache_freeable`).
+        """
         if not (yield load(folio.flags)) & PG_swapcache:
-            return
+            return True
+        if (yield load(folio.flags)) & PG_dirty and (
+            yield load(folio._refcount)
+        ) != 1 + folio.nr_pages:
+            return False
         if not (yield bits(folio.flags, 0, PG_dirty)) & PG_dirty:
-            return
+            return True
         word = yield from self.swap_word(DATA, (yield load(folio.private)) - 1)
         for i in range(folio.nr_pages):
             yield store(word + i, (yield load(folio.page(i).data)))
+        return True
 
     def remove_mapping(self, folio: Folio) -> Gen[bool]:
         """Freeze at the references expected, leave the cache, free (`__remove_mapping`)."""

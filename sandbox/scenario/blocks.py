@@ -72,7 +72,9 @@ def _check_claims(session: Session, block: CpuBlock) -> None:
 
 
 def _check_ends(block: CpuBlock) -> None:
-    ends = {a.args["proc"]: a.cpu or 0 for a in block.actions if a.verb in ("exit", "kill")}
+    # exec, too, first ends the other threads of its process (de_thread)
+    ending = [a for a in block.actions if a.verb in ("exit", "kill", "exec")]
+    ends = {a.args["proc"]: a.cpu or 0 for a in ending}
     for action in block.actions:
         for proc in (action.args.get("proc"), action.args.get("with_proc")):
             if ends.get(proc, action.cpu or 0) != (action.cpu or 0):

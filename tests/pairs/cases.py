@@ -191,6 +191,24 @@ SETUPS = (
         ),
     ),
     Setup(
+        "huge hole",
+        "mthp 2M madvise\nmthp 16K madvise\nmmap A R 4M",
+        (
+            "write A R 0 1", "write A R 511 513", "read A R 5 6", "pin A R 0 2 p{cpu} w",
+            "populate_write A R 510 513", "dontneed A R 0 512", "mprotect A R 1 2 r",
+            "munmap A R 256 600", "fork A C{cpu}",
+        ),
+    ),
+    Setup(
+        "huge family",
+        "mthp 2M madvise\nmmap A R 2M\nwrite A R 0 1\nfork A B",
+        (
+            "write A R 0 1", "write B R 1 2", "split A R 0 1", "dontneed B R 0 512",
+            "dontneed A R 0 1", "mprotect B R 0 512 r", "mlock A R 0 512", "exit B",
+            "mremap B R 0 512 M{cpu} 0",
+        ),
+    ),
+    Setup(
         "scattered",
         "mthp 2M madvise\nmmap A R 2M nohuge\nwrite A R 0 3\nmmap B Q 4p",
         (

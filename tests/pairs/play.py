@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
 from sandbox.errors import SandboxError, UsageError
+from sandbox.kernels.base import Kernel
 from sandbox.scenario.language import CpuBlock, parse_lines
 from sandbox.session import Session
 from tests.pairs.cases import Pair
 
 MAX_EVENTS = 60_000
 """Events of one schedule; more is an action that does not end."""
+
+
+EXCLUDED = (
+    ("I-47", "", "judged at the note that follows the decision, not at the load it is taken by"),
+    ("I-05", "huge", "the window of splitting a leaf is closed by the first of two CPUs in it"),
+    ("I-06", "huge", "the same"),
+    ("I-09", "huge", "the same"),
+    ("I-25", "huge", "the same"),
+)
+"""Rules that are false alarms with two CPUs: the rule, how the setup's name begins, and why."""
+
+
+def excluded(rule: str, pair: Pair) -> bool:
+    """Whether a rule cannot be relied upon for this pair."""
+    return any(rule == id_ and pair.setup.name.startswith(name) for id_, name, _ in EXCLUDED)
 
 
 class Outcome(NamedTuple):
@@ -38,7 +54,7 @@ class Refused(Exception):
     """The block is refused on this kernel."""
 
 
-def begun(kernel: str, pair: Pair) -> Session:
+def begun(kernel: str | type[Kernel], pair: Pair) -> Session:
     """A session after the setup with the block on its CPUs; `Refused` when it cannot be meant."""
     session = Session(kernel)
     try:
@@ -52,7 +68,7 @@ def begun(kernel: str, pair: Pair) -> Session:
     return session
 
 
-def play(kernel: str, pair: Pair, turns: Iterator[tuple[int, int]]) -> Outcome:
+def play(kernel: str | type[Kernel], pair: Pair, turns: Iterable[tuple[int, int]]) -> Outcome:
     """Give the CPUs their turns, then let both end; a CPU that waits gives its turn away."""
     session = begun(kernel, pair)
     machine, start = session.machine, session.position
@@ -77,7 +93,13 @@ def play(kernel: str, pair: Pair, turns: Iterator[tuple[int, int]]) -> Outcome:
             session.finish()
     except (SandboxError, AssertionError, ArithmeticError, LookupError) as exception:
         error = f"{type(exception).__name__}: {exception}"
-    broken = sorted({v.rule for v in session.rules.violations if v.known_window is None})
+    broken = sorted(
+        {
+            v.rule
+            for v in session.rules.violations
+            if v.known_window is None and not excluded(v.rule, pair)
+        }
+    )
     state = {} if error else session.state()
     if not error:
         (step,) = session.steps[-1:]

@@ -35,6 +35,7 @@ from sandbox.memory import (
 from sandbox.mm.flags import (
     MM_ANONPAGES,
     PG_active,
+    PG_dirty,
     PG_ksm,
     PG_locked,
     PG_referenced,
@@ -131,7 +132,11 @@ class UnfreezesWithoutFreezing(Linux66):
 
 
 class FreezesAnything(Linux66):
-    """Reclaim freezes at whatever the count is."""
+    """Reclaim freezes at whatever the count is, and does not look at it before."""
+
+    def pageout(self, folio: Folio) -> Gen[bool]:
+        yield bits(folio.flags, 0, PG_dirty)
+        return True
 
     def remove_mapping(self, folio: Folio) -> Gen[bool]:
         refs = yield load(folio._refcount)
@@ -217,12 +222,14 @@ class MiscountsAnon(Linux69):
 class EntriesFirst(Linux66):
     """Entries are set before anything counts them."""
 
-    def folio_add_new_anon_rmap(self, folio: Folio, vma: Vma, addr: int) -> Gen[None]:
+    def folio_add_new_anon_rmap(
+        self, folio: Folio, vma: Vma, addr: int, exclusive: bool = True
+    ) -> Gen[None]:
         mm = Mm((yield load(vma.vm_mm)))
         pmd = yield from self.pmd_offset(mm, addr)
         ptep = self.pte_offset_map((yield load(pmd)), addr)
         yield store(ptep, folio.pfn << 16 | 1)
-        yield from super().folio_add_new_anon_rmap(folio, vma, addr)
+        yield from super().folio_add_new_anon_rmap(folio, vma, addr, exclusive)
 
 
 class RemovesBeforeAdding(Linux612):

@@ -39,7 +39,6 @@ from sandbox.mm.flags import (
     MM_SWAPENTS,
     VM_WRITE,
     PG_anon,
-    PG_anon_exclusive,
     PG_locked,
     PG_lru,
     PG_swapbacked,
@@ -403,14 +402,7 @@ class SwapinMixin(KernelPart):
                 folio, folio.page(index), nr, vma, addr, exclusive
             )
         else:
-            yield from self.folio_add_new_anon_rmap(folio, vma, addr)
-            if not exclusive:
-                yield from self.swapin_not_exclusive(folio)
-
-    def swapin_not_exclusive(self, folio: Folio) -> Gen[None]:
-        """A fresh folio that others may read from swap too is not exclusive."""
-        for i in range(folio.nr_pages):
-            yield bits(folio.page(i).flags, 0, PG_anon_exclusive)
+            yield from self.folio_add_new_anon_rmap(folio, vma, addr, exclusive)
 
     def swapin_release(self, vmf: VmFault, found: Swapin) -> Gen[None]:
         """Our entries no longer name the slots; perhaps the cache can go too."""
