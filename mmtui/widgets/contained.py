@@ -17,7 +17,7 @@ from textual.app import App, ScreenError
 from textual.await_complete import AwaitComplete
 from textual.css.query import NoMatches
 from textual.errors import NoWidget
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.message_pump import MessagePump, MessagePumpClosed
 from textual.screen import Screen
@@ -57,7 +57,7 @@ class Contained(MessagePump):
         return hasattr(self.app, "contain")
 
     async def _dispatch_message(self, message: Message) -> None:
-        if isinstance(message, events.Resize) and self._resized_again():
+        if isinstance(message, events.Resize) and self._resized_again(message.size):
             return
         try:
             await super()._dispatch_message(message)
@@ -89,13 +89,15 @@ class Contained(MessagePump):
         except MessagePumpClosed:  # the loop ends after this message, as it would have
             return None
 
-    def _resized_again(self) -> bool:
+    def _resized_again(self, size: Size) -> bool:
         """Whether another size waits behind this one, which then need not be drawn.
 
-        A window that is dragged sends sizes faster than large ones can be drawn.  And a screen
-        below another one tells itself of each size that it is told of: two of them, one behind
-        the other, would follow each other for ever.
+        A window that is dragged sends sizes faster than large ones can be drawn.  Screens that lie
+        below others tell each other and themselves of each size: two sizes on the way would be
+        told round and round, so one that is not the terminal's any more is not taken up.
         """
+        if isinstance(self, Screen) and size != self.app.size:
+            return True
         waiting = (self.what_follows(), *getattr(self._message_queue, "_queue", ()))
         return any(isinstance(later, events.Resize) for later in waiting)
 

@@ -9,6 +9,7 @@ from textual import events
 from textual.command import CommandList
 from textual.geometry import Size
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from mmtui.app import MmtuiApp
 from mmtui.palette import Palette
@@ -143,31 +144,33 @@ async def test_what_comes_to_a_screen_that_is_gone_says_nothing() -> None:
         assert app.screen is desk
 
 
-async def test_sizes_behind_each_other_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_size_that_is_not_the_terminals_any_more_is_not_laid_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     app = MmtuiApp("3")
-    laid_out = 0
-    refresh = MainScreen._refresh_layout
+    sizes = []
+    refresh = Screen._refresh_layout
 
-    def counted(screen: MainScreen, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        nonlocal laid_out
-        laid_out += 1
-        refresh(screen, *args, **kwargs)
+    def noted(screen: Screen[Any], size: Size | None = None, scroll: bool = False) -> None:
+        sizes.append(size)
+        refresh(screen, size, scroll)
 
     async with app.run_test(size=(100, 30)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, MainScreen))
         desk = app.screen
-        await pilot.press("ctrl+p")
-        assert isinstance(app.screen, Palette)
-        monkeypatch.setattr(MainScreen, "_refresh_layout", counted)
-        for width in (90, 110, 95, 120) * 5:
-            size = Size(width, 30)
-            desk.post_message(events.Resize(size, size))
-            desk.post_message(events.Show())
+        assert isinstance(desk, MainScreen)
+        chooser = ChooseScreen("t", [])
+        for screen in (chooser, HelpScreen(desk.bench), Palette()):
+            await app.push_screen(screen)
         await pilot.pause()
-        for _ in range(30):
+        monkeypatch.setattr(Screen, "_refresh_layout", noted)
+        for number, screen in enumerate((desk, chooser, app.screen)):
+            size = Size(80 + 7 * number, 30)
+            screen.post_message(events.Resize(size, size))
+        for _ in range(20):
             await pilot.pause()
-        done = laid_out
-        for _ in range(30):
+        await pilot.resize_terminal(120, 40)
+        for _ in range(20):
             await pilot.pause()
-        assert laid_out == done
-        assert done < 60
+        assert set(sizes) <= {None, Size(120, 40)}
+        assert desk.size == chooser.size == app.screen.size == Size(120, 40)
