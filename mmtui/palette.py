@@ -46,6 +46,11 @@ class _List(ContainedWidget, CommandList):
         if self._lines and (self.highlighted or 0) in self._index_to_line:
             super()._move_page(direction)
 
+    async def _on_click(self, event: events.Click) -> None:
+        # Textual's takes the option that was drawn there; the list may have fewer by now.
+        if event.style.meta.get("option", -1) >= self.option_count:
+            event.prevent_default()
+
 
 class Palette(ContainedScreen, CommandPalette):
     """Textual's palette, left once however often it is clicked at.

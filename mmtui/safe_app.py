@@ -18,7 +18,7 @@ from mmtui.exit_codes import ExitCode
 from mmtui.terminal import Terminal
 from mmtui.views.lines import pure_text, say
 from mmtui.widgets.bars import Bar
-from mmtui.widgets.contained import Contained
+from mmtui.widgets.contained import NOT_FOUND, Contained
 from mmtui.widgets.line_input import LineInput, is_character
 from sandbox.errors import UsageError
 
@@ -129,6 +129,8 @@ class SafeApp(Contained, App[None]):
         `drawing` is for what happens with every frame: it is told of once.  The words of the
         message are returned.
         """
+        if self._exit and isinstance(error, NOT_FOUND):
+            return ""  # its parts are being taken off the screen, and a key was still on its way
         told, place = self._report(error, drawing=drawing)
         text = f"internal error; {place} ({brief(error)})"  # 80 columns show the whole path
         if self._exit:

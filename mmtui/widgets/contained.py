@@ -28,12 +28,12 @@ from textual.timer import Timer
 if TYPE_CHECKING:
     from textual.widget import Widget
 
-__all__ = ["Contained", "ContainedScreen", "ContainedWidget"]
+__all__ = ["NOT_FOUND", "Contained", "ContainedScreen", "ContainedWidget"]
 
 P = ParamSpec("P")
 
 
-_NOT_FOUND = (NoMatches, NoWidget, ScreenError, SignalError)
+NOT_FOUND = (NoMatches, NoWidget, ScreenError, SignalError)
 """What Textual raises when something is looked for on the screen and is not there."""
 
 
@@ -64,7 +64,7 @@ class Contained(MessagePump):
         except BaseException as error:  # SystemExit too: this is the last place
             if _ends_the_task(error) or not self.may_contain(message):
                 raise
-            if not (isinstance(error, _NOT_FOUND) and self.is_gone()):
+            if not (isinstance(error, NOT_FOUND) and self.is_gone()):
                 self.net.contain(error)
 
     def is_gone(self) -> bool:

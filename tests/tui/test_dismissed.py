@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from rich.style import Style
 from textual import events
 from textual.command import CommandList
 from textual.geometry import Size
@@ -56,8 +57,13 @@ async def test_any_key_right_after_the_palette_is_opened() -> None:
         command_list = app.screen.query_one(CommandList)
         await until(pilot, lambda: command_list.option_count)
         command_list.action_page_down()
+        last = command_list.option_count - 1
         command_list.clear_options()
         command_list.action_page_up()
+        drawn = Style(meta={"option": last})
+        await command_list._dispatch_message(
+            events.Click(command_list, 1, 1, 0, 0, 1, False, False, False, 1, 1, drawn)
+        )
         await pilot.press("escape", "escape")
         assert isinstance(app.screen, MainScreen)
         await clicks_beside(app, pilot)
