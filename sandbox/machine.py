@@ -23,6 +23,15 @@ from sandbox.watchdog import Watch
 __all__ = ["SPECIAL", "Machine", "Task", "Watcher"]
 
 
+def first_memory() -> MemoryImage:
+    """The words that a machine starts with: the globals and what each CPU has."""
+    memory = MemoryImage()
+    memory.allocate(Struct.GLOBALS)
+    for _ in range(MAX_CPUS):
+        memory.allocate(Struct.CPU)
+    return memory
+
+
 class Machine(Performer):
     """CPUs and memory of one modelled machine, and what is told of their events.
 
@@ -30,12 +39,11 @@ class Machine(Performer):
     misbehaves; the machine then stands between two events.
     """
 
-    def __init__(self, cpus: int = 2, *, checked: bool = False) -> None:
+    def __init__(
+        self, cpus: int = 2, *, checked: bool = False, memory: MemoryImage | None = None
+    ) -> None:
         """Start an empty machine; `checked` is for functions that are not the models' own."""
-        self.memory = MemoryImage()
-        self.memory.allocate(Struct.GLOBALS)
-        for _ in range(MAX_CPUS):
-            self.memory.allocate(Struct.CPU)
+        self.memory = memory or first_memory()
         self.running: list[Task | None] = [None] * cpus
         self.derived = Derived()
         self.acting = 0
@@ -44,9 +52,9 @@ class Machine(Performer):
         """What a person's own interruption raises, which no function is to blame for."""
         self.checked = checked
         self.watchdog = Watch(self, on=checked)
-        self.watchers: list[list[Watcher]] = [[] for _ in range(256)]
+        self.watchers: list[tuple[Watcher, ...]] = [()] * 256
         """By field number: told of every change, also of those taken back."""
-        self.reactions: list[list[Watcher]] = [[] for _ in range(256)]
+        self.reactions: list[tuple[Watcher, ...]] = [()] * 256
         """By field number: the watchers, then the checkers, which are not told of going back."""
         self.idle_watchers: list[Callable[[], None]] = []
         """Called when the last running function has returned."""
@@ -61,12 +69,13 @@ class Machine(Performer):
 
         Of one that is taken back it is told as well, with old and new exchanged; or *back* is.
         """
-        self.watchers[kind].append(back or watcher)
-        self.reactions[kind].insert(len(self.watchers[kind]) - 1, watcher)
+        forth, count = self.reactions[kind], len(self.watchers[kind])
+        self.watchers[kind] = (*self.watchers[kind], back or watcher)
+        self.reactions[kind] = (*forth[:count], watcher, *forth[count:])
 
     def check(self, kind: int, checker: Watcher) -> None:
         """Call *checker* after every change of a word of field *kind*, forwards only."""
-        self.reactions[kind].append(checker)
+        self.reactions[kind] = (*self.reactions[kind], checker)
 
     # -- reading (for the layers above; kernel functions yield instead) ----------
 
@@ -161,8 +170,8 @@ class Machine(Performer):
 
         What derives words (`Ledger`, `RuleEngine`) goes on with them when it is put on the clone.
         """
-        other = Machine(len(self.running), checked=self.checked)
-        other.memory, other.derived = self.memory.copied(), self.derived.copied()
+        other = Machine(len(self.running), checked=self.checked, memory=self.memory.copied())
+        other.derived = self.derived.copied()
         other.acting = self.acting
         other.running = [task.copied() if task is not None else None for task in self.running]
         return other

@@ -43,8 +43,8 @@ class Performer(Functions):
     running: list[Task | None]
     derived: Derived
     acting: int
-    watchers: list[list[Watcher]]
-    reactions: list[list[Watcher]]
+    watchers: list[tuple[Watcher, ...]]
+    reactions: list[tuple[Watcher, ...]]
     note_watchers: list[Callable[[Event, int], None]]
     flush_watchers: list[Callable[[Event, int], None]]
     _performing = False

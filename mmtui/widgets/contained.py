@@ -64,8 +64,12 @@ class Contained(MessagePump):
         except BaseException as error:  # SystemExit too: this is the last place
             if _ends_the_task(error) or not self.may_contain(message):
                 raise
-            if not (isinstance(error, NOT_FOUND) and self.is_gone()):
-                self.net.contain(error)
+            self._net(error)
+
+    def _net(self, error: BaseException) -> None:
+        """Contain an error, unless it comes of nothing but that this is gone."""
+        if not (isinstance(error, NOT_FOUND) and self.is_gone()):
+            self.net.contain(error)
 
     def is_gone(self) -> bool:
         """Whether it is being taken off the screen, or has been, or a part of what is.
@@ -112,7 +116,7 @@ class Contained(MessagePump):
             except BaseException as error:
                 if _ends_the_task(error):
                     raise
-                self.net.contain(error)
+                self._net(error)
 
         return run
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import machine as machine_module
+from sandbox import history as history_module
 from sandbox.errors import Cancelled
 from sandbox.journal import Column, pack
 from sandbox.long_move import LongMove
@@ -19,9 +19,9 @@ from tests.engine.support import BUSY_LIFE, act, as_json, begin, run, snapshot
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look between events often, and pack in small chunks."""
-    monkeypatch.setattr(machine_module, "BURST", 16)
-    monkeypatch.setattr(machine_module, "CHUNK", 64)
-    monkeypatch.setattr(machine_module, "KEEP", 256)
+    monkeypatch.setattr(history_module, "BURST", 16)
+    monkeypatch.setattr(history_module, "CHUNK", 64)
+    monkeypatch.setattr(history_module, "KEEP", 256)
 
 
 def packed(session: Session) -> int:
@@ -43,7 +43,7 @@ def test_a_packed_history_goes_back_and_forth_exactly(
     session.goto(end["position"])
     assert snapshot(session) == end
     assert as_json(session) == text
-    monkeypatch.setattr(machine_module, "KEEP", 1 << 20)
+    monkeypatch.setattr(history_module, "KEEP", 1 << 20)
     plain = run(kernel, BUSY_LIFE)
     assert isinstance(plain.machine.events, list)
     assert as_json(plain) == text
