@@ -26,10 +26,10 @@ from sandbox.memory import (
     BITS,
     CAS,
     COPY,
+    DECIDE,
     LOAD,
     LOCK,
     LOCK_BIT,
-    MB,
     NOTE,
     OP_NAMES,
     READ,
@@ -50,11 +50,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PLACELESS", "event_fault", "event_text", "no_such_word", "shown"]
 
-PLACELESS = frozenset((NOTE, TLB_FLUSH, MB, ALLOC))
+PLACELESS = frozenset((NOTE, TLB_FLUSH, ALLOC))
 """Operations that are about no word."""
 
 ARITY = {
-    LOAD: 2, TLB_FLUSH: 5, MB: 2, STORE: 3, ADD: 3, TRY_ADD: 3, CAS: 4, BITS: 4, XCHG: 3,
+    LOAD: 2, TLB_FLUSH: 5, STORE: 3, ADD: 3, TRY_ADD: 3, CAS: 4, BITS: 4, XCHG: 3,
     LOCK: 3, TRYLOCK: 3, UNLOCK: 2, LOCK_BIT: 3, COPY: 3, APPEND: 3, ALLOC: 4, USER_STORE: 6,
 }  # fmt: skip
 """How long each event is; a note may have any payload."""
@@ -89,7 +89,9 @@ def event_fault(event: object, memory: MemoryImage) -> str | None:
         return f"yielded {shown(event)}: no operation has the number {shown(op)}"
     if op == NOTE:
         return None if _is_note(fields) else f"yielded a note of {shown(fields[2:])}"
-    if len(fields) != ARITY[op]:
+    if op == DECIDE and not _is_note(fields):
+        return f"yielded a decision by {shown(fields[2:])}"
+    if op != DECIDE and len(fields) != ARITY[op]:
         return f"yielded {shown(event)}: {OP_NAMES[op]} takes {ARITY[op] - 1} operands"
     if op not in PLACELESS:
         for at in (addr, *_further_words(fields)):

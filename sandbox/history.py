@@ -20,7 +20,7 @@ from sandbox.errors import KernelBug, SandboxError
 from sandbox.frames import called_after
 from sandbox.journal import CHUNK, KEEP, Records, pack
 from sandbox.machine import SPECIAL, Machine, Watcher
-from sandbox.memory import BITS, FIRST_MUTATING, LOCK_BIT, Event, Word
+from sandbox.memory import BITS, DECIDE, FIRST_MUTATING, LOCK_BIT, Event, Word
 from sandbox.operations import OPERATIONS
 from sandbox.tasks import Branch, Task
 
@@ -136,7 +136,7 @@ class History(Machine):
                         old, answer = self._special(event, old, cpu)
                     elif op >= FIRST_MUTATING:
                         answer = OPERATIONS[op](cells, event, old, cpu)
-                    else:
+                    elif op != DECIDE:
                         answer = None
                 done(event)
                 old_was(old)

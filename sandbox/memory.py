@@ -40,12 +40,12 @@ __all__ = [
     "BITS",
     "CAS",
     "COPY",
+    "DECIDE",
     "FIRST_MUTATING",
     "LOAD",
     "LOCK",
     "LOCK_BIT",
     "MAX_CPUS",
-    "MB",
     "NOTE",
     "OP_NAMES",
     "PAGE_WORDS",
@@ -77,6 +77,7 @@ __all__ = [
     "bits",
     "cas",
     "copy_page",
+    "decide",
     "load",
     "lock",
     "lock_bit",
@@ -100,12 +101,12 @@ Gen = Generator[Event, Any, T]
 """A running kernel function: yields events, is sent their answers, returns a `T`."""
 
 # Operations. Those from STORE on may change the word at their address.
-LOAD, NOTE, TLB_FLUSH, MB = range(4)
+LOAD, NOTE, TLB_FLUSH, DECIDE = range(4)
 STORE, ADD, TRY_ADD, CAS, BITS, XCHG, LOCK, TRYLOCK, UNLOCK, LOCK_BIT, COPY = range(4, 15)
 APPEND, ALLOC, USER_STORE = range(15, 18)
 FIRST_MUTATING = STORE
 OP_NAMES = (
-    "load", "note", "tlb_flush", "mb", "store", "add", "try_add", "cas", "bits", "xchg",
+    "load", "note", "tlb_flush", "load", "store", "add", "try_add", "cas", "bits", "xchg",
     "lock", "trylock", "unlock", "lock_bit", "copy", "append", "alloc", "user_store",
 )  # fmt: skip
 
@@ -113,6 +114,14 @@ OP_NAMES = (
 def load(addr: int) -> Event:
     """Read one word; the answer is its value."""
     return (LOAD, addr)
+
+
+def decide(addr: int, kind: str, *payload: Word) -> Event:
+    """Read the word that a decision is taken by; the answer is its value.
+
+    Rules are told of it as of a note: at a later one another CPU may have changed the word.
+    """
+    return (DECIDE, addr, kind, *payload)
 
 
 def store(addr: int, value: Word) -> Event:

@@ -19,8 +19,8 @@ from sandbox.functions import FUNCTION, OPERATION, REACTION, Functions, NoEventA
 from sandbox.locks import BLOCKING, deadlock, lock_owner
 from sandbox.memory import (
     ALLOC,
+    DECIDE,
     FIRST_MUTATING,
-    MB,
     NOTE,
     TLB_FLUSH,
     Event,
@@ -114,7 +114,7 @@ class Performer(Functions):
                     old, answer = self._special(event, old, cpu)
                 elif op >= FIRST_MUTATING:
                     answer = OPERATIONS[op](cells, event, old, cpu)
-                elif op:
+                elif op and op != DECIDE:
                     answer = None
                 self._last = event, old, cpu
                 self._done += 1
@@ -172,14 +172,14 @@ class Performer(Functions):
         return old, OPERATIONS[event[0]](self.memory.cells, event, old, cpu)
 
     def _tell(self, event: Event, cpu: int) -> None:
-        """Tell of an event that is about no word."""
-        if event[0] == NOTE:
+        """Tell of an event that changes no word."""
+        if event[0] in (NOTE, DECIDE):
             for note in self.note_watchers:
                 note(event, cpu)
         elif event[0] == TLB_FLUSH:
             for flush in self.flush_watchers:
                 flush(event, cpu)
-        elif event[0] != MB:
+        else:
             raise KernelBug(f"{event!r} is not an event")
 
     def _take_back(self, task: Task, event: Event) -> None:

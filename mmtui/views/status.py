@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mmtui.model.bench import Bench
 from mmtui.model.words import Words
 from mmtui.views.lines import Line, clip, join, length, ljust, say
-from sandbox.memory import LOAD, Globals
+from sandbox.memory import DECIDE, LOAD, Globals
 from sandbox.rules import Violation
 
 __all__ = ["StatusView", "news", "render", "view"]
@@ -137,5 +137,5 @@ def _event(bench: Bench, words: Words) -> Line:
     if changes.end != changes.start + 1 or not machine.events:
         return ()
     event, old = machine.events[-1], machine.olds[-1]
-    value = f" = {words.value(event[1], old)}" if event[0] == LOAD else ""
+    value = f" = {words.value(event[1], old)}" if event[0] in (LOAD, DECIDE) else ""
     return say(f"{changes.start} {words.event(event)}{value}", "dim")

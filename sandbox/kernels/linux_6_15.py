@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from sandbox.kernels.linux_6_12 import Linux612
-from sandbox.memory import Folio, Gen, Globals, Mm, Vma, bits, cas, load, lock_bit, note, store
+from sandbox.memory import (
+    Folio,
+    Gen,
+    Globals,
+    Mm,
+    Vma,
+    bits,
+    cas,
+    decide,
+    load,
+    lock_bit,
+    note,
+    store,
+)
 from sandbox.mm.flags import MM_ID_LOCK, MM_ID_MASK, MM_ID_SHARED
 
 
@@ -156,7 +169,8 @@ class Linux615(Linux612):
         yield from self.assert_mapcount_refcount(folio)
         exclusive = not (yield load(folio._mm_id(1))) & MM_ID_SHARED
         if exclusive:
-            exclusive = (yield load(folio._large_mapcount)) + 1 == (yield load(folio._refcount))
+            mapcount = (yield load(folio._large_mapcount)) + 1
+            exclusive = mapcount == (yield decide(folio._refcount, "reuse", folio, vma, mapcount))
         if exclusive:
             yield note("reuse", folio, vma)
         yield from self.folio_unlock_large_mapcount(folio)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.derived import GONE, Derived
-from sandbox.memory import ADDR_MASK, CAS, STORE, Event, Folio, Globals, Word
+from sandbox.memory import ADDR_MASK, CAS, DECIDE, STORE, Event, Folio, Globals, Word
 from sandbox.mm.flags import PG_anon, PG_buddy, PG_dirty, PG_locked, PG_swapbacked, PG_swapcache
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ class FreezeChecks:
         self.frozen: dict[int, int] = self.derived.table("frozen", {})
         """CPU that brought the folio's references to 0 by compare-and-exchange, by its head."""
         self._frozen = self.derived.number(self.frozen)
+        self.decided: dict[int, int] = self.derived.table("decided", {})
+        """By CPU: the folio that it has decided to reuse, and has not said so yet."""
+        self._decided = self.derived.number(self.decided)
 
     # -- freezing ------------------------------------------------------------------------
 
@@ -114,13 +117,25 @@ class FreezeChecks:
     # -- decisions ---------------------------------------------------------------------------
 
     def note(self, event: Event, cpu: int) -> None:
-        """I-46 and I-47 when a large folio is accepted for reuse, I-49 when a page is discarded."""
+        """I-46, I-47 when a decision is taken, I-49 when a page is discarded; an action begins."""
         if event[2] == "begin":
             self.action_begins(cpu)
         if event[2] == "discard":
             self.discarded(event)
         if event[2] != "reuse":
             return
+        folio, decided = event[3], self.decided.get(cpu)
+        if event[0] == DECIDE:
+            if self.cells[event[1]] == event[5]:
+                self.reused(event)
+                self.derived.put(self._decided, cpu, folio)
+        elif decided == folio:
+            self.derived.put(self._decided, cpu, GONE)
+        else:  # accepted without a look at the references
+            self.reused(event)
+
+    def reused(self, event: Event) -> None:
+        """I-46 and I-47 when the references read are what a large folio is accepted by."""
         folio = Folio(event[3])
         self.reused_once(folio)
         mm = self.cells[event[4] + 7]

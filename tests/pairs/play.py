@@ -18,7 +18,6 @@ MAX_EVENTS = 60_000
 
 
 EXCLUDED = (
-    ("I-47", "", "judged at the note that follows the decision, not at the load it is taken by"),
     ("I-05", "huge", "the window of splitting a leaf is closed by the first of two CPUs in it"),
     ("I-06", "huge", "the same"),
     ("I-09", "huge", "the same"),
