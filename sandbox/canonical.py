@@ -25,6 +25,7 @@ from sandbox.fields import POINTS_TO, STRUCTS, Points, Struct
 from sandbox.machine import Machine
 from sandbox.memory import AnonVma, Folio, Mapping, Mm, Page, Vma
 from sandbox.mm.flags import PG_buddy
+from sandbox.offsets import REFCOUNT
 
 __all__ = ["canonical"]
 
@@ -82,7 +83,7 @@ class _Walk:
         for at, (base, struct, _) in enumerate(self.memory.objects):
             if base in self.numbers or struct is not Struct.PAGE:
                 continue
-            if not self.memory.cells[base] & PG_buddy and self.memory.cells[base + 1]:
+            if not self.memory.cells[base] & PG_buddy and self.memory.cells[base + REFCOUNT]:
                 left.append(self._object(at))
         return tuple(sorted(left, key=repr))
 

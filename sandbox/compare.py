@@ -31,6 +31,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sandbox.arch.arm64.pgtable import CONT_PTES
+
 __all__ = [
     "CONT_PTES",
     "FOLIO_FLAGS",
@@ -53,9 +55,6 @@ Key = tuple[str, str]
 
 Rename = Callable[[str], str]
 """From a folio's name in a state to the name its cells go by."""
-
-CONT_PTES = 16
-"""Entries in one contiguous block, arm64 with 4K pages."""
 
 FOLIO_FLAGS = ("swapbacked", "swapcache", "dirty", "uptodate", "lru", "partially_mapped", "mlocked")
 """The folio flags that are compared; the others depend on what ran before."""

@@ -13,24 +13,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sandbox.arch.arm64.pgtable import PTRS_PER_PTE
 from sandbox.errors import Cancelled, SandboxError
 from sandbox.fields import DEFERRED_LIST, FIELDS, Struct
 from sandbox.fields import field as field_number
-from sandbox.ledger import PTE_KIND
+from sandbox.ledger import PTE_KIND, Ledger
 from sandbox.memory import (
     ADDR_MASK,
     ALLOC,
     COPY,
     FIRST_MUTATING,
     USER_STORE,
-    Folio,
-    Mm,
     Word,
 )
 from sandbox.mm.flags import MM_ID_LOCK, MM_ID_MASK
+from sandbox.names.values import FLAG_NAMES
+from sandbox.names.words import Words
 from sandbox.operations import value_after
 from sandbox.scenario.language import Action
-from sandbox.scenario.state import FLAG_NAMES, pte_letters
 
 if TYPE_CHECKING:
     from sandbox.session import Session
@@ -170,7 +170,7 @@ def engine_stores(
     session: Session, start: int, existing: set[int], processes: set[str]
 ) -> list[Store]:
     """The events since *start*, projected on the words a log has."""
-    machine, names = session.machine, _Names()
+    machine, names, words = session.machine, _Names(), Words(session.ledger)
     out: list[Store] = []
     for task in machine.tasks:
         if task.name == "lru_add_drain_all" and task.start >= start:
@@ -186,27 +186,24 @@ def engine_stores(
             continue
         new = value_after(event, old, machine.cpus[i])
         if new != old:
-            out += _projected(session, event[1], old, new, names, processes)
+            out += _projected(words, session.ledger, event[1], old, new, names, processes)
     return out
 
 
 def _projected(
-    session: Session, addr: int, old: Word, new: Word, names: _Names, processes: set[str]
+    words: Words, ledger: Ledger, addr: int, old: Word, new: Word, names: _Names, mms: set[str]
 ) -> Iterator[Store]:
-    cells, kind = session.machine.memory.cells, session.machine.memory.kinds[addr]
-    ledger = session.ledger
+    kind = ledger.machine.memory.kinds[addr]
     if kind == PTE_KIND:
-        yield "pte", addr & 511, _pte(session, old), _pte(session, new)
+        index = addr & (PTRS_PER_PTE - 1)
+        yield "pte", index, words.recorded_entry(old), words.recorded_entry(new)
     elif kind == DEFERRED_LIST:
-        yield "deferred list", ledger.name_of(Folio(cells[(addr & ADDR_MASK) - 16 + 6]))
+        yield "deferred list", words.folio(addr)
     elif kind in RSS:
-        mm = Mm(addr - FIELDS[kind].offset)
-        if ledger.process_of(mm) in processes:
+        if words.proc(addr - FIELDS[kind].offset) in mms:
             yield "rss", RSS[kind], new - old
     elif kind == FLAGS_KIND or kind in COUNTERS:
-        page = addr & ADDR_MASK
-        folio = Folio(cells[page + 6])
-        name, index = ledger.name_of(folio), folio.index_of(page)
+        name, index = words.folio(addr), ledger.folio(addr).index_of(addr & ADDR_MASK)
         if index >= LOGGED_PAGES:
             return
         if kind == FLAGS_KIND:
@@ -220,14 +217,6 @@ def _projected(
             yield field_name, name, 0, names.mm_id("engine", old), names.mm_id("engine", new)
         else:
             yield field_name, name, index if field_name == "_mapcount" else 0, old, new
-
-
-def _pte(session: Session, pte: int) -> str:
-    if not pte:
-        return "none"
-    folio = session.ledger.folio(pte >> 16 << 4)
-    name = f"{session.ledger.name_of(folio)}.{folio.index_of(pte >> 16 << 4)}"
-    return f"{name} {pte_letters(pte)}"
 
 
 # -- comparing ---------------------------------------------------------------------------

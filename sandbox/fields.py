@@ -68,6 +68,11 @@ def field(struct: Struct, name: str) -> int:
     return _BY_NAME[struct, name]
 
 
+def offset(struct: Struct, name: str) -> int:
+    """Words from the start of a structure to a field, to the first one of an array."""
+    return FIELDS[_BY_NAME[struct, name]].offset
+
+
 _layout(
     Struct.PAGE,
     [

@@ -10,6 +10,8 @@ PAGE_WORDS = 16
 TABLE_ALIGN = 512
 """Page tables are 512-aligned: an entry's table is its address with the low bits cleared."""
 ADDR_MASK = ~15
+PFN_TO_ADDR = 4
+"""A frame's `struct page` is at its number, shifted left by so many bits."""
 
 
 class Page(int):
@@ -48,7 +50,7 @@ class Page(int):
     @property
     def pfn(self) -> int:
         """Page frame number."""
-        return self >> 4
+        return self >> PFN_TO_ADDR
 
 
 class Folio(int):
@@ -77,7 +79,7 @@ class Folio(int):
     @property
     def pfn(self) -> int:
         """Frame number of the head page."""
-        return self >> 4
+        return self >> PFN_TO_ADDR
 
     def page(self, index: int) -> Page:
         """Handle of page *index* of the folio."""
@@ -332,7 +334,7 @@ class Mapping(int):
 
 def page_of_pfn(pfn: int) -> Page:
     """Handle of the `struct page` of a frame (`pfn_to_page`)."""
-    return Page(pfn << 4)
+    return Page(pfn << PFN_TO_ADDR)
 
 
 class Globals:
@@ -368,18 +370,24 @@ class PerCpu:
     """Addresses of the per-CPU words."""
 
     BASE = 32
+    WORDS = 512
+
+    @staticmethod
+    def cpu_of(addr: int) -> int:
+        """The CPU that a per-CPU word belongs to."""
+        return (addr - PerCpu.BASE) // PerCpu.WORDS
 
     @staticmethod
     def lru_add(cpu: int) -> int:
         """The CPU's batch of folios on their way to the LRU (tuple of `Folio`)."""
-        return PerCpu.BASE + 512 * cpu
+        return PerCpu.BASE + PerCpu.WORDS * cpu
 
     @staticmethod
     def gather_nr(cpu: int) -> int:
         """How many items the CPU's mmu_gather holds."""
-        return PerCpu.BASE + 512 * cpu + 1
+        return PerCpu.BASE + PerCpu.WORDS * cpu + 1
 
     @staticmethod
     def gather_page(cpu: int, i: int) -> int:
         """Item *i* of the gather: ``page << 11 | nr << 1 | delayed rmap``."""
-        return PerCpu.BASE + 512 * cpu + 2 + i
+        return PerCpu.BASE + PerCpu.WORDS * cpu + 2 + i

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from itertools import compress
 
 from sandbox.arch.arm64.pgtable import (
+    HPAGE_PMD_NR,
+    HPAGE_PMD_ORDER,
     PFN_SHIFT,
     PTE_HUGE,
     PTE_MIGRATION,
@@ -19,16 +21,21 @@ from sandbox.arch.arm64.pgtable import (
     PTE_SWP,
     PTE_VALID,
     PTE_WRITE,
+    PTRS_PER_PTE,
 )
 from sandbox.fields import Struct, field
+from sandbox.handles import PFN_TO_ADDR
 from sandbox.machine import Machine
-from sandbox.memory import ADDR_MASK, Event, Folio, Globals, Mm
+from sandbox.memory import ADDR_MASK, TABLE_ALIGN, Event, Folio, Globals, Mm
 from sandbox.mm.flags import MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, PG_anon, PG_swapbacked
+from sandbox.offsets import COMPOUND_HEAD, ENTIRE_MAPCOUNT, MAPCOUNT, PT_MM, PUD
 
 PTE_KIND = field(Struct.PTE_TABLE, "pte")
 PMD_KIND = field(Struct.PMD_TABLE, "pmd")
 MAPCOUNT_KIND = field(Struct.PAGE, "_mapcount")
-TABLE_MASK = ~511
+TABLE_MASK = -TABLE_ALIGN
+MAPCOUNT_TO_HEAD = COMPOUND_HEAD - MAPCOUNT
+"""From a page's `_mapcount` to the word that leads to its folio."""
 WHO_AND_WRITE = -1 << PFN_SHIFT | PTE_WRITE
 """What of an entry the ledger counts by: its frame and its write bit."""
 
@@ -71,40 +78,42 @@ class Ledger:
     # -- watchers ----------------------------------------------------------------------
 
     def _mapcount(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
-        page = addr - 2
-        self.mapcounts[self.cells[page + 6] & ADDR_MASK] += new - old
+        head = self.cells[addr + MAPCOUNT_TO_HEAD] & ADDR_MASK
+        self.mapcounts[head] += new - old
 
     def _pte(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         was, now = maps_page(old), maps_page(new)
         if was and now and (old ^ new) & WHO_AND_WRITE == 0:
             return
-        mm = self.cells[(addr & TABLE_MASK) + 513]
+        mm = self.cells[(addr & TABLE_MASK) + PT_MM]
         if was:
             self._leaf(old, mm, -1)
         if now:
             self._leaf(new, mm, 1)
 
     def _pmd(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
-        mm = self.cells[(addr & TABLE_MASK) + 513]
+        mm = self.cells[(addr & TABLE_MASK) + PT_MM]
         for value, delta in ((old, -1), (new, 1)):
             if value & PTE_HUGE and value & PTE_SPECIAL:
-                head = value >> PFN_SHIFT << 4
+                head = value >> PFN_SHIFT << PFN_TO_ADDR
                 self.zero_leaves[head] += delta
                 if not self.zero_leaves[head]:
                     del self.zero_leaves[head]
                 self._name(head, delta)
             elif value & PTE_HUGE and maps_page(value):
-                self._name(self._count(value >> PFN_SHIFT << 4, mm, delta, 512), delta)
+                self._name(
+                    self._count(value >> PFN_SHIFT << PFN_TO_ADDR, mm, delta, HPAGE_PMD_NR), delta
+                )
 
     def _leaf(self, pte: int, mm: int, delta: int) -> None:
-        page = pte >> PFN_SHIFT << 4
+        page = pte >> PFN_SHIFT << PFN_TO_ADDR
         self.page_leaves[page] += delta
         if pte & PTE_WRITE:
             self.writable[page] += delta
         self._name(self._count(page, mm, delta, 1), delta)
 
     def _count(self, page: int, mm: int, delta: int, pages: int) -> int:
-        head: int = self.cells[page + 6] & ADDR_MASK
+        head: int = self.cells[page + COMPOUND_HEAD] & ADDR_MASK
         leaves = self.leaves[head] = self.leaves[head] + delta
         if leaves == 1:
             self.mapped[head] = None
@@ -143,19 +152,19 @@ class Ledger:
 
     def folio(self, page: int) -> Folio:
         """The folio a page belongs to."""
-        return Folio(self.cells[(page & ADDR_MASK) + 6])
+        return Folio(self.cells[(page & ADDR_MASK) + COMPOUND_HEAD])
 
     def name_of(self, folio: int) -> str:
         """The folio's name; a folio not mapped yet is called by its frame."""
         head = folio & ADDR_MASK
-        return self.names.get(head, f"pfn:{head >> 4:#x}")
+        return self.names.get(head, f"pfn:{head >> PFN_TO_ADDR:#x}")
 
     def total_mapcount(self, folio: Folio) -> int:
         """M: entire and page mapcounts as the words have them (logical)."""
         head = folio & ADDR_MASK
         if not folio.large:
-            return int(self.cells[head + 2]) + 1
-        return int(self.cells[head + 9]) + 1 + self.mapcounts[head]
+            return int(self.cells[head + MAPCOUNT]) + 1
+        return int(self.cells[head + ENTIRE_MAPCOUNT]) + 1 + self.mapcounts[head]
 
     def processes(self) -> dict[str, Mm]:
         """Living processes by name."""
@@ -177,26 +186,27 @@ class Ledger:
     def leaf_entries(self, mm: Mm) -> Iterator[tuple[int, int, int]]:
         """Non-empty leaf entries of an mm in address order: (virtual page, word, value)."""
         cells = self.cells
-        for gib in _filled(cells[mm + 16 : mm + 16 + 512]):
-            table = cells[mm + 16 + gib]
-            for i in _filled(cells[table : table + 512]):
-                pmd, addr = cells[table + i], gib << 18 | i << 9
+        puds = mm + PUD
+        for gib in _filled(cells[puds : puds + PTRS_PER_PTE]):
+            table = cells[puds + gib]
+            for i in _filled(cells[table : table + PTRS_PER_PTE]):
+                pmd, addr = cells[table + i], (gib << 9 | i) << HPAGE_PMD_ORDER
                 if pmd & PTE_HUGE:
                     yield addr, table + i, pmd
                     continue
-                pte_table = pmd >> 16
-                for j in _filled(cells[pte_table : pte_table + 512]):
+                pte_table = pmd >> PFN_SHIFT
+                for j in _filled(cells[pte_table : pte_table + PTRS_PER_PTE]):
                     yield addr + j, pte_table + j, cells[pte_table + j]
 
     def live_folios(self) -> list[Folio]:
         """Named folios that are mapped or held, in the order of their names."""
         held = {int(p) & ADDR_MASK for hold in self.cells[Globals.holds] for p in hold[2]}
-        heads = {int(self.cells[p + 6]) & ADDR_MASK for p in held}
+        heads = {int(self.cells[p + COMPOUND_HEAD]) & ADDR_MASK for p in held}
         heads.update(head for head, leaves in self.zero_leaves.items() if leaves > 0)
         heads.update(self.mapped)
         found = [head for head in heads if head in self.names]
         found.sort(key=lambda head: int(self.names[head][1:]))
-        return [Folio(self.cells[head + 6]) for head in found]
+        return [Folio(self.cells[head + COMPOUND_HEAD]) for head in found]
 
 
 def _counts() -> defaultdict[int, int]:
@@ -205,7 +215,7 @@ def _counts() -> defaultdict[int, int]:
 
 def _filled(table: Sequence[int]) -> Iterator[int]:
     """Indices of a table's entries that are not 0: most are, and it is walked at every step."""
-    return compress(range(512), table)
+    return compress(range(PTRS_PER_PTE), table)
 
 
 def entry_kind(pte: int) -> str:

@@ -31,6 +31,7 @@ from sandbox.handles import (
     Vma,
     page_of_pfn,
 )
+from sandbox.offsets import COMPOUND_HEAD, REFCOUNT
 
 __all__ = [
     "ADD",
@@ -243,14 +244,12 @@ class MemoryImage:
         kinds.extend(layout.kinds * count)
         if struct is Struct.PAGE:
             folio = Folio(base | order)
-            for i in range(base + 6, base + count * PAGE_WORDS, PAGE_WORDS):
+            for i in range(base + COMPOUND_HEAD, base + count * PAGE_WORDS, PAGE_WORDS):
                 cells[i] = folio
-            cells[base + 1] = 1
-            if (
-                order
-            ):  # the first tail holds the deferred-split list node (mm_types.h, struct folio)
-                cells[base + PAGE_WORDS + 8] = 0
-                kinds[base + PAGE_WORDS + 8] = DEFERRED_LIST
+            cells[base + REFCOUNT] = 1
+            if order:  # the first tail holds the deferred list's node (mm_types.h, struct folio)
+                node = folio._deferred_list
+                cells[node], kinds[node] = 0, DEFERRED_LIST
         self.objects.append((base, struct, order))
         return base
 

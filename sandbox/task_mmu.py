@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from sandbox.arch.arm64.pgtable import HPAGE_PMD_NR, PTE_SPECIAL, pte_mkold, pte_pfn, pte_present
+from sandbox.arch.arm64.pgtable import (
+    HPAGE_PMD_NR,
+    PTE_SPECIAL,
+    PTRS_PER_PTE,
+    pte_mkold,
+    pte_pfn,
+    pte_present,
+)
 from sandbox.kernels.part import KernelPart
 from sandbox.memory import (
     Folio,
@@ -58,7 +65,7 @@ class TaskMmuMixin(KernelPart):
         """Walk one VMA's page tables (`walk_page_range`)."""
         addr, end = (yield load(vma.vm_start)), (yield load(vma.vm_end))
         while addr < end:
-            next_ = min((addr | 511) + 1, end)
+            next_ = min((addr | PTRS_PER_PTE - 1) + 1, end)
             pmd = yield from self.pmd_offset(mm, addr)
             pmdval = (yield load(pmd)) if pmd else 0
             if pmdval and pmd_is_leaf(pmdval):

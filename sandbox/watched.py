@@ -13,6 +13,7 @@ from sandbox.fields import FIELDS, Struct, field
 from sandbox.frames import calls_of
 from sandbox.memory import ADDR_MASK, ALLOC, COPY, FIRST_MUTATING, USER_STORE, Word
 from sandbox.mm import flags as f
+from sandbox.offsets import COMPOUND_HEAD
 from sandbox.operations import value_after
 from sandbox.scenario.schedule import COUNTED, Landmark
 
@@ -75,7 +76,7 @@ class Watched:
 
     def _watches(self, task: Task, addr: int) -> bool:
         """Whether the folio of a word was there, or is getting its first anonymous rmap."""
-        head = self._cells[(addr & ADDR_MASK) + 6] & ADDR_MASK
+        head = self._cells[(addr & ADDR_MASK) + COMPOUND_HEAD] & ADDR_MASK
         if head in self._heads:
             return True
         for gen in calls_of(self._machine.live(task)):

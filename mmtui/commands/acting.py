@@ -8,6 +8,7 @@ from string import ascii_uppercase
 
 from mmtui.commands.model import Command, Desk, Group
 from mmtui.model.bench import Bench
+from sandbox.arch.arm64.pgtable import pte_page
 from sandbox.errors import ScenarioError, UsageError
 from sandbox.memory import Globals
 from sandbox.scenario.language import Action, CpuBlock, parse_action, parse_lines
@@ -143,7 +144,7 @@ def _unpin(bench: Bench) -> str:
     if not holds:
         raise UsageError("nothing is pinned", expected="p first")
     pte = entry_under_cursor(bench)
-    page = None if pte is None else pte >> 16 << 4
+    page = None if pte is None else pte_page(pte)
     mine = [hold for hold in holds if page in [int(p) for p in hold[2]]]
     return f"unpin {(mine or holds)[-1][0]}"
 

@@ -11,8 +11,9 @@ from functools import cached_property
 from itertools import accumulate
 
 from mmtui.model.changes import NO_CHANGES, Changes
+from sandbox.arch.arm64.pgtable import pte_page
 from sandbox.fields import Struct
-from sandbox.memory import ADDR_MASK, Folio, Globals
+from sandbox.memory import ADDR_MASK, Folio, Globals, Page
 from sandbox.session import Session
 
 __all__ = ["Living", "Roll"]
@@ -86,14 +87,14 @@ class Living:
                 return False
             if field.struct is Struct.PTE_TABLE and field.name == "pte":
                 entries = (old, memory.cells[addr])
-                if not all(self._as_before(pte >> 16 << 4) for pte in entries if pte):
+                if not all(self._as_before(pte_page(pte)) for pte in entries if pte):
                     return False
         return True
 
-    def _as_before(self, page: int) -> bool:
+    def _as_before(self, page: Page) -> bool:
         """Whether the folio of a page is alive exactly if it was."""
         cells, ledger = self._session.machine.memory.cells, self._session.ledger
-        if page + 6 >= len(cells):  # a swap entry
+        if page.compound_head >= len(cells):  # a swap entry
             return False
-        head = cells[page + 6] & ADDR_MASK
+        head = cells[page.compound_head] & ADDR_MASK
         return (ledger.leaves[head] > 0) == (head in self._roll.index)

@@ -9,7 +9,7 @@ from typing import Any
 from mmtui.model.selection import Area
 from sandbox.arch.arm64 import pgtable as pt
 from sandbox.ledger import entry_kind
-from sandbox.memory import Mm, Vma
+from sandbox.memory import Mm, Page, Vma
 
 __all__ = ["GLYPH_LEGEND", "Entry", "attribute", "glyph", "in_vma", "read_entries"]
 
@@ -31,6 +31,10 @@ GLYPH_LEGEND = (
 """What the glyphs of the page tables mean, for the help."""
 
 
+LAST = pt.PTRS_PER_PTE - 1
+"""The last index of a table: the bits of a virtual page that choose among its entries."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What translates one page: the word it stands in and its value, 0 and 0 for none."""
@@ -39,12 +43,12 @@ class Entry:
     value: int
 
     @property
-    def page(self) -> int | None:
-        """Address of the `struct page` it points at, if it points at one that is counted."""
+    def page(self) -> Page | None:
+        """The `struct page` it points at, if it points at one that is counted."""
         kinds = ("present", "protnone", "migration", "pmd")
         if not self.value or entry_kind(self.value) not in kinds:
             return None
-        return pt.pte_pfn(self.value) << 4
+        return pt.pte_page(self.value)
 
 
 def read_entries(cells: list[Any], area: Area, first: int, count: int) -> list[Entry]:
@@ -53,15 +57,15 @@ def read_entries(cells: list[Any], area: Area, first: int, count: int) -> list[E
     addr, end = area.base + first, area.base + first + count
     mm = Mm(area.mm)
     while addr < end:
-        stop = min((addr | 511) + 1, end)
+        stop = min((addr | LAST) + 1, end)
         table = cells[mm.pud(addr)]
-        pmd_word = table + (addr >> 9 & 511) if table else 0
+        pmd_word = table + (addr >> pt.HPAGE_PMD_ORDER & LAST) if table else 0
         pmd = cells[pmd_word] if pmd_word else 0
         if pmd & pt.PTE_HUGE:
-            frame = pmd + ((addr & 511) << pt.PFN_SHIFT)
+            frame = pmd + ((addr & LAST) << pt.PFN_SHIFT)
             out += [Entry(pmd_word, frame + (i << pt.PFN_SHIFT)) for i in range(stop - addr)]
         elif pmd:
-            start = (pmd >> 16) + (addr & 511)
+            start = pt.pmd_table(pmd) + (addr & LAST)
             out += [Entry(word, cells[word]) for word in range(start, start + stop - addr)]
         else:
             out += [Entry(0, 0)] * (stop - addr)

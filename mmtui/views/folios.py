@@ -12,10 +12,11 @@ from mmtui.model.bench import Bench
 from mmtui.model.living import Roll
 from mmtui.views.lines import EMPTY, Line, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, worst
+from sandbox.arch.arm64.pgtable import pte_page
 from sandbox.memory import ADDR_MASK, Folio, Globals
 from sandbox.mm import flags as f
+from sandbox.names.values import FLAG_NAMES
 from sandbox.scenario.observed import shown_runs
-from sandbox.scenario.state import FLAG_NAMES
 
 __all__ = ["Counter", "FolioView", "FoliosDoc", "PageRow", "view"]
 
@@ -70,7 +71,7 @@ def _selected_folio(bench: Bench) -> Folio | None:
     from mmtui.views.tables import entry_under_cursor
 
     pte = entry_under_cursor(bench)
-    return None if pte is None else bench.session.ledger.folio(pte >> 16 << 4)
+    return None if pte is None else bench.session.ledger.folio(pte_page(pte))
 
 
 class _Builder:

@@ -12,10 +12,10 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from mmtui.model.bench import Bench
-from mmtui.model.words import Words
 from mmtui.views.lines import EMPTY, Line, clip, join, say
 from sandbox.history import History, Task
 from sandbox.memory import ADD, FIRST_MUTATING, STORE, USER_STORE, XCHG, Event
+from sandbox.names.words import Words
 from sandbox.session import Session, Step
 
 __all__ = ["LogDoc", "timeline", "view"]
@@ -186,7 +186,7 @@ def view(bench: Bench, width: int, height: int = 0) -> LogDoc:
     start, end = bench.changes.start, bench.changes.end
     bar = timeline(session, width)
     return LogDoc(
-        machine, Words(session), machine.tasks, len(machine.tasks), session.several_cpus,
+        machine, Words(session.ledger), machine.tasks, len(machine.tasks), session.several_cpus,
         session.rules.breaks, functions, width, session.position, bar, height // 2,
         range(start, max(start, end)), bench.turn,
     )  # fmt: skip

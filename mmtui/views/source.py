@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from mmtui.model.bench import Bench
-from mmtui.model.words import Words
 from mmtui.views.lines import EMPTY, Line, Lines, clip, join, pure_text, say
 from mmtui.views.marks import GLYPHS, Marks
 from sandbox.frames import Frame
 from sandbox.history import Task
+from sandbox.names.words import Words
 from sandbox.scenario.language import Action, CpuBlock
 
 __all__ = ["CpuView", "SourceView", "render", "view"]
@@ -45,7 +45,7 @@ class SourceView:
 def view(bench: Bench, marks: Marks) -> SourceView:
     """Look at the CPUs; the function shown is that of the CPU whose turn it is."""
     session = bench.session
-    words = Words(session)
+    words = Words(session.ledger)
     shown = _turn(bench)
     cpus = tuple(_cpu(bench, marks, words, task, shown) for task in session.running)
     frames = session.stack(shown.cpu) if shown is not None else []

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmtui.model.bench import Bench
-from mmtui.model.words import Words
 from mmtui.views.lines import Line, clip, join, length, ljust, say
 from sandbox.memory import DECIDE, LOAD, Globals
+from sandbox.names.words import Words
 from sandbox.rules import Violation
 
 __all__ = ["StatusView", "news", "render", "view"]
@@ -101,7 +101,7 @@ def _verdict(bench: Bench) -> Line:
 
 
 def _changed(bench: Bench) -> Line:
-    words = Words(bench.session)
+    words = Words(bench.session.ledger)
     cells = bench.session.machine.memory.cells
     former = words.before(bench.changes.size)
     size = len(cells)

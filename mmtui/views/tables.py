@@ -12,13 +12,14 @@ from typing import Any
 
 from mmtui.model.bench import Bench
 from mmtui.model.selection import Area, Selection, areas_of
-from mmtui.model.words import PTE_BITS, Words
 from mmtui.views.entries import Entry, attribute, glyph, in_vma, read_entries
 from mmtui.views.lines import EMPTY, Line, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, worst
 from sandbox.arch.arm64.pgtable import PTE_CONT
 from sandbox.memory import Folio
 from sandbox.mm.flags import PG_anon_exclusive
+from sandbox.names.values import pte_bits
+from sandbox.names.words import Words
 
 __all__ = ["LEVELS", "Tables", "entry_under_cursor", "moved", "page_of", "view"]
 
@@ -243,7 +244,7 @@ class Tables:
         page = entry.page
         if page is None:
             return " "
-        return "X" if self.cells[page] & PG_anon_exclusive else "-"
+        return "X" if self.cells[page.flags] & PG_anon_exclusive else "-"
 
     def _folio_runs(self, entries: list[Entry]) -> Line:
         """Which folios a row maps, as `F1.0-4 F2.0 F1.6-15`."""
@@ -252,7 +253,7 @@ class Tables:
             page = entry.page
             if page is None:
                 continue
-            folio = Folio(self.cells[page + 6])
+            folio = Folio(self.cells[page.compound_head])
             index = folio.index_of(page)
             if runs and runs[-1][0] == folio and runs[-1][2] + 1 == index:
                 runs[-1] = (runs[-1][0], runs[-1][1], index)
@@ -278,13 +279,13 @@ class Tables:
         spans.append((f" {self.words.entry(entry.value):<17}", mark))
         target = entry.page
         if target is not None:
-            folio = Folio(self.cells[target + 6])
-            if self.cells[target] & PG_anon_exclusive:
+            folio = Folio(self.cells[target.compound_head])
+            if self.cells[target.flags] & PG_anon_exclusive:
                 spans.append((" X", self.exclusive_token(target) or "excl"))
             else:
                 spans.append((" -", self.exclusive_token(target) or "dim"))
-            count = f" mapcount {self.cells[target + 2]:>2}"
-            spans.append((count, self.marks.token(target + 2) or "dim"))
+            count = f" mapcount {self.cells[target._mapcount]:>2}"
+            spans.append((count, self.marks.token(target._mapcount) or "dim"))
             refs = f" refcount {self.cells[folio._refcount]}"
             spans.append((refs, self.marks.token(folio._refcount) or "dim"))
         return join(spans)
@@ -315,12 +316,14 @@ class Tables:
         """The descriptor's bits by their kernel names, and the page behind it."""
         if not entry.value:
             return say(" no descriptor", "dim")
-        bits = "|".join(name for name, bit in PTE_BITS if entry.value & bit)
+        bits = pte_bits(entry.value)
         spans = [(f" PTE {bits}", "dim")]
         page = entry.page
         if page is not None:
-            count = self.cells[page + 2]
-            exclusive = "AnonExclusive" if self.cells[page] & PG_anon_exclusive else "not exclusive"
+            count = self.cells[page._mapcount]
+            exclusive = (
+                "AnonExclusive" if self.cells[page.flags] & PG_anon_exclusive else "not exclusive"
+            )
             spans.append((f" page {exclusive}, _mapcount {count}", "dim"))
         return join(spans)
 
@@ -370,7 +373,9 @@ def view(bench: Bench, marks: Marks, width: int) -> Tables:
     """Look at the page tables of all processes."""
     cells = bench.session.machine.memory.cells
     areas = areas_of(bench.session)
-    return Tables(areas, bench.selection, bench.level, marks, Words(bench.session), cells, width)
+    return Tables(
+        areas, bench.selection, bench.level, marks, Words(bench.session.ledger), cells, width
+    )
 
 
 def entry_under_cursor(bench: Bench) -> int | None:

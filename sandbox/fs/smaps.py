@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sandbox.arch.arm64.pgtable import (
+    CONT_PTES,
+    HPAGE_PMD_NR,
     PFN_SHIFT,
     PTE_HUGE,
     PTE_MIGRATION,
@@ -98,7 +100,7 @@ def _walk_entry(session: Session, stats: MemSizeStats, word: int, pte: int) -> N
     page = Page(pte >> PFN_SHIFT << 4)
     nr = 1
     if pte & PTE_HUGE:
-        nr = 512
+        nr = HPAGE_PMD_NR
         if cells[session.ledger.folio(page).flags] & f.PG_anon:
             stats.anonymous_thp += nr * PAGE_SIZE
     _account(session, stats, page, nr, _Entry(young, dirty, locked, present))
@@ -108,7 +110,7 @@ def _young_dirty(session: Session, word: int, pte: int) -> tuple[bool, bool]:
     """Young and dirty as ptep_get() gives them: gathered over a contiguous block."""
     young, dirty = pte_young(pte), pte_dirty(pte)
     if pte_valid_cont(pte) and not pte & PTE_HUGE:
-        n = getattr(session.kernel, "CONT_PTES", 16)
+        n = getattr(session.kernel, "CONT_PTES", CONT_PTES)
         block = session.ledger.cells[word & -n : (word & -n) + n]
         young = any(pte_young(entry) for entry in block)
         dirty = any(pte_dirty(entry) for entry in block)

@@ -7,8 +7,8 @@ one override:
 - Dev Jain, 18 May 2026, <20260518063656.3721056-1-dev.jain@arm.com>;
 - Lance Yang, 1 Jul 2025, <20250701143100.6970-1-lance.yang@linux.dev>.
 
-The reproducers write to a node's `reclaim` file.  Here the verb `pageout` stands for that: unlike
-MADV_PAGEOUT it takes folios that others map as well.
+The reproducers write to a node's `reclaim` file: the verb `reclaim`, which unlike MADV_PAGEOUT
+takes folios that others map as well.  A device's exclusive pages are had with `exclusive`.
 """
 
 from __future__ import annotations
@@ -51,18 +51,17 @@ from sandbox.syscalls import Result
 
 
 class LazyfreeBatch(Linux72):
-    """7.2 with the batched unmap spelled out, and `pageout` as reclaim of a node."""
+    """7.2 with the batched unmap spelled out, reclaim of a node, and device-exclusive entries."""
 
     id = "lazyfree-batch"
     title = "Linux 7.2, node reclaim in batches"
-    summary = "try_to_unmap drops lazyfree folios batch by batch; pageout also takes shared folios."
+    summary = "try_to_unmap drops lazyfree folios batch by batch; `reclaim` takes shared ones, too."
 
-    def madvise_pageout(self, mm: Mm, start: int, end: int) -> Gen[int]:
+    def sys_reclaim(self, mm: Mm, start: int, end: int) -> Gen[Result]:
         """Isolate every folio of the range, shared or not, and reclaim it."""
-        ret: int
         ret, isolated = yield from self.madvise_walk(mm, start, end, self.isolate_pte)
         yield from self.reclaim_pages(isolated)
-        return ret
+        return Result(ret)
 
     def isolate_pte(
         self, vma: Vma, ptep: int, ptl: int, addr: int, end: int
@@ -152,8 +151,8 @@ class LazyfreeBatch(Linux72):
         """
         return pte_protnone(pte)
 
-    def sys_uring(self, mm: Mm, start: int, end: int) -> Gen[Result]:
-        """Instead of a buffer: the test driver's HMM_DMIRROR_EXCLUSIVE on the pages."""
+    def sys_exclusive(self, mm: Mm, start: int, end: int) -> Gen[Result]:
+        """The test driver's HMM_DMIRROR_EXCLUSIVE on the pages (lib/test_hmm.c)."""
         for addr in range(start, end):
             ret = yield from self.make_device_exclusive(mm, addr)
             if ret:

@@ -16,13 +16,18 @@ from sandbox.arch.arm64.pgtable import (
     PTE_HUGE,
     PTE_SPECIAL,
     PTE_VALID,
+    PTRS_PER_PTE,
+    pmd_table,
+    pte_advance_pfn,
     pte_mkclean,
     pte_mkold,
+    pte_page,
+    pte_pfn,
 )
 from sandbox.calls import Call
 from sandbox.errors import UsageError
 from sandbox.kernels.base import Kernel
-from sandbox.memory import Globals, Mm
+from sandbox.memory import Globals, Mm, Vma
 from sandbox.mm.flags import (
     VM_ACCOUNT,
     VM_HUGEPAGE,
@@ -34,6 +39,7 @@ from sandbox.mm.flags import (
     VM_WRITE,
 )
 from sandbox.scenario.language import Action
+from sandbox.scenario.own_verbs import OWN_HANDLERS, check_meaning
 from sandbox.scenario.service_actions import SERVICE_HANDLERS
 from sandbox.syscalls import MapRequest
 
@@ -58,7 +64,9 @@ def plan(
         raise UsageError(
             f"'{action.verb}' is not modelled yet", action.where, "one of " + ", ".join(HANDLERS)
         )
-    return handler(Planner(session, action, kernel, step, places))
+    planner = Planner(session, action, kernel, step, places)
+    check_meaning(planner)
+    return handler(planner)
 
 
 def places_of(calls: Iterable[Call]) -> dict[str, int]:
@@ -162,9 +170,10 @@ def _mmap(p: Planner) -> Call:
     if at + size > REGION_PAGES:
         raise p.refuse("the region is too large", "at most 8G, at= included")
     if isinstance(mm, Mm):
-        for vma in p.session.machine.peek(mm.mm_mt):
+        for item in p.session.machine.peek(mm.mm_mt):
+            vma = Vma(item)
             cells = p.session.ledger.cells
-            if cells[vma] < base + at + size and cells[vma + 1] > base + at:
+            if cells[vma.vm_start] < base + at + size and cells[vma.vm_end] > base + at:
                 raise p.refuse(
                     f"{a['proc']} has something mapped there already", "free pages of the region"
                 )
@@ -308,10 +317,10 @@ def _block_entries(p: Planner, mm: Mm, block: int) -> list[int]:
     cells = p.session.ledger.cells
     n: int = p.kernel.CONT_PTES
     table = cells[mm.pud(block)]
-    pmd = cells[table + ((block >> 9) & 511)] if table else 0
+    pmd = cells[table + (block >> HPAGE_PMD_ORDER & PTRS_PER_PTE - 1)] if table else 0
     if not pmd or pmd & PTE_HUGE:
         return [0] * n
-    start = (pmd >> 16) + (block & 511)
+    start = pmd_table(pmd) + (block & PTRS_PER_PTE - 1)
     return list(cells[start : start + n])
 
 
@@ -330,15 +339,15 @@ def _check_block(p: Planner, mm: Mm, block: int, fold: bool) -> None:
     if not all(e & PTE_VALID and not e & PTE_SPECIAL for e in entries):
         raise p.refuse(f"{where} is not fully mapped", f"{n} valid entries")
     first = pte_mkold(pte_mkclean(entries[0]))
-    if (first >> 16) % n:
+    if pte_pfn(first) % n:
         raise p.refuse(
             f"{where} does not start at an aligned frame", f"a frame number divisible by {n}"
         )
-    if any(pte_mkold(pte_mkclean(e)) != first + (i << 16) for i, e in enumerate(entries)):
+    if any(pte_mkold(pte_mkclean(e)) != pte_advance_pfn(first, i) for i, e in enumerate(entries)):
         raise p.refuse(
             f"{where} has entries that differ", "consecutive frames with equal permissions"
         )
-    folio = p.session.ledger.folio(entries[0] >> 16 << 4)
+    folio = p.session.ledger.folio(pte_page(entries[0]))
     if folio.nr_pages < n:
         raise p.refuse(f"{where} maps small folios", f"one folio of {n} pages or more")
 
@@ -436,4 +445,5 @@ HANDLERS: dict[str, Handler] = {
     "loud": _nop,
     "sysfs": _nop,
     **SERVICE_HANDLERS,
+    **OWN_HANDLERS,
 }

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from sandbox.arch.arm64.pgtable import CONT_PTES
 from sandbox.errors import SandboxError
+from sandbox.names.values import letters_in_words
 
 __all__ = [
-    "CONT_PTES",
     "BrokenCount",
     "CountingRun",
     "Missing",
@@ -25,9 +26,6 @@ __all__ = [
     "shown_pages",
     "shown_runs",
 ]
-
-CONT_PTES = 16
-"""Entries of a contpte block with 4K pages."""
 
 _POINTING = frozenset({"present", "protnone", "pmd", "migration"})
 
@@ -116,13 +114,7 @@ class Segment(NamedTuple):
     @property
     def words(self) -> frozenset[str]:
         """The flags in the words of mails: RW or RO, D, Y, C."""
-        raw = self.flags
-        words = {"RW" if "w" in raw else "RO"}
-        # Hardware-dirty is a writable (DBM) entry without the read-only bit.
-        if "d" in raw or ("w" in raw and "o" not in raw):
-            words.add("D")
-        words.update(word for letter, word in (("y", "Y"), ("c", "C")) if letter in raw)
-        return frozenset(words)
+        return frozenset(letters_in_words(self.flags))
 
     @property
     def shown(self) -> str:
@@ -131,7 +123,7 @@ class Segment(NamedTuple):
             return "none"
         target = "" if self.folio is None else f"{self.folio}.{self.page}"
         kind = "" if self.kind == "present" else self.kind
-        flags = " ".join(word for word in ("RW", "RO", "D", "Y", "C") if word in self.words)
+        flags = " ".join(letters_in_words(self.flags))
         return " ".join(part for part in (kind, target, flags) if part)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sandbox.calls import Call
-from sandbox.memory import Globals, Mapping, Mm
+from sandbox.memory import Globals, Mapping, Mm, Vma
 
 if TYPE_CHECKING:
     from sandbox.scenario.actions import Planner
@@ -59,11 +59,12 @@ def _no_files(p: Planner, mm: Mm, start: int, end: int) -> int:
     """Refuse ranges with a file (or shmem) in them; how many pages are mapped."""
     cells = p.session.ledger.cells
     covered = 0
-    for vma in p.session.machine.peek(mm.mm_mt):
-        lo, hi = max(cells[vma], start), min(cells[vma + 1], end)
+    for item in p.session.machine.peek(mm.mm_mt):
+        vma = Vma(item)
+        lo, hi = max(cells[vma.vm_start], start), min(cells[vma.vm_end], end)
         if lo < hi:
             covered += hi - lo
-            if cells[vma + 5]:
+            if cells[vma.vm_file]:
                 raise p.refuse(
                     f"'{p.action.verb}' is not modelled for files", "private anonymous memory"
                 )

@@ -6,53 +6,21 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sandbox.arch.arm64.pgtable import (
-    PFN_SHIFT,
-    PTE_AF,
-    PTE_CONT,
-    PTE_DIRTY,
+    HPAGE_PMD_NR,
     PTE_HUGE,
     PTE_MARKER,
-    PTE_RDONLY,
     PTE_SPECIAL,
     PTE_SWP,
-    PTE_SWP_EXCLUSIVE,
-    PTE_WRITE,
+    pte_page,
+    pte_pfn,
 )
 from sandbox.ledger import Ledger, entry_kind
 from sandbox.memory import Folio, Globals, Mapping, Mm, Vma
 from sandbox.mm import flags as f
+from sandbox.names.values import FLAG_NAMES, VMA_NOTES, pte_letters
 
 if TYPE_CHECKING:
     from sandbox.session import Session
-
-FLAG_NAMES = (
-    ("referenced", f.PG_referenced),
-    ("uptodate", f.PG_uptodate),
-    ("dirty", f.PG_dirty),
-    ("lru", f.PG_lru),
-    ("active", f.PG_active),
-    ("workingset", f.PG_workingset),
-    ("swapcache", f.PG_swapcache),
-    ("swapbacked", f.PG_swapbacked),
-    ("unevictable", f.PG_unevictable),
-    ("mlocked", f.PG_mlocked),
-    ("partially_mapped", f.PG_partially_mapped),
-    ("large_rmappable", f.PG_large_rmappable),
-)
-PTE_LETTERS = (
-    ("w", PTE_WRITE),
-    ("o", PTE_RDONLY),
-    ("d", PTE_DIRTY),
-    ("y", PTE_AF),
-    ("c", PTE_CONT),
-)
-NOTES = (
-    ("dontfork", f.VM_DONTCOPY),
-    ("wipeonfork", f.VM_WIPEONFORK),
-    ("locked", f.VM_LOCKED),
-    ("hugepage", f.VM_HUGEPAGE),
-    ("nohugepage", f.VM_NOHUGEPAGE),
-)
 
 
 def run_lengths(values: Iterable[Any]) -> list[list[Any]]:
@@ -125,16 +93,9 @@ def vma_state(ledger: Ledger, vma: Vma) -> list[Any]:
             ("s", f.VM_SHARED),
         )
     )
-    notes = " ".join(name for name, bit in NOTES if flags & bit)
+    notes = " ".join(name for name, bit in VMA_NOTES if flags & bit)
     end = start + cells[vma.vm_end] - cells[vma.vm_start]
     return [region, start, end, perms, notes, bool(cells[vma.anon_vma])]
-
-
-def pte_letters(pte: int) -> str:
-    """Flags of an entry as letters."""
-    if pte & PTE_SWP:
-        return "e" if pte & PTE_SWP_EXCLUSIVE else ""
-    return "".join(letter for letter, bit in PTE_LETTERS if pte & bit)
 
 
 def pte_runs(ledger: Ledger, mm: Mm) -> list[list[Any]]:
@@ -148,12 +109,13 @@ def pte_runs(ledger: Ledger, mm: Mm) -> list[list[Any]]:
         folio: str | None = None
         index = 0
         if pte & PTE_SWP:
-            index = pte >> PFN_SHIFT
+            index = pte_pfn(pte)
             folio = f"count {cells[cells[Globals.swap_device] + index]}"
         elif pte & PTE_HUGE or not pte & (PTE_SPECIAL | PTE_MARKER):
-            target = ledger.folio(pte >> PFN_SHIFT << 4)
-            folio, index = ledger.name_of(target), target.index_of(pte >> PFN_SHIFT << 4)
-        count = 512 if pte & PTE_HUGE else 1
+            frame = pte_page(pte)
+            target = ledger.folio(frame)
+            folio, index = ledger.name_of(target), target.index_of(frame)
+        count = HPAGE_PMD_NR if pte & PTE_HUGE else 1
         last = out[-1] if out else None
         same = last is not None and addr == next_addr and last[0] == region
         if (

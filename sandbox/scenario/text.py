@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from sandbox.names.values import letters_in_words
+
 __all__ = ["WIDTH", "page_range", "page_set", "pte_words", "step_lines", "wrap"]
 
 WIDTH = 72
@@ -71,18 +73,12 @@ def page_set(runs: Iterable[tuple[int, int]]) -> str:
 
 
 def pte_words(kind: str, flags: str) -> list[str]:
-    """Spell the flags of an entry: `RW` or `RO`, `D`, `Y`, `C`; `exclusive` for a swap entry.
-
-    Dirty is the software bit, or the hardware's: writable (DBM) and not read-only.
-    """
+    """Spell the flags of an entry: `RW` or `RO`, `D`, `Y`, `C`; `exclusive` for a swap entry."""
     if kind == "swap":
         return ["exclusive"] if "e" in flags else []
     if kind == "special":  # a marker: no permissions
         return []
-    words = ["RW" if "w" in flags else "RO"]
-    if "d" in flags or ("w" in flags and "o" not in flags):
-        words.append("D")
-    return words + [flag.upper() for flag in "yc" if flag in flags]
+    return letters_in_words(flags)
 
 
 def _result_words(step: Mapping[str, Any]) -> Iterator[str]:

@@ -305,6 +305,10 @@ def _pin_verbs() -> Iterable[Verb]:
     yield _kernel("unpin", "give back what is kept under ID", Param("id", PIN_ID))
     yield _kernel("uring", "register the range as an io_uring buffer", *_RANGE)
     yield _kernel("unuring", "give the io_uring buffer back", _ONE_PROC)
+    meaning = "let a device have the pages to itself (lazyfree-batch and its like)"
+    yield _kernel("exclusive", meaning, *_RANGE)
+    meaning = "write to a node's reclaim file: shared pages, too (lazyfree-batch and its like)"
+    yield _kernel("reclaim", meaning, *_RANGE)
     order = Param("order", ORDER, Style.OPTIONAL, 0)
     yield _kernel("split", "split the folios of the range through debugfs", *_RANGE, order)
     value = Param("value", COUNT)
@@ -337,6 +341,8 @@ def _service_verbs() -> Iterable[Verb]:
 def _other_verbs() -> Iterable[Verb]:
     """Yield the laboratory's verbs and those that only the rig obeys."""
     lab, rig = Group.LABORATORY, Group.RIG
+    meaning = "let a device write or read each page through the page tables (6.15-smmu, 7.2-smmu)"
+    yield Verb("device", lab, meaning, (*_RANGE, Param("mode", ACCESS)))
     yield Verb("fold", lab, "ask the contpte layer to set CONT on the blocks", _RANGE)
     yield Verb("unfold", lab, "ask the contpte layer to clear CONT on the blocks", _RANGE)
     yield Verb("sleep", rig, "wait", (Param("ms", MILLISECONDS),))

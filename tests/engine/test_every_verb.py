@@ -29,6 +29,8 @@ ACTIONS = (
     "dontfork A R {a} {b}", "dofork A R {a} {b}", "wipeonfork A R {a} {b}", "remove A R {a} {b}",
     "softoffline A R {a} {b}", "munmap A R {a} {b}", "mlock A R {a} {b}", "munlock A R {a} {b}",
     "mprotect A R {a} {b} r", "mprotect A R {a} {b} rw", "mremap A R {a} {b} M 3",
+    "reclaim A R {a} {b}", "exclusive A R {a} {b}", "device A R {a} {b} w",
+    "device A R {a} {b} r",
     "split A R {a} {b}", "uring A R {a} {b}", "unuring A", "uring A R {a} {b}",
     "ksm A R {a} {b} A R {a}",
     "unmerge A R {a} {b}", "uffd A R {a} {b} async", "uffdwp A R {a} {b} on",
@@ -76,7 +78,7 @@ def test_a_device_has_pages_that_were_not_there_yet(kernel: str, region: str, re
     for line in region.splitlines():
         session.do(parse_action(line))
     for _ in range(2):
-        done = session.do(parse_action("uring A R 0 3"))
+        done = session.do(parse_action("exclusive A R 0 3"))
         result = session.result_of(done.number)
         assert result is not None
         assert result.ret == ret

@@ -59,9 +59,9 @@ def test_the_patches_under_the_new_madv_free_keep_the_folio(version: str) -> Non
     assert len(run(f"{version}-free", lines).state()["folios"]) == 1
 
 
-@pytest.mark.parametrize("access", ["write", "read"])
+@pytest.mark.parametrize("access", ["w", "r"])
 def test_the_device_is_stuck_until_the_handler_looks_at_descriptors(access: str) -> None:
-    lines = BLOCK + f"free A R 0 16\nwrite A R 3 4\ncpu1: {access} A R 7 8\n"
+    lines = BLOCK + f"free A R 0 16\nwrite A R 3 4\ndevice A R 7 8 {access}\n"
     stuck, fixed = run("6.15-smmu", lines), run("7.2-smmu", lines)
     assert (ret(stuck), ret(fixed)) == (-14, 0)
     assert warnings(stuck)
@@ -72,7 +72,7 @@ def test_the_device_is_stuck_until_the_handler_looks_at_descriptors(access: str)
 
 
 def test_the_device_alone_is_served() -> None:
-    lines = "free A R 0 16\ncpu1: write A R 7 8\ndrain\ncpu1: read A R 0 16\n"
+    lines = "free A R 0 16\ndevice A R 7 8 w\ndrain\ndevice A R 0 16 r\n"
     session = run("6.15-smmu", BLOCK + lines)
     assert ret(session) == 0
     assert not warnings(session)

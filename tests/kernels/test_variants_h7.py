@@ -88,7 +88,7 @@ def writable(session: Session, proc: str = "A") -> int:
 
 @pytest.mark.parametrize("kernel", LAZYFREE)
 def test_a_batch_put_back_keeps_its_permissions(kernel: str) -> None:
-    session = run(kernel, HALF + "pageout A R 0 16\n")
+    session = run(kernel, HALF + "reclaim A R 0 16\n")
     buggy = kernel in ("lazyfree-restore", "past-page-table")  # the latter is the code as merged
     assert writable(session) == (16 if buggy else 8)
     assert rules(session) == ({"I-18", "I-20"} if buggy else set())
@@ -97,10 +97,12 @@ def test_a_batch_put_back_keeps_its_permissions(kernel: str) -> None:
 
 @pytest.mark.parametrize("kernel", LAZYFREE)
 def test_a_device_exclusive_entry_is_unmapped_alone(kernel: str) -> None:
-    lines = "mthp 64K madvise\nmmap A R 128K\ntouch A R 0 32 w\nfree A R 0 16\nuring A R 15 16\n"
+    lines = (
+        "mthp 64K madvise\nmmap A R 128K\ntouch A R 0 32 w\nfree A R 0 16\nexclusive A R 15 16\n"
+    )
     session = run(kernel, lines)
     first, peek = folio(session, "F1"), session.machine.peek
-    act(session, "pageout A R 0 16\n")
+    act(session, "reclaim A R 0 16\n")
     if kernel != "stale-nr-pages":
         assert peek(first._refcount) == 0
         assert not rules(session)
@@ -130,7 +132,7 @@ def reads_past_tables(session: Session) -> list[str]:
 @pytest.mark.parametrize("kernel", LAZYFREE)
 def test_only_one_kernel_scans_past_the_page_table(kernel: str) -> None:
     session = run(kernel, BLOCK + "free A R 0 16\nmremap A R 0 16 Q 504\n")
-    act(session, "pageout A Q 504 520\n")
+    act(session, "reclaim A Q 504 520\n")
     assert bool(reads_past_tables(session)) is (kernel == "past-page-table")
     assert session.state()["procs"]["A"]["rss"]["anon"] == 0
     assert not rules(session)

@@ -11,6 +11,7 @@ import pytest
 from sandbox.calls import Call, start
 from sandbox.scenario.actions import HANDLERS, plan
 from sandbox.scenario.language import VERBS, parse_action, parse_lines
+from sandbox.scenario.own_verbs import OWN_HANDLERS
 from sandbox.session import Session
 
 SETUP = """\
@@ -116,7 +117,9 @@ def session() -> Session:
 
 
 def test_the_lines_have_every_verb() -> None:
-    assert {parse_action(line).verb for line in LINES} == set(HANDLERS) == set(VERBS)
+    assert set(HANDLERS) == set(VERBS)
+    own = set(OWN_HANDLERS)  # refused by the kernel here
+    assert {parse_action(line).verb for line in LINES} == set(HANDLERS) - own
 
 
 @pytest.mark.parametrize("line", LINES)

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from mmtui.model.bench import Bench
 from mmtui.model.changes import NO_CHANGES
 from mmtui.model.script import open_source
-from mmtui.model.words import Words
 from mmtui.views import status
 from mmtui.views.lines import plain
 from sandbox.errors import SandboxError
 from sandbox.memory import AnonVma, Folio, Mapping, Mm, Page, Vma
+from sandbox.names.values import page_flags
+from sandbox.names.words import Words
 from sandbox.scenario.language import CpuBlock, parse_action
 
 PRESETS = ("3", "8", "17", "31", "44")
@@ -42,7 +43,7 @@ def addresses(size: int) -> st.SearchStrategy[int]:
 def test_every_value_has_a_name_at_every_position(data: st.DataObject) -> None:
     bench, values = done(data.draw(st.sampled_from(PRESETS)))
     bench.goto(data.draw(st.integers(0, bench.end)))
-    words = Words(bench.session)
+    words = Words(bench.session.ledger)
     if data.draw(st.booleans()):
         words = words.before(data.draw(st.integers(0, 1 << 20)))
     size = len(bench.session.machine.memory.cells)
@@ -59,7 +60,7 @@ def test_every_value_has_a_name_at_every_position(data: st.DataObject) -> None:
         assert words.folio(value)
         assert words.page(value)
         assert words.proc(value)
-        assert words.page_flags(value)
+        assert page_flags(value)
         op = data.draw(st.integers(-1, 20))
         assert words.event((op, addr, value, addr, value)[: data.draw(st.integers(0, 5))])
         assert words.thing([[[[[value]]]], (), {}, None, words])
@@ -72,13 +73,13 @@ def test_a_name_is_not_that_of_what_took_the_place() -> None:
     bench.act(parse_action("mmap A R 64K"))
     cells = bench.session.machine.memory.cells
     last = max(v for cell in cells if isinstance(cell, tuple) for v in cell if isinstance(v, Vma))
-    assert Words(bench.session).vma(last) == "vma(A.R)"
+    assert Words(bench.session.ledger).vma(last) == "vma(A.R)"
     bench.back_action()
     size = bench.changes.size
     assert size <= last
     assert "vma(gone)" in plain(status.news(bench))
     bench.act(parse_action("mmap A S 64K"))
-    words = Words(bench.session)
+    words = Words(bench.session.ledger)
     assert words.vma(last) == "vma(A.S)"
     assert words.before(size).thing(Vma(last)) == "vma(gone)"
 

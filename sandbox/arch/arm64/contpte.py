@@ -7,6 +7,7 @@ page-table lock of the block's table, and every loop over the block is one event
 
 from __future__ import annotations
 
+from sandbox.arch.arm64 import pgtable
 from sandbox.arch.arm64.pgtable import (
     PTE_CONT,
     PTE_SPECIAL,
@@ -30,7 +31,7 @@ from sandbox.memory import Folio, Gen, Mm, cas, load, page_of_pfn, store, tlb_fl
 class ContptePgtable(PgtableMixin):
     """Accessors of an arm64 kernel with CONFIG_ARM64_CONTPTE."""
 
-    CONT_PTES = 16
+    CONT_PTES = pgtable.CONT_PTES
     contpte_set_invalid = False
     """7.2 lets set_ptes() mark PROT_NONE entries CONT too; before and after, only valid ones."""
     contpte_af_noop = True

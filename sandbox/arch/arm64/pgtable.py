@@ -6,6 +6,8 @@ Source: arch/arm64/include/asm/pgtable.h (7.2).  The layout is ours: flag bits b
 
 from __future__ import annotations
 
+from sandbox.handles import Page, page_of_pfn
+
 PTE_VALID = 1
 PTE_WRITE = 2
 """The DBM bit: writable as far as software is concerned."""
@@ -34,6 +36,8 @@ PTE_ONE_PFN = 1 << PFN_SHIFT
 PTRS_PER_PTE = 512
 HPAGE_PMD_ORDER = 9
 HPAGE_PMD_NR = 512
+CONT_PTES = 16
+"""Entries of a contpte block with 4K pages."""
 
 PROT_MASK = PTE_RDONLY | PTE_PRESENT_INVALID | PTE_VALID | PTE_WRITE
 """What `pte_modify` replaces."""
@@ -55,6 +59,16 @@ def pte_protnone(pte: int) -> bool:
 def pte_pfn(pte: int) -> int:
     """Frame number."""
     return pte >> PFN_SHIFT
+
+
+def pte_page(pte: int) -> Page:
+    """The page of the entry's frame."""
+    return page_of_pfn(pte >> PFN_SHIFT)
+
+
+def pmd_table(pmd: int) -> int:
+    """Address of the table that an entry of the middle level leads to (`pmd_page_vaddr`)."""
+    return pmd >> PFN_SHIFT
 
 
 def pfn_pte(pfn: int, prot: int) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from copy import copy
+from dataclasses import dataclass
 
 from sandbox.arch.arm64 import pgtable as pt
 from sandbox.fields import STRUCTS, Struct, field
 from sandbox.frames import Frame
-from sandbox.ledger import entry_kind
+from sandbox.ledger import Ledger, entry_kind
 from sandbox.memory import (
     ADD,
     ADDR_MASK,
@@ -31,58 +32,55 @@ from sandbox.memory import (
     Mapping,
     Mm,
     Page,
+    PerCpu,
     Vma,
 )
-from sandbox.mm import flags as kernel_flags
-from sandbox.session import Session
+from sandbox.names.values import page_flags, pte_flags, pte_letters, vm_flags
+from sandbox.offsets import COMPOUND_HEAD, PT_MM, PT_START
 
-__all__ = ["PTE_BITS", "Words", "pte_flags"]
+__all__ = ["Place", "Words"]
 
-PTE_BITS = (
-    ("VALID", pt.PTE_VALID),
-    ("WRITE", pt.PTE_WRITE),
-    ("RDONLY", pt.PTE_RDONLY),
-    ("DIRTY", pt.PTE_DIRTY),
-    ("AF", pt.PTE_AF),
-    ("CONT", pt.PTE_CONT),
-    ("SPECIAL", pt.PTE_SPECIAL),
-    ("PRESENT_INVALID", pt.PTE_PRESENT_INVALID),
-    ("UFFD_WP", pt.PTE_UFFD_WP),
-    ("HUGE", pt.PTE_HUGE),
-)
-"""Bits of an entry by their kernel names (without `PTE_`), in the order they are shown."""
-
-_PAGE_BITS = tuple(
-    (name.removeprefix("PG_"), value)
-    for name, value in vars(kernel_flags).items()
-    if name.startswith("PG_")
-)
 _PER_PAGE = ("_mapcount", "flags", "data", "compound_head")
-_PT_MM, _PT_START = 513, 514
 _HEAD = field(Struct.PAGE, "compound_head")
 _FIRST = {struct: layout.kinds[0] for struct, layout in STRUCTS.items()}
 """The field that a structure begins with: nothing else has it, so it tells what an address is."""
+_SHIFTS = {"pte": 0, "pmd": 9}
+"""log2 of the pages that an entry of the field translates."""
+_STRUCT_NAMES = {
+    Struct.ANON_VMA: "anon_vma",
+    Struct.MAPPING: "address_space",
+    Struct.XARRAY: "i_pages",
+    Struct.SWAP: "swap_info",
+    Struct.GLOBALS: "machine",
+}
 
 
-def pte_flags(pte: int) -> str:
-    """Flags of a present entry in the words of mails: `RW D Y C`."""
-    words = ["RW" if pt.pte_write(pte) else "RO"]
-    words += [w for w, on in (("D", pt.pte_dirty(pte)), ("Y", pt.pte_young(pte))) if on]
-    return " ".join([*words, "C"] if pte & pt.PTE_CONT else words)
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a word is: the object it belongs to, the kernel's name of the field, which one of it.
+
+    The index counts pages of the folio, of the region (entries of a table), or words of an array.
+    """
+
+    object: str
+    field: str
+    index: int
+    name: str
+    """All of it in one word or a few: `F1.page5._mapcount`, `vma(A.R).vm_end`, `A.R pte 5`."""
 
 
 class Words:
-    """Names of the words of one session, for people.
+    """Names of the words of one machine, for people.
 
     Every address and every value has a name, also one that belongs to another position: what is
     not there now, or is not what the handle says, is named as gone (`vma(gone)`, `page(gone)`).
     """
 
-    def __init__(self, session: Session) -> None:
-        self._ledger = session.ledger
-        self._memory = session.machine.memory
-        self._cells = session.machine.memory.cells
-        self._procs = {int(mm): name for name, mm in session.ledger.processes().items()}
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._memory = ledger.machine.memory
+        self._cells = ledger.machine.memory.cells
+        self._procs = {int(mm): name for name, mm in ledger.processes().items()}
         self._limit = sys.maxsize
 
     def before(self, size: int) -> Words:
@@ -102,7 +100,7 @@ class Words:
 
     def _head(self, addr: int) -> Folio | None:
         """The folio that the page around an address belongs to, None if there is no page."""
-        at = (addr & ADDR_MASK) + 6
+        at = (addr & ADDR_MASK) + COMPOUND_HEAD
         kinds = self._memory.kinds
         if not 0 <= at < min(len(kinds), self._limit) or kinds[at] != _HEAD:
             return None
@@ -116,40 +114,48 @@ class Words:
 
     def name(self, addr: int) -> str:
         """The object and field of a word; an address alone where there is none."""
+        return self.place(addr).name
+
+    def place(self, addr: int) -> Place:
+        """The object, field and index of a word; an address alone where there is none."""
         if not 0 < addr < min(len(self._cells), self._limit):
-            return f"{addr:#x}"
+            return Place("?", "?", 0, f"{addr:#x}")
         base, struct, _order = self._memory.object_at(addr)
         field = self._memory.field_at(addr)
         if addr < base or field.struct is not struct:  # between two objects
-            return f"{addr:#x}"
+            return Place("?", "?", 0, f"{addr:#x}")
+        index = addr - base - field.offset
         match struct:
             case Struct.PAGE:
-                return self._page_word(base, addr, field.name)
+                return self._page_word(addr, field.name)
             case Struct.PTE_TABLE | Struct.PMD_TABLE:
                 return self._table_word(base, addr, field.name)
             case Struct.MM:
-                return f"{self._mm(base)}.{field.name}"
+                owner = self._mm(base)
             case Struct.VMA:
-                return f"{self.vma(base)}.{field.name}"
+                owner = self.vma(base)
             case Struct.CPU:
-                return f"cpu{(base - 32) // 512}.{field.name}"
+                owner = f"cpu{PerCpu.cpu_of(base)}"
             case _:
-                return field.name
+                owner = _STRUCT_NAMES[struct]
+        name = field.name if struct in (Struct.GLOBALS, Struct.SWAP) else f"{owner}.{field.name}"
+        return Place(owner, field.name, index, f"{name}[{index}]" if field.per_index else name)
 
-    def _page_word(self, base: int, addr: int, field: str) -> str:
-        head = self._head(base)
-        if head is not None and head.order and field in _PER_PAGE:
-            return f"{self.folio(base)}.page{(addr - base) >> 4}.{field}"
-        return f"{self.folio(base)}.{field}"
+    def _page_word(self, addr: int, field: str) -> Place:
+        head, folio = self._head(addr), self.folio(addr)
+        if head is None or field not in _PER_PAGE:
+            return Place(folio, field, 0, f"{folio}.{field}")
+        index = head.index_of(addr & ADDR_MASK)
+        page = f".page{index}" if head.order else ""
+        return Place(folio, field, index, f"{folio}{page}.{field}")
 
-    def _table_word(self, base: int, addr: int, field: str) -> str:
-        owner = self.proc(self._cells[base + _PT_MM])
-        if addr - base >= 512:
-            return f"{owner} {field}"
-        index = addr - base
-        shift = 9 if field == "pmd" else 0
-        region, page = self._ledger.region_of(self._cells[base + _PT_START] + (index << shift))
-        return f"{owner}.{region} {field} {page}"
+    def _table_word(self, base: int, addr: int, field: str) -> Place:
+        start = self._cells[base + PT_START]
+        if field in _SHIFTS:
+            start += addr - base << _SHIFTS[field]
+        region, page = self._ledger.region_of(start)
+        owner = f"{self.proc(self._cells[base + PT_MM])}.{region}"
+        return Place(owner, field, page, f"{owner} {field} {page}")
 
     def proc(self, mm: int) -> str:
         """Name of the process that owns an mm; `new` before it has one, `gone` if there is none."""
@@ -195,9 +201,13 @@ class Words:
         kind = entry_kind(pte)
         if kind in ("swap", "special", "zero"):  # swap and special ones point at no page
             return kind if kind != "zero" else f"zero {pte_flags(pte)}"
-        target = self.page(pt.pte_pfn(pte) << 4)
+        target = self.page(pt.pte_page(pte))
         prefix = "" if kind == "present" else f"{kind} "
         return f"{prefix}{target} {pte_flags(pte)}"
+
+    def recorded_entry(self, pte: int) -> str:
+        """An entry as the recorded logs of stores write it: `none`, `F1.5 wdyc`."""
+        return f"{self.page(pt.pte_page(pte))} {pte_letters(pte)}" if pte else "none"
 
     def value(self, addr: int, value: object) -> str:
         """A value of a word, shown as what the word holds."""
@@ -208,14 +218,12 @@ class Words:
             if field.name == "pmd":
                 return "table" if value and not value & pt.PTE_HUGE else self.entry(value)
             if field.name == "flags" and field.struct is Struct.PAGE:
-                return self.page_flags(value)
+                return page_flags(value)
+            if field.name == "vm_flags":
+                return vm_flags(value)
             if field.name.startswith("_mm_id["):
                 return f"{value:#x}"
         return self.thing(value)
-
-    def page_flags(self, value: int) -> str:
-        """Page flags by their kernel names."""
-        return ",".join(name for name, bit in _PAGE_BITS if value & bit) or "0"
 
     def thing(self, value: object, depth: int = 3) -> str:
         """Any value a kernel function may hold, in a few words; lists within lists to a depth."""

@@ -1,0 +1,1 @@
+"""What words and their values are called, in panes, log, JSON, conformance and messages alike."""

@@ -1,0 +1,30 @@
+"""Offsets of fields that are read by the address of their structure, as `sandbox.fields` has them.
+
+A handle (`sandbox.handles`) says the same where there is one. Where memory is read for every event
+there is only an address, and making a handle of it would cost more than the look.
+"""
+
+from __future__ import annotations
+
+from sandbox.fields import Struct, offset
+
+REFCOUNT = offset(Struct.PAGE, "_refcount")
+MAPCOUNT = offset(Struct.PAGE, "_mapcount")
+MAPPING = offset(Struct.PAGE, "mapping")
+COMPOUND_HEAD = offset(Struct.PAGE, "compound_head")
+LARGE_MAPCOUNT = offset(Struct.PAGE, "_large_mapcount")
+ENTIRE_MAPCOUNT = offset(Struct.PAGE, "_entire_mapcount")
+PINCOUNT = offset(Struct.PAGE, "_pincount")
+
+MM_ID = offset(Struct.MM, "mm_id")
+WRITE_PROTECT_SEQ = offset(Struct.MM, "write_protect_seq")
+PUD = offset(Struct.MM, "pud")
+
+PT_LOCK = offset(Struct.PTE_TABLE, "ptl")
+PT_MM = offset(Struct.PTE_TABLE, "pt_mm")
+PT_START = offset(Struct.PTE_TABLE, "pt_start")
+"""The words behind a table's entries; a PMD table has its own at the same places."""
+
+SWAP_CACHE = offset(Struct.SWAP, "swap_cache")
+SWAP_SLOTS = offset(Struct.SWAP, "swap_cache") - offset(Struct.SWAP, "swap_map")
+"""Slots of the swap device."""
