@@ -53,6 +53,9 @@ def describe_events(
     broken: dict[int, list[str]] = {}
     for violation in session.rules.violations:
         broken.setdefault(violation.event, []).append(violation.rule)
+    complaints: dict[int, list[str]] = {}
+    for complaint in session.rules.complaints:
+        complaints.setdefault(complaint.event, []).append(complaint.text)
     functions = _Functions(session, start, end)
     for n in range(start, end):
         task, (function, line, filename), answer = functions.at(n)
@@ -63,6 +66,8 @@ def describe_events(
         out |= describe_event(session, event, machine.olds[n], answer)
         if n in broken:
             out["broken"] = broken[n]
+        if n in complaints:
+            out["complaints"] = complaints[n]
         yield out
 
 
