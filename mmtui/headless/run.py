@@ -11,11 +11,15 @@ from mmtui.headless.documents import open_document
 from mmtui.headless.working import WatchedRun
 from sandbox.errors import NoEventError, NoProgressError, UsageError
 from sandbox.printable import one_line
+from sandbox.rules import Complaint
 from sandbox.scenario.language import Scenario
 from sandbox.scenario.runner import ScenarioRun
 from sandbox.scenario.text import step_lines, wrap
 
 __all__ = ["choose", "run"]
+
+COMPLAINTS_OF_A_STEP = 4
+"""Lines of the kernel's that text shows of one step; JSON has all."""
 
 
 def run(
@@ -27,8 +31,9 @@ def run(
     the others are run, and the exit status is FAILED.
 
     JSON is one object per scenario and line, as the state format has it; with
-    `events` it has every memory event too.  The summary of broken rules goes
-    to stdout with the text, to stderr with JSON.
+    `events` it has every memory event too.  What the kernel's own checks would print is under
+    `complaints`, if anything.  The summary of broken rules goes to stdout with the text, to stderr
+    with JSON.
 
     Raises:
         SandboxError: no such document, scenario or kernel, or a refused action.
@@ -81,11 +86,14 @@ def _write_json(scenario: Scenario, kernel: str, events: bool) -> NoProgressErro
     except NoProgressError as error:
         stopped = error
         tail["error"] = _told(error, len(steps) + 1, scenario.steps[len(steps)].text)
+    told = [_complaint(complaint) for complaint in running.complaints()]
+    if told:
+        tail["complaints"] = told
     parts = [("steps", iter(steps))]
     if events:
         parts.append(("events", map(json.dumps, running.events())))
     _write_object(json.dumps(head), parts, json.dumps(tail))
-    for line in _broken_rules(running):
+    for line in (*_complaint_lines(running), *_broken_rules(running)):
         sys.stderr.write(one_line(f"{scenario.name}: {line}") + "\n")
     return stopped
 
@@ -134,6 +142,7 @@ def _write_text(scenario: Scenario, kernel: str, events: bool) -> NoProgressErro
                 _write_lines(wrap("    . ", _event_words(event), "        "))
                 seen += 1
         _write_lines(step_lines(state))
+    _write_lines(_complaint_lines(running))
     _write_lines(_broken_rules(running))
     return stopped
 
@@ -152,6 +161,29 @@ def _event_words(event: dict[str, Any]) -> Iterator[str]:
         if value is not None:
             shown = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
             yield f"{name}={shown}"
+
+
+def _complaint(complaint: Complaint) -> dict[str, Any]:
+    """A line that the kernel would print, as JSON has it."""
+    return {
+        "name": complaint.name,
+        "text": complaint.text,
+        "step": complaint.action + 1,
+        "event": complaint.event,
+        "function": complaint.function,
+    }
+
+
+def _complaint_lines(running: ScenarioRun) -> Iterator[str]:
+    """Yield a line for each line that the kernel would print, the first few of a step's."""
+    of_step: dict[int, list[str]] = {}
+    for complaint in running.complaints():
+        of_step.setdefault(complaint.action + 1, []).append(complaint.text)
+    for number, texts in of_step.items():
+        for text in texts[:COMPLAINTS_OF_A_STEP]:
+            yield from wrap(f"kernel in step {number}: ", text.split(), "  ")
+        if len(texts) > COMPLAINTS_OF_A_STEP:
+            yield f"kernel in step {number}: {len(texts) - COMPLAINTS_OF_A_STEP} lines more"
 
 
 def _broken_rules(running: ScenarioRun) -> Iterator[str]:

@@ -13,6 +13,10 @@ from sandbox.rules import RULES, Rule
 __all__ = ["RulesDoc", "RulesView", "render", "view"]
 
 
+COMPLAINTS = 3
+"""How many of the kernel's own lines are shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class RulesView:
     """All episodes so far, those of now first, and the one that is looked at."""
@@ -20,13 +24,16 @@ class RulesView:
     episodes: Listed
     cursor: int
     watched: int
+    complaints: tuple[str, ...] = ()
+    """The last lines that the kernel's own checks would have printed."""
 
 
 def view(bench: Bench) -> RulesView:
     """Look at the rules; what is broken now comes first, then the latest."""
     found = listed(bench.session.rules)
     cursor = max(0, min(bench.rule, len(found) - 1))
-    return RulesView(found, cursor, len(RULES))
+    told = bench.session.rules.complaints[-COMPLAINTS:]
+    return RulesView(found, cursor, len(RULES), tuple(complaint.text for complaint in told))
 
 
 # -- drawing -----------------------------------------------------------------------------
@@ -75,9 +82,9 @@ def render(seen: RulesView, width: int, height: int) -> Doc:
     """Draw a line per episode, and the chosen rule explained at the bottom."""
     if not seen.episodes:
         text = f" all {seen.watched} rules hold so far"
-        return Lines((say(text, "ok"),))
+        return Lines((say(text, "ok"), *_complaints(seen, width)))
     count = len(seen.episodes)
-    why = _explanation(seen.episodes[seen.cursor], width)
+    why = [*_explanation(seen.episodes[seen.cursor], width), *_complaints(seen, width)]
     if count + len(why) <= height:
         return RulesDoc(seen, width, why, ())
     return RulesDoc(seen, width, (), why[: max(0, height - min(count, 2) - 1)])  # two stay in sight
@@ -99,6 +106,16 @@ def _episode_line(episode: Episode, chosen: bool) -> Line:
             (f"  event {episode.event}, {count}, worst {episode.worst}", "dim"),
         )
     )
+
+
+def _complaints(seen: RulesView, width: int) -> list[Line]:
+    """What the kernel itself would have said, under the rules."""
+    if not seen.complaints:
+        return []
+    lines = [EMPTY, *(say(t, "strong") for t in wrap_words("The kernel would print:", width, " "))]
+    for text in seen.complaints:
+        lines += [say(t, "violation") for t in wrap_words(text, width, " ", "   ")]
+    return lines
 
 
 def _explanation(episode: Episode, width: int) -> list[Line]:

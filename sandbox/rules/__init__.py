@@ -6,6 +6,7 @@ machine is quiet (*quiet*).  Everything is undone with the journal.
 """
 
 from sandbox.rules.catalogue import RULES, Rule, Scope
+from sandbox.rules.complaints import Complaint
 from sandbox.rules.engine import RuleEngine, Violation
 
-__all__ = ["RULES", "Rule", "RuleEngine", "Scope", "Violation"]
+__all__ = ["RULES", "Complaint", "Rule", "RuleEngine", "Scope", "Violation"]

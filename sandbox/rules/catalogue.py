@@ -185,6 +185,42 @@ _CATALOGUE = (
          "Documentation/mm/process_addrs.rst",
          "Not needed: for a table that is not linked yet, for the counts of a frozen folio, and for the MMU's own "
          "updates of the access and dirty state."),
+    Rule("I-55", "An entry lies in a VMA of its mm.", "entry => VMA covers its address", _Q,
+         "free_pgtables(), unmap_vmas() (mm/memory.c); exit_mmap() (mm/mmap.c)",
+         "What is left behind by munmap belongs to nobody: the next mapping of the range shows the old contents, and "
+         "nothing ever gives the pages back."),
+    Rule("I-56", "After MADV_DONTNEED the range is empty.", "dontneed, nobody else runs => no entry but uffd markers", _Q,
+         "madvise_dontneed_single_vma() (mm/madvise.c); zap_page_range_single() (mm/memory.c)",
+         "The process was told that it will read zeroes, or the file again. Another thread may fault the range in "
+         "anew, so it is looked at only when nothing ran beside the call."),
+    Rule("I-57", "A file has one folio per index.", "page cache folio => its slots have it; no two folios at one index", _Q,
+         "__filemap_add_folio() (mm/filemap.c); page_cache_delete() (mm/filemap.c)",
+         "Two folios for one page of a file are two contents: one process reads what the other never wrote. A folio "
+         "leaves its slots before it forgets the file."),
+    Rule("I-58", "rmap finds every mapping of a folio.", "entries found by mapping, index and the VMAs = T", _Q,
+         "rmap_walk_anon(), rmap_walk_file() (mm/rmap.c); __folio_set_anon() (mm/rmap.c)",
+         "folio->mapping is an anon_vma that the VMA hangs on, or the file that it maps, and the index is the one of "
+         "the page there. What rmap does not find is never unmapped by reclaim or migration. KSM pages have a tree of "
+         "their own, which is not modelled."),
+    Rule("I-59", "MM_SWAPENTS counts the swap entries.", "rss[MM_SWAPENTS] = swap entries of the mm", _Q, "check_mm() (kernel/fork.c)",
+         "As for I-36: it shows as a bad rss-counter state when the mm dies. Migration entries and markers are no swap "
+         "entries."),
+    Rule("I-60", "A process reads what it last wrote, and zeroes where nobody ever did.",
+         "entry replaced => same content; fresh page => 0, the file's, or the parent's at fork", _P,
+         "__wp_page_copy_user() (mm/memory.c), folio_migrate_copy() (mm/migrate.c), folio_zero_user()",
+         "Copy on write, migration, swap and KSM put another page in the place of one: the process must not notice. A "
+         "page that comes without its contents shows zeroes or somebody else's data."),
+    Rule("I-61", "A private mapping never changes the file.", "write to a page of a file => through a shared mapping", _E,
+         "do_wp_page(), do_cow_fault() (mm/memory.c)", "Whoever else has the file would read what was written in private."),
+    Rule("I-62", "What a pinned page is mapped by is not replaced.", "entry of a pinned page: never a swap entry or another page", _P,
+         "folio_try_share_anon_rmap_pte() (include/linux/rmap.h); folio_maybe_dma_pinned() (include/linux/mm.h)",
+         "As for I-23, but by reclaim and migration as well, and for pages of files. A migration entry for the page "
+         "itself may stand there for a while; a private copy may replace the page of a file, for such a pin is of the "
+         "file."),
+    Rule("I-63", "A swap slot has one content.", "every entry that names a slot: the content its page had when it was unmapped", _P,
+         "swap_writepage() (mm/page_io.c), do_swap_page() (mm/memory.c)",
+         "All entries of a slot stand for one page; written late, read early or given out twice, it is somebody "
+         "else's."),
 )  # fmt: skip
 
 RULES: dict[str, Rule] = {rule.id: rule for rule in _CATALOGUE}

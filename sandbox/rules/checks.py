@@ -28,9 +28,12 @@ from sandbox.mm.flags import (
     PG_swapcache,
 )
 from sandbox.rules.blocks import BlockChecks
+from sandbox.rules.complaints import ComplaintChecks
+from sandbox.rules.contents import ContentChecks
 from sandbox.rules.entries import EntryChecks
 from sandbox.rules.freeze import FreezeChecks
 from sandbox.rules.pins import PinChecks
+from sandbox.rules.places import PlaceChecks
 from sandbox.rules.quiet import QuietChecks
 from sandbox.rules.section import SectionChecks
 from sandbox.rules.statistics import StatisticsChecks
@@ -48,7 +51,16 @@ def _kind(name: str) -> int:
 
 
 class Checks(
-    SectionChecks, QuietChecks, PinChecks, EntryChecks, BlockChecks, FreezeChecks, StatisticsChecks
+    SectionChecks,
+    QuietChecks,
+    PinChecks,
+    EntryChecks,
+    BlockChecks,
+    FreezeChecks,
+    StatisticsChecks,
+    PlaceChecks,
+    ContentChecks,
+    ComplaintChecks,
 ):
     """Event-scope checks, hung on the kinds of words they read."""
 
@@ -66,6 +78,9 @@ class Checks(
         self.start_entries()
         self.start_freeze()
         self.start_statistics()
+        self.start_places()
+        self.start_contents()
+        self.start_complaints()
         self.machine.flush_watchers.append(self.tlb.flush)
         on = self.machine.check
         on(_kind("_refcount"), self.refcount)
@@ -201,6 +216,7 @@ class Checks(
         if new < -1:
             tail = Folio(folio).index_of(page)
             self.report(False, "I-04", folio, f"page {tail}: _mapcount {new}", addr)
+            self.bad_page_map(folio, new + 1)
         if page == self.zero:
             self.report(False, "I-17", folio, "the zero page is counted", addr)
         self.balance(folio, self.cells[head + 1], event[0])
@@ -235,6 +251,7 @@ class Checks(
             self.uncounted(folio, addr - 8, addr)
         if new < -1:
             self.report(False, "I-04", folio, f"_large_mapcount {new}", addr)
+            self.bad_page_map(folio, new + 1)
         if not self.kernel.has_large_mapcount:
             return
         self.total(folio)
@@ -314,29 +331,14 @@ class Checks(
         elif old & PG_anon_exclusive and not new & PG_anon_exclusive and page in self.pinned:
             self.pin_exclusive(page)
 
-    def freed(self, folio: Folio) -> None:
-        """I-03 and I-41."""
-        if self.tlb.pages:
-            self.still_translated(folio)
-        cells, head = self.cells, folio & ADDR_MASK
-        bad = [f"mapcount {self.mapped(folio)}"] if self.mapped(folio) else []
-        if folio.large:
-            checks = [
-                ("nr_pages_mapped", folio._nr_pages_mapped, 0),
-                ("pincount", folio._pincount, 0),
-                ("deferred list", folio._deferred_list, 0),
-            ]
-            if self.kernel.has_large_mapcount:
-                checks.append(("large_mapcount", folio._large_mapcount, -1))
-            bad += [f"{name} {cells[a]}" for name, a, want in checks if cells[a] != want]
-        self.report(not bad, "I-03", folio, "freed with " + ", ".join(bad), head, folio._refcount)
-
     def data(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
-        """I-21: a process's write to anon memory that others map or hold."""
+        """I-21: a process's write to anon memory that others map or hold; I-61."""
         if len(event) < 4 or (event[0] == USER_STORE and self.cells[event[4]] != event[5]):
             return
         page, mm = Page(addr - 5), event[3]
         folio = Folio(self.cells[page.compound_head])
+        if self.cells[folio.flags] & (PG_anon | PG_swapcache) != PG_anon:
+            self.written(event, folio, addr)
         if not self.cells[folio.flags] & PG_anon:
             return
         others = [other for other in self.ledger.owners[folio & ADDR_MASK] if other != mm]

@@ -11,6 +11,7 @@ from sandbox.ledger import Ledger
 from sandbox.machine import Machine
 from sandbox.memory import Event
 from sandbox.rules.catalogue import RULES
+from sandbox.rules.complaints import Complaint, told_by
 
 if TYPE_CHECKING:
     from sandbox.kernels.base import Kernel
@@ -61,8 +62,11 @@ class RuleEngine:
         """Every state in which a rule did not hold, in order (known windows included)."""
         self.breaks: list[int] = []
         """The event of each violation that no known window covers, ascending."""
+        self.complaints: list[Complaint] = []
+        """What the kernel's own checks would have printed, in order."""
         derived = machine.derived
         self.now: dict[Key, Violation] = derived.table("broken", {}, follows=True)
+        self._uncomplain = derived.undoer(self._uncomplained)
         self._unbreak, self._unset = derived.undoer(self._unbroken), derived.undoer(self._put)
         self.windows: dict[int, str] = derived.table("windows", {})
         """By folio: the window of upstream's own that is open for it."""
@@ -130,6 +134,21 @@ class RuleEngine:
             self.breaks.append(index)
         machine.derived.add(self._unbreak)
         self._set((rule, key), violation)
+        if violation.run == 1:
+            task = machine.running[machine.acting]
+            for line in told_by(rule, self.kernel, task.gen if task else None):
+                self.complain(line.partition(": VM_")[0], line, subject)
+
+    def complain(self, name: str, text: str, subject: str) -> None:
+        """A check of the kernel's own would print a line at the present event."""
+        machine = self.machine
+        at, action = machine.position - 1, machine.action_in_flight()
+        self.complaints.append(Complaint(name, text, subject, at, action, self._function()))
+        machine.derived.add(self._uncomplain)
+
+    def _uncomplained(self) -> None:
+        """The last complaint is taken back."""
+        self.complaints.pop()
 
     def _set(self, key: Key, violation: Violation | None) -> None:
         self.machine.derived.add(self._unset, key, self.now.get(key))

@@ -73,6 +73,8 @@ class EntryChecks:
         """By page: those of a kind that must be the only one."""
         self.swapped: dict[int, int] = table("swapped", {}, follows=True)
         """By swap slot: entries that name it."""
+        self.swap_entries: dict[int, int] = table("swap_entries", {}, follows=True)
+        """By mm: its swap entries."""
         self.swapped_alone: dict[int, int] = table("swapped_alone", {}, follows=True)
         """By swap slot: those with the exclusive bit."""
 
@@ -97,8 +99,9 @@ class EntryChecks:
             if (new | left | cells[addr + 1]) & PTE_CONT:
                 self.contiguous(addr, old, new)
         if (old | new) & NOT_PRESENT:
-            self.count_absent(old, new)
-            self.derived.add(self._count_absent, new, old)
+            mm = cells[(addr & TABLE_MASK) + 513]
+            self.count_absent(mm, old, new)
+            self.derived.add(self._count_absent, mm, new, old)
 
     def pmd_changed(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """The same for a PMD word: a leaf is an entry; a table that goes takes its own along."""
@@ -200,12 +203,13 @@ class EntryChecks:
 
     # -- what is not present ---------------------------------------------------------------
 
-    def count_absent(self, old: int, new: int) -> None:
+    def count_absent(self, mm: int, old: int, new: int) -> None:
         """Count swap and migration entries; called with the values swapped to undo."""
         for value, delta in ((old, -1), (new, 1)):
             if value & PTE_SWP:
                 slot = value >> PFN_SHIFT
                 _count(self.swapped, slot, delta)
+                _count(self.swap_entries, mm, delta)
                 if value & PTE_SWP_EXCLUSIVE:
                     _count(self.swapped_alone, slot, delta)
             elif value & PTE_MIGRATION:

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from sandbox.ledger import Ledger
     from sandbox.machine import Machine
     from sandbox.rules.engine import RuleEngine
+    from sandbox.rules.tlb import Tlb
 
 
 class FreezeChecks:
-    """I-33 … I-35, I-46, I-47, I-49."""
+    """I-03, I-33 … I-35, I-41, I-46, I-47, I-49."""
 
     engine: RuleEngine
     machine: Machine
@@ -31,6 +32,12 @@ class FreezeChecks:
     cache_refs: Callable[[Folio], int]
     unlocked_folio: Callable[[Folio], None]
     action_begins: Callable[[int], None]
+    begins: Callable[[int], None]
+    range_is_empty: Callable[[int, int], None]
+    bad_page_state: Callable[[Folio], None]
+    page_ref_unfreeze: Callable[[Folio, int], None]
+    still_translated: Callable[[Folio], None]
+    tlb: Tlb
     migrations: dict[int, int]
     swapped: dict[int, int]
 
@@ -58,6 +65,7 @@ class FreezeChecks:
             ok = old == 0 and owner == cpu
             text = f"unfrozen from {old} by CPU {cpu}, frozen by CPU {owner}"
             self.report(ok, "I-34", folio, text, addr)
+            self.page_ref_unfreeze(folio, old)
             self.derived.put(self._frozen, head, GONE)
 
     def freeze(self, folio: Folio, refs: int) -> None:
@@ -114,12 +122,33 @@ class FreezeChecks:
         text = f"slot {slot} caches a folio that is not marked so, or for slots from {first}"
         self.report(bool(ok), "I-33", folio, text, addr, folio.flags, folio.private)
 
+    def freed(self, folio: Folio) -> None:
+        """I-03 and I-41; what the allocator complains of."""
+        self.bad_page_state(folio)
+        if self.tlb.pages:
+            self.still_translated(folio)
+        cells, head = self.cells, folio & ADDR_MASK
+        bad = [f"mapcount {self.mapped(folio)}"] if self.mapped(folio) else []
+        if folio.large:
+            checks = [
+                ("nr_pages_mapped", folio._nr_pages_mapped, 0),
+                ("pincount", folio._pincount, 0),
+                ("deferred list", folio._deferred_list, 0),
+            ]
+            if self.kernel.has_large_mapcount:
+                checks.append(("large_mapcount", folio._large_mapcount, -1))
+            bad += [f"{name} {cells[a]}" for name, a, want in checks if cells[a] != want]
+        self.report(not bad, "I-03", folio, "freed with " + ", ".join(bad), head, folio._refcount)
+
     # -- decisions ---------------------------------------------------------------------------
 
     def note(self, event: Event, cpu: int) -> None:
         """I-46, I-47 when a decision is taken, I-49 when a page is discarded; an action begins."""
         if event[2] == "begin":
             self.action_begins(cpu)
+            self.begins(cpu)
+        elif event[2] == "end":
+            self.range_is_empty(cpu, event[4])
         if event[2] == "discard":
             self.discarded(event)
         if event[2] != "reuse":

@@ -26,6 +26,7 @@ class PinChecks:
     derived: Derived
     pinned: dict[int, int]
     report: Callable[..., None]
+    sanity_check_pinned_pages: Callable[[int], None]
 
     def holds_moved(self, event: Event, cpu: int, addr: int, old: Word, new: Word) -> None:
         """Keep the table of pinned pages (both directions)."""
@@ -49,6 +50,10 @@ class PinChecks:
             self.report(not overlapped, "I-26", folio, "pinned while fork copied the mm", mm + 2)
             for page in hold[2]:
                 self.pin_exclusive(page)
+                self.sanity_check_pinned_pages(page)
+        for hold in old:
+            for page in hold[2] if hold not in new and hold[1] != "get" else ():
+                self.sanity_check_pinned_pages(page)
         for page in {p for h in old for p in h[2]} - self.pinned.keys():
             self.engine.holds("I-22", page)
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sandbox.memory import ADDR_MASK, Folio, Globals, Mm, PerCpu
-from sandbox.mm.flags import GUP_PIN_COUNTING_BIAS, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES
+from sandbox.mm.flags import (
+    GUP_PIN_COUNTING_BIAS,
+    MM_ANONPAGES,
+    MM_FILEPAGES,
+    MM_SHMEMPAGES,
+    MM_SWAPENTS,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sandbox.ledger import Ledger
     from sandbox.machine import Machine
@@ -16,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class QuietChecks:
-    """I-07, I-08, I-17 and I-36; calls those for I-32 and I-50."""
+    """I-07, I-08, I-17, I-36 and I-59; calls those for I-32, I-50 and places."""
 
     engine: RuleEngine
     machine: Machine
@@ -27,11 +33,14 @@ class QuietChecks:
     cache_refs: Callable[[Folio], int]
     swap_at_rest: Callable[[], None]
     statistics: Callable[[set[int]], None]
+    places: Callable[[Iterable[int]], None]
     touched: dict[int, int]
+    swap_entries: dict[int, int]
     forget_touched: Callable[[], None]
 
     def quiet(self) -> None:
         """Check the folios and mms that were touched since the machine was last quiet."""
+        self.places(list(self.touched))
         known = self.known_references()
         recent = self.recent(known)
         for head in recent:
@@ -98,7 +107,7 @@ class QuietChecks:
         )
 
     def rss(self, name: str, mm: Mm) -> None:
-        """I-36 for one mm."""
+        """I-36 and I-59 for one mm."""
         wrong = []
         for member, label in (
             (MM_ANONPAGES, "anon"),
@@ -112,3 +121,9 @@ class QuietChecks:
             self.engine.fails("I-36", mm, name, "; ".join(wrong), (mm.rss_stat(MM_ANONPAGES),))
         else:
             self.engine.holds("I-36", mm)
+        word, want = mm.rss_stat(MM_SWAPENTS), self.swap_entries.get(mm, 0)
+        if self.cells[word] == want:
+            self.engine.holds("I-59", mm)
+        else:
+            text = f"swap {self.cells[word]}, in page tables {want}"
+            self.engine.fails("I-59", mm, name, text, (word,), abs(self.cells[word] - want))

@@ -17,7 +17,7 @@ from sandbox.arch.arm64.pgtable import (
     PTE_VALID,
 )
 from sandbox.fields import DEFERRED_LIST, FIELDS, Struct, field
-from sandbox.ledger import PMD_KIND, PTE_KIND, maps_page
+from sandbox.ledger import PMD_KIND, PTE_KIND, TABLE_MASK, maps_page
 from sandbox.memory import ADDR_MASK, MAX_CPUS, Event, Folio, Page, Word
 from sandbox.mm.flags import (
     ENTIRELY_MAPPED,
@@ -29,6 +29,7 @@ from sandbox.mm.flags import (
     PG_buddy,
     PG_ksm,
 )
+from sandbox.rules.places import less
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,8 @@ class SectionChecks:
     report: Callable[..., None]
     absent_at_rest: Callable[[int, int], None]
     named_elsewhere: Callable[[int], bool]
+    replaced: Callable[[int, int, int, int], None]
+    frames_before: set[int] | None
     migrations: dict[int, int]
     swapped: dict[int, int]
 
@@ -96,7 +99,7 @@ class SectionChecks:
             if old != new:
                 heads = sections[cpu] if held[cpu] else touched
                 # The head that was counted: of `compound_head` itself it is the old value now.
-                _less(heads, (cells[addr + to_head] if to_head else old) & ADDR_MASK)
+                less(heads, (cells[addr + to_head] if to_head else old) & ADDR_MASK)
 
         return touch, untouch
 
@@ -129,7 +132,7 @@ class SectionChecks:
                 entries.pop(addr, None)
         for value in (old, new):
             if maps_page(value):
-                _less(heads, self.cells[(value >> PFN_SHIFT << 4) + COMPOUND_HEAD] & ADDR_MASK)
+                less(heads, self.cells[(value >> PFN_SHIFT << 4) + COMPOUND_HEAD] & ADDR_MASK)
 
     def section(self, cpu: int) -> None:
         """Check what the CPU touched under its locks; it holds none any more."""
@@ -138,10 +141,11 @@ class SectionChecks:
             folio = Folio(self.cells[head + COMPOUND_HEAD])
             if not self.cells[head] & PG_buddy:
                 self.folio_at_rest(folio, cpu)
+        self.frames_before = None
         for word, (first, _) in reversed(entries.items()):
-            self.entry_at_rest(word, first)
-        for head in heads:
-            self.touched[head] = self.touched.get(head, 0) + 1
+            self.entry_at_rest(word, first, cpu)
+        for touched in chain(heads, self.mms_of(entries)):
+            self.touched[touched] = self.touched.get(touched, 0) + 1
         flat = [n for word, pair in entries.items() for n in (word, *pair)]
         self.derived.add(self._reopen, cpu, len(heads), *chain(*heads.items()), *flat)
         heads.clear()
@@ -154,8 +158,13 @@ class SectionChecks:
         rest = flat[2 * folios :]
         pairs = zip(rest[1::3], rest[2::3], strict=True)
         entries.update(zip(rest[::3], pairs, strict=True))
-        for head in heads:
-            _less(self.touched, head)
+        for touched in chain(heads, self.mms_of(entries)):
+            less(self.touched, touched)
+
+    def mms_of(self, entries: dict[int, tuple[int, int]]) -> list[int]:
+        """The mms whose tables have these entries."""
+        tables = {word & TABLE_MASK for word in entries}
+        return [self.cells[table + 513] for table in tables]
 
     def forget_touched(self) -> None:
         """Nothing is in flight, and what was touched has been looked at."""
@@ -337,9 +346,13 @@ class SectionChecks:
 
     # -- entries -----------------------------------------------------------------------
 
-    def entry_at_rest(self, word: int, first: int) -> None:
+    def entry_at_rest(self, word: int, first: int, cpu: int) -> None:
         """I-23: an entry that mapped a pinned page maps another one now; what is not present."""
         now = self.cells[word]
+        if (first ^ now) >> PFN_SHIFT and (
+            first or (now & PTE_VALID and self.cells[(now >> PFN_SHIFT << 4) + 5])
+        ):
+            self.replaced(word, first, now, cpu)
         if now & NOT_PRESENT_OR_UFFD:
             self.absent_at_rest(word, now)
         if not self.pinned or not first & PTE_VALID or not now & PTE_VALID:
@@ -357,12 +370,3 @@ class SectionChecks:
             f"the entry of pinned page {folio.index_of(page)} maps a copy now",
             word,
         )
-
-
-def _less(counts: dict[int, int], key: int) -> None:
-    """Take one from a count, and forget it at 0."""
-    count = counts.get(key, 0) - 1
-    if count > 0:
-        counts[key] = count
-    else:
-        counts.pop(key, None)

@@ -46,6 +46,9 @@ def describe_events(
     broken: dict[int, list[str]] = {}
     for violation in session.rules.violations:
         broken.setdefault(violation.event, []).append(violation.rule)
+    complaints: dict[int, list[str]] = {}
+    for complaint in session.rules.complaints:
+        complaints.setdefault(complaint.event, []).append(complaint.text)
     functions = _Functions(session, start, end)
     words = Words(session.ledger)
     for n in range(start, end):
@@ -57,6 +60,8 @@ def describe_events(
         out |= describe_event(words, event, machine.olds[n], answer)
         if n in broken:
             out["broken"] = broken[n]
+        if n in complaints:
+            out["complaints"] = complaints[n]
         yield out
 
 

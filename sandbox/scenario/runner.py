@@ -11,7 +11,7 @@ from sandbox.fields import FIELDS, Struct
 from sandbox.kernels.base import Kernel
 from sandbox.memory import ALLOC, BITS, COPY
 from sandbox.mm.flags import PG_buddy
-from sandbox.rules import Violation
+from sandbox.rules import Complaint, Violation
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.session import Session, Step
 
@@ -83,6 +83,10 @@ class ScenarioRun:
     def violations(self) -> list[Violation]:
         """Every time a rule went from holding to broken, in order."""
         return list(self.session.rules.violations)
+
+    def complaints(self) -> list[Complaint]:
+        """What the kernel's own checks would have printed, in order."""
+        return list(self.session.rules.complaints)
 
     def broken(self, rule: str) -> BrokenCount:
         """Counts for one rule over the whole run."""
