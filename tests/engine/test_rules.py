@@ -22,7 +22,7 @@ from tests.engine.support import (
     first_violation,
     run,
 )
-from tests.rules.test_new_rules import COVERED
+from tests.rules import test_new_rules, test_places
 
 CASES = (
     Case("I-01", wrong.PutsTwice, f"{SMALL}\nexit A", "_folio_put", "add"),
@@ -75,6 +75,7 @@ CASES = (
          "deferred_split_folio", "store"),
     Case("I-51", wrong.MovesByCopy, f"{SMALL}\nmremap A R 0 4 S 0", "move_ptes", "unlock"),
 )  # fmt: skip
+COVERED = test_new_rules.COVERED | test_places.COVERED
 ELSEWHERE = {"I-26"}
 """Broken by a race, below."""
 
