@@ -409,17 +409,10 @@ class SwapinMixin(KernelPart):
         else:
             yield from self.folio_add_new_anon_rmap(folio, vma, addr)
             if not exclusive:
-                yield from self.swapin_not_exclusive(folio, vma)
+                yield from self.swapin_not_exclusive(folio)
 
-    def swapin_not_exclusive(self, folio: Folio, vma: Vma) -> Gen[None]:
-        """A fresh folio that others may map from swap too is not exclusive.
-
-        It belongs to the root of the VMA's anon_vmas, where rmap finds all that may map it: the
-        kernel's `__folio_set_anon` says so at once, and does not make it exclusive first.
-        """
-        chain = yield load(vma.anon_vma_chain)
-        if chain[0] != (yield load(folio.mapping)):
-            yield store(folio.mapping, chain[0])
+    def swapin_not_exclusive(self, folio: Folio) -> Gen[None]:
+        """A fresh folio that others may read from swap too is not exclusive."""
         for i in range(folio.nr_pages):
             yield bits(folio.page(i).flags, 0, PG_anon_exclusive)
 
