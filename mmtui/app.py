@@ -240,10 +240,10 @@ class MmtuiApp(SafeApp):
         return self.desk.keep_log() if self.desk is not None else None
 
     def action_command_palette(self) -> None:
-        """Show every command, to be searched."""
+        """Show every command, to be searched; none before there is a screen to give them on."""
         from mmtui.palette import Palette
 
-        if self.use_command_palette and not isinstance(self.screen, Palette):
+        if self.use_command_palette and not isinstance(self.screen, Palette | OpeningScreen):
             self.push_screen(Palette())  # no id: one that was left may not be gone yet
 
 

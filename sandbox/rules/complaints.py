@@ -103,6 +103,7 @@ class ComplaintChecks:
     kernel: type[Kernel]
     cells: list[Any]
     mapped: Callable[[Folio], int]
+    mm_is_empty: Callable[[int, Mm], None]
 
     def start_complaints(self) -> None:
         """Look when an mm is given back."""
@@ -171,10 +172,11 @@ class ComplaintChecks:
             self.complain(BAD_MAP, f" in process {self.current()}: {name}", name)
 
     def mm_dies(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
-        """check_mm(): the counters of an mm that is given back are 0."""
+        """check_mm(): the counters of an mm that is given back are 0; I-55."""
         if not new & ~old & MMF_DEAD:
             return
         mm = Mm(addr)
+        self.mm_is_empty(cpu, mm)
         for member, name in enumerate(RSS_NAMES):
             value = self.cells[mm.rss_stat(member)]
             if value:

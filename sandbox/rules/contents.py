@@ -47,6 +47,7 @@ class ContentChecks:
     derived: Derived
     pinned: dict[int, int]
     swapped: dict[int, int]
+    alone: dict[int, int]
     section_entries: list[dict[int, tuple[int, int]]]
     report: Callable[..., None]
     report_slot: Callable[..., None]
@@ -97,8 +98,8 @@ class ContentChecks:
 
     def in_flight(self, *contents: int) -> bool:
         """May what differs have been written beside this action?"""
-        running = sum(task is not None for task in self.machine.running)
-        return running > 1 and self.machine.action_in_flight() + 1 in contents
+        beside = not self.alone.get(self.machine.acting)
+        return beside and self.machine.action_in_flight() + 1 in contents
 
     def fresh(self, word: int, page: int, data: int, cpu: int) -> None:
         """I-60: an entry was empty and maps a page that is not zeroes.
@@ -167,7 +168,8 @@ class ContentChecks:
                 frame = cells[(pmd >> PFN_SHIFT) + (addr & 511)] >> PFN_SHIFT
             else:
                 continue
-            if frame and cells[(frame << 4) + 5] == data:
+            have = cells[(frame << 4) + 5]
+            if frame and (have == data or self.in_flight(have)):
                 return True
         return False
 

@@ -55,7 +55,8 @@ def test_a_function_is_rebuilt_from_packed_answers() -> None:
     begin(session, "fork A B")
     while session.position < 8000 and session.running:
         session.step_event()
-    assert session.running or session.machine.position
+    assert session.running
+    assert session.position == 8000
     end = session.position
     there: dict[int, Any] = {}
     for position in range(end - 700, end - 600):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox.errors import DeadlockError, KernelBug, SandboxError
-from sandbox.fields import Struct
+from sandbox.fields import STRUCTS, Struct
 from sandbox.history import History
 from sandbox.kernels import kernel_by_name
 from sandbox.memory import (
@@ -322,8 +322,11 @@ def test_no_two_allocations_overlap() -> None:
     ends = 0
     for base, struct, order in memory.objects:
         assert base >= ends
-        ends = base + (len(memory.cells) - base if memory.objects[-1][0] == base else 1)
-        assert memory.object_at(base) == (base, struct, order)
+        ends = base + (len(STRUCTS[struct].initial) << order)
+        for word in (base, ends - 1):
+            assert memory.object_at(word) == (base, struct, order)
+            assert memory.field_at(word).struct is struct
+    assert ends == len(memory.cells)
 
 
 def test_undoing_an_allocation_cuts_memory_back() -> None:

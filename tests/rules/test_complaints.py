@@ -13,6 +13,7 @@ from mmtui.headless.run import COMPLAINTS_OF_A_STEP
 from mmtui.headless.run import run as run_document
 from mmtui.views import rules as pane
 from mmtui.views.lines import plain
+from sandbox.kernels import name_kernel
 from sandbox.kernels.base import Kernel
 from sandbox.kernels.linux_6_6 import Linux66
 from sandbox.kernels.linux_6_12 import Linux612
@@ -134,7 +135,9 @@ def forgetful(tmp_path: Path) -> tuple[str, str]:
     kernel, scenario = tmp_path / "forgetful.py", tmp_path / "exit.scn"
     kernel.write_text(WRONG, encoding="utf-8")
     scenario.write_text(f"scenario exit\n{LARGE}\nexit A\nend\n", encoding="utf-8")
-    return str(scenario), f"{kernel}:Forgetful"
+    name = f"{kernel}:Forgetful"
+    name_kernel(name)
+    return str(scenario), name
 
 
 def test_text_and_json_have_the_lines(
@@ -164,7 +167,7 @@ def test_a_run_without_complaints_says_nothing_of_them(
 
 def test_the_pane_has_the_last_lines() -> None:
     session = run(wrong.ForgetsRmap, f"{LARGE}\nexit A")
-    told = [c.text for c in session.rules.complaints[-pane.COMPLAINTS :]]
+    told = [" ".join(c.text.split()) for c in session.rules.complaints[-pane.COMPLAINTS :]]
     seen = pane.RulesView(pane.listed(session.rules), 0, 1, tuple(told))
     doc = pane.render(seen, 200, 60)
     shown = [plain(doc.line(y)).strip() for y in range(doc.height)]

@@ -23,7 +23,7 @@ APART = "mmap A R 16K nohuge\nwrite A R 0 1\nwrite A R 1 2\nswap on\npageout A R
 CASES = (
     Case("I-55", wrong.LeavesEntries, f"{SMALL}\nmunmap A R 0 4", "", "note"),
     Case("I-55", wrong.LeavesEntries, f"{SMALL}\nmunmap A R 1 2", "", "note"),
-    Case("I-55", wrong.LeavesTheLast, f"{SMALL}\nexit A", "", "note"),
+    Case("I-55", wrong.LeavesTheLast, f"{SMALL}\nexit A", "exit_mm", "bits"),
     Case("I-55", wrong.MapsBeside, "mmap A R 16K nohuge\nwrite A R 3 4", "", "note"),
     Case("I-56", wrong.LeavesTheLast, f"{SMALL}\ndontneed A R 0 4", "run", "note"),
     Case("I-56", wrong.KeepsZeroEntries, "mmap A R 16K nohuge\ntouch A R 0 4 r\ndontneed A R 0 4",
@@ -48,6 +48,7 @@ CASES = (
     Case("I-63", wrong.ReadsTheFirst, f"{APART}\nread A R 1 2", "swapin_map", "unlock"),
     Case("I-63", wrong.WritesOneSlot, APART, "pageout", "store"),
 )  # fmt: skip
+COVERED = {case.rule for case in CASES}
 IDS = [f"{case.rule}-{case.kernel.__name__}-{i}" for i, case in enumerate(CASES)]
 
 

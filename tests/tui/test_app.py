@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from textual import events
+from textual.command import CommandList
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -13,6 +14,7 @@ from mmtui.app import MmtuiApp
 from mmtui.commands.looking import PANES
 from mmtui.keys import textual_key
 from mmtui.model.files import state_directory
+from mmtui.palette import Palette
 from mmtui.screens.choose import ChooseScreen
 from mmtui.screens.help import HelpScreen
 from mmtui.screens.library import LibraryScreen
@@ -278,12 +280,15 @@ async def test_names_with_brackets_are_text(tmp_path: Path) -> None:
 async def test_the_palette_finds_commands() -> None:
     app = MmtuiApp("1", "7.2")
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("ctrl+p")
-        await pilot.press(*"munmap")
-        await pilot.pause()
-        await app.workers.wait_for_complete()
+        await pilot.press("ctrl+p")  # while the application opens: nothing to give commands on
+        await until(pilot, lambda: isinstance(app.screen, MainScreen))
+        assert not any(isinstance(screen, Palette) for screen in app.screen_stack)
+        await pilot.press("ctrl+p", *"munmap")
+        found = app.screen.query_one(CommandList)
+        await until(pilot, lambda: found.option_count and "unmap" in str(found.options[0].prompt))
         await pilot.press("escape")
-        assert app.is_running
+        await pilot.pause()
+        assert isinstance(app.screen, MainScreen)
 
 
 async def test_one_step_is_one_frame_and_few_lines() -> None:
