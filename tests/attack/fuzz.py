@@ -257,7 +257,7 @@ class Fuzzer:
     def _has_answered(self, terminal: Terminal, name: str) -> bool:
         """Whether all that was typed is done: a pane that is not there is asked for last."""
         terminal.line(f"pane {name}")
-        return terminal.wait(lambda: f"no pane '{name}'" in terminal.shown(), 3)
+        return terminal.wait(lambda: f"no pane '{name}'" in terminal.shown(), 10)
 
     def _look_at_text(self, terminal: Terminal) -> bool:
         """Whether there is a traceback in what was written."""
