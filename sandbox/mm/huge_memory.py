@@ -342,7 +342,7 @@ class HugeMemoryMixin(CopyMixin):
 
     # -- zap -----------------------------------------------------------------------------
 
-    def zap_huge(
+    def zap_huge_pmd(
         self, tlb: MmuGather, vma: Vma, pmd: int, addr: int, end: int
     ) -> Gen[tuple[MmuGather, int]]:
         """A leaf: split it when only part goes, else clear it and gather one reference."""
@@ -354,7 +354,7 @@ class HugeMemoryMixin(CopyMixin):
         pmdval = yield load(pmd)
         if not pmd_is_leaf(pmdval):  # __pmd_trans_huge_lock()
             yield unlock(ptl)
-            return pmdval
+            return tlb, pmdval
         pmdval = yield xchg(pmd, 0)
         tlb = self.tlb_remove_tlb_entries(tlb, addr, HPAGE_PMD_NR)
         if pmdval & PTE_SPECIAL:
@@ -365,14 +365,14 @@ class HugeMemoryMixin(CopyMixin):
         yield from self.folio_remove_rmap_pmd(folio, vma)
         yield add(tlb.mm.rss_stat((yield from self.mm_counter(folio))), -HPAGE_PMD_NR)
         yield unlock(ptl)
-        tlb, full = yield from self.tlb_remove_folio_pages(tlb, folio, page, 1, False)
+        tlb, full = yield from self._tlb_remove_folio_pages(tlb, folio, page, 1, False)
         if full:
             tlb = yield from self.tlb_flush_mmu(tlb)
         return tlb, 0
 
     # -- protection and moving -----------------------------------------------------------
 
-    def change_huge(
+    def change_huge_pmd(
         self, mm: Mm, vma: Vma, pmd: int, addr: int, end: int, newprot: int, try_upgrade: bool
     ) -> Gen[int]:
         """Mprotect of a leaf: as a whole, or split first."""
@@ -395,7 +395,7 @@ class HugeMemoryMixin(CopyMixin):
         yield unlock(ptl)
         return 0
 
-    def move_huge(
+    def move_huge_pmd(
         self,
         mm: Mm,
         vma: Vma,

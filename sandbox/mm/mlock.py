@@ -62,7 +62,7 @@ class MlockMixin(KernelPart):
                 page = yield from self.vm_normal_page(ptent)
                 if page is not None:
                     folio = yield from self.page_folio(page)
-                    step = yield from self.mlock_step(folio, folio.index_of(page), end - addr)
+                    step = yield from self.folio_mlock_step(folio, folio.index_of(page), end - addr)
                     if (
                         yield from self.allow_mlock_munlock(folio, vma, addr, start, end, step, on)
                     ):
@@ -73,8 +73,8 @@ class MlockMixin(KernelPart):
             addr += step
         yield unlock(ptl)
 
-    def mlock_step(self, folio: Folio, index: int, left: int) -> Gen[int]:
-        """How many entries of the folio to take at once (folio_mlock_step)."""
+    def folio_mlock_step(self, folio: Folio, index: int, left: int) -> Gen[int]:
+        """How many entries of the folio to take at once."""
         yield load(folio.flags)
         return min(folio.nr_pages - index, left)
 

@@ -36,8 +36,8 @@ class MmapMixin(KernelPart):
                 out.append(vma)
         return out
 
-    def vma_insert(self, mm: Mm, vma: Vma) -> Gen[None]:
-        """Put a VMA into the tree and on its file's mappings (`vma_link`)."""
+    def vma_link(self, mm: Mm, vma: Vma) -> Gen[None]:
+        """Put a VMA into the tree and on its file's mappings."""
         yield from self.vma_iter_store(mm, vma)
         yield from self.vma_link_file(vma, True)
 
@@ -107,7 +107,7 @@ class MmapMixin(KernelPart):
         yield store(vma.vm_anon_pgoff, start)
         if file:
             yield store(vma.vm_file, file)
-        yield from self.vma_insert(mm, vma)
+        yield from self.vma_link(mm, vma)
         if vm_flags & VM_LOCKED:
             yield store(mm.locked_vm, (yield load(mm.locked_vm)) + end - start)
         yield unlock(mm.mmap_lock)

@@ -64,7 +64,7 @@ class MremapMixin(KernelPart):
             yield store(word, value)
         for item in (yield load(vma.anon_vma_chain)):
             yield from self.anon_vma_chain_link(new, AnonVma(item))
-        yield from self.vma_insert(mm, new)
+        yield from self.vma_link(mm, new)
         return new
 
     def move_page_tables(
@@ -79,7 +79,7 @@ class MremapMixin(KernelPart):
             if pmdval:
                 new_pmd = yield from self.pmd_alloc(mm, new_addr)
                 if pmd_is_leaf(pmdval):
-                    pmdval = yield from self.move_huge(
+                    pmdval = yield from self.move_huge_pmd(
                         mm, vma, old_pmd, new_pmd, old_addr, new_addr, extent
                     )
                 if pmdval:
@@ -87,7 +87,7 @@ class MremapMixin(KernelPart):
                     yield from self.move_ptes(mm, old_pmd, new_pmd, old_addr, new_addr, extent)
             old_addr, new_addr = old_addr + extent, new_addr + extent
 
-    def move_huge(
+    def move_huge_pmd(
         self,
         mm: Mm,
         vma: Vma,

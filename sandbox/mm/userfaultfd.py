@@ -136,10 +136,10 @@ class UserfaultfdMixin(VmscanMixin, MemoryMixin):
             addr = next_
         yield tlb_flush(mm, start, end)
 
-    def change_nonpresent_pte(
+    def change_softleaf_pte(
         self, mm: Mm, vma: Vma, addr: int, ptep: int, oldpte: int, cp_flags: int
     ) -> Gen[None]:
-        """Protect or resolve an entry that is not present (`change_softleaf_pte`)."""
+        """Protect or resolve an entry that is not present."""
         if not oldpte:
             # WP_ASYNC implies WP_UNPOPULATED: also what is not there yet is tracked
             if (yield load(vma.vm_flags)) & VM_UFFD_WP_ASYNC:

@@ -62,14 +62,14 @@ class VmscanMixin(KernelPart):
     def reclaim_pages(self, folios: tuple[Folio, ...]) -> Gen[None]:
         """Reclaim isolated folios; what cannot go returns to the LRU."""
         while folios:
-            folio, gone, pieces = yield from self.shrink_folio(folios[0])
+            folio, gone, pieces = yield from self.shrink_folio_list(folios[0])
             folios = (*folios[1:], *pieces)
             if not gone:
                 yield bits(folio.flags, PG_lru)
                 yield from self.folio_put(folio)
 
-    def shrink_folio(self, folio: Folio) -> Gen[tuple[Folio, bool, list[Folio]]]:
-        """One folio of shrink_folio_list(): (what it is now, reclaimed, pieces to go on with)."""
+    def shrink_folio_list(self, folio: Folio) -> Gen[tuple[Folio, bool, list[Folio]]]:
+        """One folio of the list: (what it is now, reclaimed, pieces to go on with)."""
         pieces: list[Folio] = []
         if (yield bits(folio.flags, PG_locked)) & PG_locked:
             return folio, False, pieces

@@ -199,12 +199,12 @@ class CopyMixin(KernelPart):
         self, ctx: CopyContext, dst_pte: int, src_pte: int, pte: int, addr: int
     ) -> Gen[None]:
         """Write-protect the source if need be and set the child's entry."""
-        yield from self.copy_entries(ctx, dst_pte, src_pte, pte, addr, 1)
+        yield from self._copy_present_ptes(ctx, dst_pte, src_pte, pte, addr, 1)
 
-    def copy_entries(
+    def _copy_present_ptes(
         self, ctx: CopyContext, dst_pte: int, src_pte: int, pte: int, addr: int, nr: int
     ) -> Gen[None]:
-        """`__copy_present_ptes`: the entries proper, *nr* of them with the attributes of *pte*."""
+        """The entries proper, *nr* of them with the attributes of *pte*."""
         vm_flags = yield load(ctx.src_vma.vm_flags)
         if is_cow_mapping(vm_flags) and pte_write(pte):
             yield from self.wrprotect_ptes(ctx.src_mm, addr, src_pte, nr)
