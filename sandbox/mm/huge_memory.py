@@ -25,6 +25,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_wrprotect,
 )
 from sandbox.fields import Struct
+from sandbox.kernels.part import KernelPart
 from sandbox.memory import (
     Folio,
     Gen,
@@ -60,12 +61,12 @@ from sandbox.mm.flags import (
     PG_uptodate,
 )
 from sandbox.mm.memory.fault import VmFault
-from sandbox.mm.memory.fork import CopyContext, CopyMixin
+from sandbox.mm.memory.fork import CopyContext
 from sandbox.mm.memory.zap import MmuGather
 from sandbox.mm.pgalloc import pmd_is_leaf
 
 
-class HugeMemoryMixin(CopyMixin):
+class HugeMemoryMixin(KernelPart):
     """Fault, fork, zap, protect and move of PMD leaves."""
 
     has_pmd_thp = True
@@ -299,16 +300,6 @@ class HugeMemoryMixin(CopyMixin):
         return nr, 0 < nr < folio.nr_pages
 
     # -- fork ----------------------------------------------------------------------------
-
-    def copy_pmd(
-        self, ctx: CopyContext, src_pmd: int, pmdval: int, addr: int, end: int
-    ) -> Gen[None]:
-        """A leaf is copied as one mapping, or split first; a table entry by entry."""
-        if pmd_is_leaf(pmdval):
-            dst_pmd = yield from self.pmd_alloc(ctx.dst_mm, addr)
-            if (yield from self.copy_huge_pmd(ctx, dst_pmd, src_pmd, addr)) != -EAGAIN:
-                return
-        yield from super().copy_pmd(ctx, src_pmd, pmdval, addr, end)
 
     def copy_huge_pmd(self, ctx: CopyContext, dst_pmd: int, src_pmd: int, addr: int) -> Gen[int]:
         """Reference, rmap, rss, then both PMDs; -EAGAIN after splitting a pinned one."""

@@ -43,10 +43,6 @@ class MlockMixin(KernelPart):
                 yield from self.mlock_pte_range(mm, vma, pmd, addr, next_, on)
             addr = next_
 
-    def mlock_pmd(self, mm: Mm, vma: Vma, pmd: int, addr: int, on: bool) -> Gen[None]:
-        """A PMD leaf inside the range."""
-        yield load(pmd)
-
     def mlock_pte_range(
         self, mm: Mm, vma: Vma, pmd: int, addr: int, end: int, on: bool
     ) -> Gen[None]:

@@ -200,11 +200,6 @@ class MmapMixin(KernelPart):
         yield from self.vma_complete(vma)
         return new
 
-    def vma_adjust_trans_huge(self, mm: Mm, vma: Vma, addr: int) -> Gen[None]:
-        """A PMD mapping that crosses the new border must be split first."""
-        return
-        yield  # pragma: no cover - makes this a generator
-
     def vma_range_isolate(self, mm: Mm, start: int, end: int) -> Gen[list[Vma]]:
         """Split so that whole VMAs make up [start, end); returns them."""
         for vma in (yield from self.vmas_in(mm, start, end)):

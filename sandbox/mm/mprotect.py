@@ -75,12 +75,6 @@ class MprotectMixin(KernelPart):
             addr = next_
         yield tlb_flush(mm, start, end)
 
-    def change_huge_pmd(
-        self, mm: Mm, vma: Vma, pmd: int, addr: int, end: int, newprot: int, try_upgrade: bool
-    ) -> Gen[int]:
-        """A PMD leaf: changed whole or split; the PMD value to go on with (0: done)."""
-        return (yield load(pmd))
-
     def vma_wants_manual_pte_write_upgrade(self, vma: Vma) -> Gen[bool]:
         """May entries be made writable here, not by a fault? Writable private VMAs only."""
         return (yield load(vma.vm_flags)) & (VM_WRITE | VM_SHARED) == VM_WRITE
@@ -150,10 +144,3 @@ class MprotectMixin(KernelPart):
         if not (yield load(folio.flags)) & PG_anon:
             return False
         return bool((yield load(page.flags)) & PG_anon_exclusive)
-
-    def change_softleaf_pte(
-        self, mm: Mm, vma: Vma, addr: int, ptep: int, oldpte: int, cp_flags: int
-    ) -> Gen[None]:
-        """Swap and migration entries, markers; empty ones only for userfaultfd."""
-        return
-        yield  # pragma: no cover - makes this a generator

@@ -87,19 +87,6 @@ class MremapMixin(KernelPart):
                     yield from self.move_ptes(mm, old_pmd, new_pmd, old_addr, new_addr, extent)
             old_addr, new_addr = old_addr + extent, new_addr + extent
 
-    def move_huge_pmd(
-        self,
-        mm: Mm,
-        vma: Vma,
-        old_pmd: int,
-        new_pmd: int,
-        old_addr: int,
-        new_addr: int,
-        extent: int,
-    ) -> Gen[int]:
-        """A PMD leaf: moved whole or split; the PMD value to go on with (0: done)."""
-        return (yield load(old_pmd))
-
     def move_ptes(
         self, mm: Mm, old_pmd: int, new_pmd: int, old_addr: int, new_addr: int, extent: int
     ) -> Gen[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.arch.arm64.pgtable import PFN_SHIFT, pte_dirty, pte_present
+from sandbox.arch.arm64.pgtable import PFN_SHIFT, PTE_UFFD_WP, pte_dirty, pte_present
 from sandbox.kernels.part import KernelPart
 from sandbox.memory import (
     READ,
@@ -148,7 +148,12 @@ class VmscanMixin(KernelPart):
     def unmap_one_pte(
         self, folio: Folio, page: Page, vma: Vma, mm: Mm, addr: int, ptep: int
     ) -> Gen[bool]:
-        """One entry of try_to_unmap_one(); False when it was put back."""
+        """One entry of try_to_unmap_one(); False when it was put back.
+
+        Entries protected by userfaultfd stay: swap entries that carry the bit are not modelled.
+        """
+        if (yield load(ptep)) & PTE_UFFD_WP:
+            return False
         pte = yield from self.ptep_clear_flush(mm, addr, ptep)
         if pte_dirty(pte):
             yield bits(folio.flags, PG_dirty)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
+    PTE_MARKER,
     PTE_MIGRATION,
     PTE_SWP,
     PTE_SWP_EXCLUSIVE,
@@ -85,6 +86,8 @@ class SwapinMixin(KernelPart):
         entry = vmf.orig_pte
         if entry & PTE_MIGRATION:
             return (yield from self.migration_entry_wait(vmf))
+        if entry & PTE_MARKER:
+            return (yield from self.handle_pte_marker(vmf))
         if not entry & PTE_SWP:
             return -EFAULT
         found = yield from self.swapin_lookup(vmf, entry >> PFN_SHIFT)

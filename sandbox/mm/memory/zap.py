@@ -135,12 +135,6 @@ class ZapMixin(KernelPart):
             addr = next_
         return tlb
 
-    def zap_huge_pmd(
-        self, tlb: MmuGather, vma: Vma, pmd: int, addr: int, end: int
-    ) -> Gen[tuple[MmuGather, int]]:
-        """A PMD leaf: gone whole, or split; the PMD value to go on with (0: done)."""
-        return tlb, (yield load(pmd))
-
     def zap_pte_range(
         self, tlb: MmuGather, vma: Vma, pmd: int, addr: int, end: int
     ) -> Gen[MmuGather]:
