@@ -7,6 +7,7 @@ there is only an address, and making a handle of it would cost more than the loo
 from __future__ import annotations
 
 from sandbox.fields import Struct, offset
+from sandbox.handles import PAGE_WORDS
 
 REFCOUNT = offset(Struct.PAGE, "_refcount")
 MAPCOUNT = offset(Struct.PAGE, "_mapcount")
@@ -14,7 +15,10 @@ MAPPING = offset(Struct.PAGE, "mapping")
 COMPOUND_HEAD = offset(Struct.PAGE, "compound_head")
 LARGE_MAPCOUNT = offset(Struct.PAGE, "_large_mapcount")
 ENTIRE_MAPCOUNT = offset(Struct.PAGE, "_entire_mapcount")
+NR_PAGES_MAPPED = offset(Struct.PAGE, "_nr_pages_mapped")
 PINCOUNT = offset(Struct.PAGE, "_pincount")
+DEFERRED_NODE = PAGE_WORDS + offset(Struct.PAGE, "_deferred_list")
+"""In the first tail page of a folio."""
 
 MM_ID = offset(Struct.MM, "mm_id")
 WRITE_PROTECT_SEQ = offset(Struct.MM, "write_protect_seq")

@@ -59,13 +59,13 @@ def read_entries(cells: list[Any], area: Area, first: int, count: int) -> list[E
     while addr < end:
         stop = min((addr | LAST) + 1, end)
         table = cells[mm.pud(addr)]
-        pmd_word = table + (addr >> pt.HPAGE_PMD_ORDER & LAST) if table else 0
+        pmd_word = table + pt.pmd_index(addr) if table else 0
         pmd = cells[pmd_word] if pmd_word else 0
         if pmd & pt.PTE_HUGE:
-            frame = pmd + ((addr & LAST) << pt.PFN_SHIFT)
+            frame = pmd + (pt.pte_index(addr) << pt.PFN_SHIFT)
             out += [Entry(pmd_word, frame + (i << pt.PFN_SHIFT)) for i in range(stop - addr)]
         elif pmd:
-            start = pt.pmd_table(pmd) + (addr & LAST)
+            start = pt.pmd_table(pmd) + pt.pte_index(addr)
             out += [Entry(word, cells[word]) for word in range(start, start + stop - addr)]
         else:
             out += [Entry(0, 0)] * (stop - addr)

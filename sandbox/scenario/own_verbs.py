@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Planner], Call]
 
-__all__ = ["OWN_FUNCTIONS", "OWN_HANDLERS", "check_meaning"]
+__all__ = ["OWN_HANDLERS", "check_meaning"]
 
 _NEEDS = {
     "reclaim": ("sys_reclaim", "reclaim of a node", "lazyfree-batch or one of its kind; pageout"),
@@ -25,8 +25,6 @@ _NEEDS = {
     "device": ("sys_device", "device on the page tables", "6.15-smmu, 7.2-smmu; touch is a CPU's"),
 }
 """By verb: the function that a kernel must have, what it lacks without, what has it."""
-OWN_FUNCTIONS = frozenset(function for function, _, _ in _NEEDS.values())
-"""The functions of kernels that only these verbs call."""
 _MEANT = {"pageout": "reclaim", "uring": "exclusive"}
 """By verb: what it meant on kernels that have the other."""
 _ACCESSES = ("touch", "write", "read")

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import sandbox.kernels
+from sandbox.calls import OWN_FUNCTIONS
 from sandbox.errors import KernelBug, UnknownKernelError
 from sandbox.kernels import KERNEL_IDS, REGISTRY, kernel_by_name, name_kernel
 from sandbox.kernels.base import Kernel
 from sandbox.scenario.language import parse_action
-from sandbox.scenario.own_verbs import OWN_FUNCTIONS
 from sandbox.session import Session
 from tests.engine.support import FORK_64K, act, broken, run, snapshot
 
