@@ -24,10 +24,15 @@ MM_ID = offset(Struct.MM, "mm_id")
 WRITE_PROTECT_SEQ = offset(Struct.MM, "write_protect_seq")
 PUD = offset(Struct.MM, "pud")
 
+VM_END = offset(Struct.VMA, "vm_end")
+
 PT_LOCK = offset(Struct.PTE_TABLE, "ptl")
 PT_MM = offset(Struct.PTE_TABLE, "pt_mm")
 PT_START = offset(Struct.PTE_TABLE, "pt_start")
 """The words behind a table's entries; a PMD table has its own at the same places."""
+LAST_ENTRY = PT_LOCK - 1
+"""The last index of a table: the bits of an address, or of a page, that choose an entry."""
+PAGE_DATA = offset(Struct.PAGE, "data")
 
 SWAP_CACHE = offset(Struct.SWAP, "swap_cache")
 SWAP_SLOTS = offset(Struct.SWAP, "swap_cache") - offset(Struct.SWAP, "swap_map")

@@ -10,6 +10,7 @@ from mmtui.model.selection import Area
 from sandbox.arch.arm64 import pgtable as pt
 from sandbox.ledger import entry_kind
 from sandbox.memory import Mm, Page, Vma
+from sandbox.offsets import LAST_ENTRY
 
 __all__ = ["GLYPH_LEGEND", "Entry", "attribute", "glyph", "in_vma", "read_entries"]
 
@@ -29,10 +30,6 @@ GLYPH_LEGEND = (
     ("X", "third row: the page is AnonExclusive"),
 )
 """What the glyphs of the page tables mean, for the help."""
-
-
-LAST = pt.PTRS_PER_PTE - 1
-"""The last index of a table: the bits of a virtual page that choose among its entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ def read_entries(cells: list[Any], area: Area, first: int, count: int) -> list[E
     addr, end = area.base + first, area.base + first + count
     mm = Mm(area.mm)
     while addr < end:
-        stop = min((addr | LAST) + 1, end)
+        stop = min((addr | LAST_ENTRY) + 1, end)
         table = cells[mm.pud(addr)]
         pmd_word = table + pt.pmd_index(addr) if table else 0
         pmd = cells[pmd_word] if pmd_word else 0

@@ -35,6 +35,7 @@ from sandbox.mm.flags import PG_anon, PG_anon_exclusive, PG_locked
 from sandbox.offsets import (
     COMPOUND_HEAD,
     LARGE_MAPCOUNT,
+    LAST_ENTRY,
     MAPCOUNT,
     PT_LOCK,
     PT_MM,
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
     from sandbox.machine import Machine
     from sandbox.rules.engine import RuleEngine
 
-LAST = PTRS_PER_PTE - 1
-"""The last index of a table: the bits of an address that choose among its entries."""
 TRANSLATES = -1 << PFN_SHIFT | PTE_VALID
 """What of an entry a TLB goes by: the frame and the valid bit."""
 BY_HARDWARE = PTE_AF | PTE_RDONLY | PTE_DIRTY
@@ -107,7 +106,7 @@ class EntryChecks:
                 if cells[(folio & ADDR_MASK) + (LARGE_MAPCOUNT if folio & 15 else MAPCOUNT)] < 0:
                     self.mapped_before(Folio(folio), addr)
         if new & PTE_VALID:
-            left = cells[addr - 1] if addr & LAST else 0
+            left = cells[addr - 1] if addr & LAST_ENTRY else 0
             if (new | left | cells[addr + 1]) & PTE_CONT:
                 self.contiguous(addr, old, new)
         if (old | new) & NOT_PRESENT:
@@ -136,7 +135,7 @@ class EntryChecks:
         if word != table and self.cells[word] >> PFN_SHIFT != table:
             return
         scale = HPAGE_PMD_ORDER if self.machine.memory.kinds[addr] == PMD_KIND else 0
-        place = self.ledger.region_of(self.cells[table + PT_START] + ((addr & LAST) << scale))
+        place = self.ledger.region_of(self.cells[table + PT_START] + ((addr & LAST_ENTRY) << scale))
         name = f"{self.ledger.process_of(self.cells[table + PT_MM])}.{place[0]} {place[1]}"
         text = "the entry is changed without its page-table lock"
         self.engine.fails("I-54", addr, name, text, (addr, table + PT_LOCK))
@@ -145,7 +144,7 @@ class EntryChecks:
         """The PMD word a table of entries would be linked by; *table* itself when there is none."""
         mm, start = Mm(self.cells[table + PT_MM]), self.cells[table + PT_START]
         pmds = self.cells[mm.pud(start)] if mm else 0
-        return pmds + (start >> HPAGE_PMD_ORDER & LAST) if pmds and pmds != table else table
+        return pmds + (start >> HPAGE_PMD_ORDER & LAST_ENTRY) if pmds and pmds != table else table
 
     def unlocked_count(self, folio: Folio, addr: int) -> None:
         """I-54 for a mapcount; a frozen folio has no entries, its counts are only made ready."""
@@ -188,11 +187,11 @@ class EntryChecks:
         mm, start = cells[table + PT_MM], cells[table + PT_START]
         page = old >> PFN_SHIFT << PFN_TO_ADDR
         if old & PTE_HUGE:
-            self.tlb.forget(mm, start + ((addr & LAST) << HPAGE_PMD_ORDER), page, False)
+            self.tlb.forget(mm, start + ((addr & LAST_ENTRY) << HPAGE_PMD_ORDER), page, False)
         else:
             word = self.pmd_word(table)
             if cells[word] >> PFN_SHIFT == table:
-                self.tlb.forget(mm, start + (addr & LAST), page, pte_dirty(old))
+                self.tlb.forget(mm, start + (addr & LAST_ENTRY), page, pte_dirty(old))
 
     def still_translated(self, folio: Folio) -> None:
         """I-41 when a folio is freed."""
