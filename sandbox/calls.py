@@ -11,7 +11,10 @@ from typing import Any, NamedTuple
 
 from sandbox.memory import Gen, note
 
-__all__ = ["Call", "start"]
+__all__ = ["OWN_FUNCTIONS", "Call", "start"]
+
+OWN_FUNCTIONS = frozenset({"sys_reclaim", "sys_exclusive", "sys_device"})
+"""Entry points of verbs that a kernel may have or not; the stock kernel has none of them."""
 
 
 class Call(NamedTuple):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sandbox.arch.arm64.pgtable import PTRS_PER_PTE
+from sandbox.arch.arm64.pgtable import pte_index
 from sandbox.errors import Cancelled, SandboxError
 from sandbox.fields import DEFERRED_LIST, FIELDS, Struct
 from sandbox.fields import field as field_number
@@ -195,7 +195,7 @@ def _projected(
 ) -> Iterator[Store]:
     kind = ledger.machine.memory.kinds[addr]
     if kind == PTE_KIND:
-        index = addr & (PTRS_PER_PTE - 1)
+        index = pte_index(addr)
         yield "pte", index, words.recorded_entry(old), words.recorded_entry(new)
     elif kind == DEFERRED_LIST:
         yield "deferred list", words.folio(addr)

@@ -67,7 +67,9 @@ class ExecMixin(KernelPart):
 
     def copy_strings(self, mm: Mm, addr: int, step: int) -> Gen[Vma]:
         """Fault the top page in and write the arguments through it (`get_arg_page`)."""
-        pages = yield from self.get_user_pages_slow(mm, addr, 1, FOLL_GET | FOLL_WRITE | FOLL_FORCE)
+        pages = yield from self._get_user_pages_locked(
+            mm, addr, 1, FOLL_GET | FOLL_WRITE | FOLL_FORCE
+        )
         yield store(pages[0].data, step)
         yield from self.folio_put((yield from self.page_folio(pages[0])))
         return Vma((yield load(mm.mm_mt))[0])

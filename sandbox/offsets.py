@@ -7,6 +7,7 @@ there is only an address, and making a handle of it would cost more than the loo
 from __future__ import annotations
 
 from sandbox.fields import Struct, offset
+from sandbox.handles import PAGE_WORDS
 
 REFCOUNT = offset(Struct.PAGE, "_refcount")
 MAPCOUNT = offset(Struct.PAGE, "_mapcount")
@@ -14,16 +15,24 @@ MAPPING = offset(Struct.PAGE, "mapping")
 COMPOUND_HEAD = offset(Struct.PAGE, "compound_head")
 LARGE_MAPCOUNT = offset(Struct.PAGE, "_large_mapcount")
 ENTIRE_MAPCOUNT = offset(Struct.PAGE, "_entire_mapcount")
+NR_PAGES_MAPPED = offset(Struct.PAGE, "_nr_pages_mapped")
 PINCOUNT = offset(Struct.PAGE, "_pincount")
+DEFERRED_NODE = PAGE_WORDS + offset(Struct.PAGE, "_deferred_list")
+"""In the first tail page of a folio."""
 
 MM_ID = offset(Struct.MM, "mm_id")
 WRITE_PROTECT_SEQ = offset(Struct.MM, "write_protect_seq")
 PUD = offset(Struct.MM, "pud")
 
+VM_END = offset(Struct.VMA, "vm_end")
+
 PT_LOCK = offset(Struct.PTE_TABLE, "ptl")
 PT_MM = offset(Struct.PTE_TABLE, "pt_mm")
 PT_START = offset(Struct.PTE_TABLE, "pt_start")
 """The words behind a table's entries; a PMD table has its own at the same places."""
+LAST_ENTRY = PT_LOCK - 1
+"""The last index of a table: the bits of an address, or of a page, that choose an entry."""
+PAGE_DATA = offset(Struct.PAGE, "data")
 
 SWAP_CACHE = offset(Struct.SWAP, "swap_cache")
 SWAP_SLOTS = offset(Struct.SWAP, "swap_cache") - offset(Struct.SWAP, "swap_map")

@@ -251,7 +251,7 @@ class SyscallsMixin(KernelPart):
 
     def sys_mprotect(self, mm: Mm, start: int, end: int, prot: int) -> Gen[Result]:
         """mprotect(2)."""
-        return Result((yield from self.do_mprotect(mm, start, end, prot)))
+        return Result((yield from self.do_mprotect_pkey(mm, start, end, prot)))
 
     def sys_mlock(self, mm: Mm, start: int, end: int, on: bool) -> Gen[Result]:
         """mlock(2) and munlock(2)."""
@@ -339,7 +339,7 @@ class SyscallsMixin(KernelPart):
         ret = 0
         yield lock(mm.mmap_lock, READ)
         for addr in range(start, end):
-            pages = yield from self.get_user_pages_locked(mm, addr, 1, foll)
+            pages = yield from self._get_user_pages(mm, addr, 1, foll)
             if not pages:
                 ret = -EIO
                 break

@@ -49,15 +49,15 @@ class TaskMmuMixin(KernelPart):
         if type_ != CLEAR_REFS_MM_HIWATER_RSS:
             for item in (yield load(mm.mm_mt)):
                 vma = Vma(item)
-                if not (yield from self.clear_refs_skips(vma, type_)):
+                if not (yield from self.clear_refs_test_walk(vma, type_)):
                     yield from self.clear_refs_vma(mm, vma, type_)
         if type_ == CLEAR_REFS_SOFT_DIRTY:
             yield tlb_flush(mm, 0, 1 << 24)
         yield unlock(mm.mmap_lock)
         return Result()
 
-    def clear_refs_skips(self, vma: Vma, type_: int) -> Gen[bool]:
-        """Whether the walk leaves a VMA out (`clear_refs_test_walk`)."""
+    def clear_refs_test_walk(self, vma: Vma, type_: int) -> Gen[bool]:
+        """Whether the walk leaves a VMA out."""
         file = bool((yield load(vma.vm_file)))
         return file if type_ == CLEAR_REFS_ANON else type_ == CLEAR_REFS_MAPPED and not file
 

@@ -10,6 +10,7 @@ from mmtui.model.selection import Area
 from sandbox.arch.arm64 import pgtable as pt
 from sandbox.ledger import entry_kind
 from sandbox.memory import Mm, Page, Vma
+from sandbox.offsets import LAST_ENTRY
 
 __all__ = ["GLYPH_LEGEND", "Entry", "attribute", "glyph", "in_vma", "read_entries"]
 
@@ -29,10 +30,6 @@ GLYPH_LEGEND = (
     ("X", "third row: the page is AnonExclusive"),
 )
 """What the glyphs of the page tables mean, for the help."""
-
-
-LAST = pt.PTRS_PER_PTE - 1
-"""The last index of a table: the bits of a virtual page that choose among its entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +54,15 @@ def read_entries(cells: list[Any], area: Area, first: int, count: int) -> list[E
     addr, end = area.base + first, area.base + first + count
     mm = Mm(area.mm)
     while addr < end:
-        stop = min((addr | LAST) + 1, end)
+        stop = min((addr | LAST_ENTRY) + 1, end)
         table = cells[mm.pud(addr)]
-        pmd_word = table + (addr >> pt.HPAGE_PMD_ORDER & LAST) if table else 0
+        pmd_word = table + pt.pmd_index(addr) if table else 0
         pmd = cells[pmd_word] if pmd_word else 0
         if pmd & pt.PTE_HUGE:
-            frame = pmd + ((addr & LAST) << pt.PFN_SHIFT)
+            frame = pmd + (pt.pte_index(addr) << pt.PFN_SHIFT)
             out += [Entry(pmd_word, frame + (i << pt.PFN_SHIFT)) for i in range(stop - addr)]
         elif pmd:
-            start = pt.pmd_table(pmd) + (addr & LAST)
+            start = pt.pmd_table(pmd) + pt.pte_index(addr)
             out += [Entry(word, cells[word]) for word in range(start, start + stop - addr)]
         else:
             out += [Entry(0, 0)] * (stop - addr)

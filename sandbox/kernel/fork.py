@@ -69,7 +69,7 @@ class ForkMixin(KernelPart):
             tmp = yield from self.vm_area_dup(mm, mpnt, vm_flags & ~NOT_INHERITED)
             if not vm_flags & VM_WIPEONFORK:
                 yield from self.anon_vma_fork(tmp, mpnt)
-            yield from self.vma_insert(mm, tmp)
+            yield from self.vma_link(mm, tmp)
             if not vm_flags & VM_WIPEONFORK:
                 yield from self.copy_page_range(tmp, mpnt)
         yield unlock(mm.mmap_lock)

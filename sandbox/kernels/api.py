@@ -24,12 +24,15 @@ from typing import NamedTuple
 from sandbox.kernels import REGISTRY, kernel_by_name
 from sandbox.kernels.base import Kernel
 from sandbox.kernels.part import KernelPart
+from sandbox.names.functions import is_ours
 
 __all__ = ["FILE", "api_text", "main"]
 
 FILE = Path(__file__).with_name("kernel_api.pyi")
 _HEAD = '''\
 """The functions and constants of the stock kernel, each as the file that has it declares it.
+
+No release of the kernel has those marked as ours (`sandbox.names.functions`).
 
 Written by `python -m sandbox.kernels.api`; do not edit.
 """
@@ -127,6 +130,8 @@ def _lines(name: str, member: _Member, imports: _Imports) -> Iterator[str]:
     """The declaration of a member."""
     statement = member.statement
     if isinstance(statement, ast.FunctionDef):
+        if is_ours(name):
+            yield "    # ours"
         for mark in statement.decorator_list:
             yield f"    @{ast.unparse(mark)}"
         yield from _def(imports.function(member.module, statement))

@@ -136,7 +136,7 @@ class BarryEntire(SmallThp67):
             entry = pte_mkwrite(pte_mkdirty(entry))
         yield add(vmf.mm.rss_stat(MM_ANONPAGES), folio.nr_pages)
         yield bits(folio.flags, PG_swapbacked)
-        yield from self.set_anon_mapping(folio, vmf.vma, addr)
+        yield from self._folio_set_anon(folio, vmf.vma, addr)
         yield store(folio._entire_mapcount, 0)
         yield store(folio._nr_pages_mapped, ENTIRELY_MAPPED)
         for i in range(folio.nr_pages):
@@ -218,7 +218,7 @@ class BarryEntire(SmallThp67):
             pages = yield load(folio._nr_pages_mapped)
             if 0 < pages < folio.nr_pages:
                 yield from self.deferred_split_folio(folio, True)
-        return (yield from self.tlb_remove_folio_pages(tlb, folio, folio.page(0), 1, False))
+        return (yield from self._tlb_remove_folio_pages(tlb, folio, folio.page(0), 1, False))
 
     def zap_block(
         self, tlb: MmuGather, vma: Vma, folio: Folio, page: Page, pte: int, addr: int
@@ -234,5 +234,5 @@ class BarryEntire(SmallThp67):
         )
         tlb = tlb.charge(member, -n)
         yield from self.folio_remove_rmap_ptes(folio, page, n, vma)
-        tlb, full = yield from self.tlb_remove_folio_pages(tlb, folio, page, n, False)
+        tlb, full = yield from self._tlb_remove_folio_pages(tlb, folio, page, n, False)
         return tlb, n, full

@@ -55,7 +55,7 @@ class Cow57(Linux66):
         yield bits(folio.flags, PG_swapbacked)
         yield store(folio._mapcount, 0)
         yield add(Globals.nr_anon_mapped, 1)
-        yield from self.set_anon_mapping(folio, vma, addr)
+        yield from self._folio_set_anon(folio, vma, addr)
 
     def folio_try_dup_anon_rmap_pte(
         self, folio: Folio, page: Page, dst_mm: Mm, src_vma: Vma
@@ -74,15 +74,15 @@ class Cow57(Linux66):
             return (yield from self.wp_page_shared(vmf, folio))
         if folio is not None:
             anon = (yield load(folio.flags)) & PG_anon
-            if anon and (yield from self.reuse_anon_page(folio, vmf.vma)):
+            if anon and (yield from self.reuse_swap_page(folio, vmf.vma)):
                 yield from self.wp_page_reuse(vmf)
                 return 0
             yield from self.folio_get(folio)
         yield unlock(vmf.ptl)
         return (yield from self.wp_page_copy(vmf, folio))
 
-    def reuse_anon_page(self, folio: Folio, vma: Vma) -> Gen[bool]:
-        """reuse_swap_page(): under the page lock, is ours the only mapping?"""
+    def reuse_swap_page(self, folio: Folio, vma: Vma) -> Gen[bool]:
+        """Under the page lock: is ours the only mapping?"""
         if (yield bits(folio.flags, PG_locked)) & PG_locked:
             return False
         reuse = (yield load(folio._mapcount)) + 1 == 1
@@ -101,7 +101,7 @@ class Cow57(Linux66):
         """The walk alone."""
         pages: list[Page] = []
         while start + len(pages) < end:
-            taken = yield from self.gup_pmd_range(mm, start + len(pages), end, flags)
+            taken = yield from self.gup_fast_pmd_range(mm, start + len(pages), end, flags)
             if not taken:
                 break
             pages += taken
@@ -155,7 +155,7 @@ class Cow59(Cow57):
         yield add(page._mapcount, 1)
         return True
 
-    def reuse_anon_page(self, folio: Folio, vma: Vma) -> Gen[bool]:
+    def reuse_swap_page(self, folio: Folio, vma: Vma) -> Gen[bool]:
         """One reference, looked at before and under the page lock."""
         if (yield load(folio._refcount)) != 1:
             return False

@@ -60,7 +60,7 @@ class Linux612(Linux69):
         self, folio: Folio, page: Page, nr: int, vma: Vma, addr: int, exclusive: bool
     ) -> Gen[None]:
         """Map existing anon pages: page counts, pages mapped once, then the total."""
-        mapped = yield from self.folio_add_rmap(folio, page, nr, vma)
+        mapped = yield from self._folio_add_rmap(folio, page, nr, vma)
         if mapped:
             yield add(Globals.nr_anon_mapped, mapped)
         if exclusive:
@@ -69,12 +69,12 @@ class Linux612(Linux69):
 
     def folio_add_file_rmap_ptes(self, folio: Folio, page: Page, nr: int, vma: Vma) -> Gen[None]:
         """Map pages of the page cache."""
-        mapped = yield from self.folio_add_rmap(folio, page, nr, vma)
+        mapped = yield from self._folio_add_rmap(folio, page, nr, vma)
         if mapped:
             yield add(Globals.nr_file_mapped, mapped)
 
-    def folio_add_rmap(self, folio: Folio, page: Page, nr: int, vma: Vma) -> Gen[int]:
-        """`__folio_add_rmap` at PTE level: how many pages count as newly mapped."""
+    def _folio_add_rmap(self, folio: Folio, page: Page, nr: int, vma: Vma) -> Gen[int]:
+        """At PTE level: how many pages count as newly mapped."""
         if not folio.large:
             return int((yield add(folio._mapcount, 1)) == 0)
         first = 0

@@ -137,11 +137,11 @@ class Linux615(Linux612):
 
     # -- split (mm/huge_memory.c) ----------------------------------------------------------
 
-    def split_pages(self, folio: Folio, order: int) -> Gen[list[Folio]]:
+    def _split_huge_page(self, folio: Folio, order: int) -> Gen[list[Folio]]:
         """Make the pieces first, then unfreeze them, the head last (`__split_unmapped_folio`)."""
         pieces = self.pieces_of(folio, order)
         for piece in pieces[1:]:
-            yield from self.split_page_tail(folio, piece, order)
+            yield from self._split_huge_page_tail(folio, piece, order)
         yield from self.split_page_head(folio, pieces[0], order)
         for piece in pieces[1:]:
             yield store(piece._refcount, 1)
@@ -153,11 +153,11 @@ class Linux615(Linux612):
     def wp_can_reuse_anon_folio(self, folio: Folio, vma: Vma) -> Gen[bool]:
         """A large folio too, when all references are mappings and all mappings are ours."""
         if folio.large:
-            return (yield from self.wp_can_reuse_large_anon_folio(folio, vma))
+            return (yield from self._wp_can_reuse_large_anon_folio(folio, vma))
         return (yield from self.wp_can_reuse_small(folio, vma))
 
-    def wp_can_reuse_large_anon_folio(self, folio: Folio, vma: Vma) -> Gen[bool]:
-        """`__wp_can_reuse_large_anon_folio`: look, lock, look again."""
+    def _wp_can_reuse_large_anon_folio(self, folio: Folio, vma: Vma) -> Gen[bool]:
+        """Look, lock, look again."""
         if (yield load(folio._large_mapcount)) + 1 <= 1:
             return False
         if (yield load(folio._mm_id(1))) & MM_ID_SHARED:

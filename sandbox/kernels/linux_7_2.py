@@ -80,12 +80,14 @@ class Linux72(Linux615):
         oldpte = yield from self.ptep_modify_prot_start(mm, addr, ptep, nr)
         ptent = change_uffd_wp(pte_modify(oldpte, newprot), cp_flags)
         if cp_flags & MM_CP_TRY_CHANGE_WRITABLE and not pte_write(ptent):
-            yield from self.set_write_prot_commit(mm, vma, folio, page, addr, ptep, ptent, nr)
+            yield from self.set_write_prot_commit_flush_ptes(
+                mm, vma, folio, page, addr, ptep, ptent, nr
+            )
         else:
             yield from self.set_ptes(mm, addr, ptep, ptent, nr)
         return nr
 
-    def set_write_prot_commit(
+    def set_write_prot_commit_flush_ptes(
         self,
         mm: Mm,
         vma: Vma,
@@ -96,7 +98,7 @@ class Linux72(Linux615):
         ptent: int,
         nr: int,
     ) -> Gen[None]:
-        """`set_write_prot_commit_flush_ptes`: write only where a fault would give it."""
+        """Write only where a fault would give it."""
         if ptent & PTE_UFFD_WP:  # maybe_change_pte_writable(): a write must fault
             yield from self.set_ptes(mm, addr, ptep, ptent, nr)
             return
@@ -157,7 +159,7 @@ class Linux72NoPageMapcount(Linux72):
         return
         yield  # pragma: no cover - makes this a generator
 
-    def folio_add_rmap(self, folio: Folio, page: Page, nr: int, vma: Vma) -> Gen[int]:
+    def _folio_add_rmap(self, folio: Folio, page: Page, nr: int, vma: Vma) -> Gen[int]:
         """The total alone; all pages count as mapped with the first mapping."""
         if not folio.large:
             return int((yield add(folio._mapcount, 1)) == 0)

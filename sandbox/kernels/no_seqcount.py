@@ -21,7 +21,7 @@ class NoSeqcount(Linux72):
         """The walk alone: what it grabbed is kept."""
         pages: list[Page] = []
         while start + len(pages) < end:
-            taken = yield from self.gup_pmd_range(mm, start + len(pages), end, flags)
+            taken = yield from self.gup_fast_pmd_range(mm, start + len(pages), end, flags)
             if not taken:
                 break
             pages += taken

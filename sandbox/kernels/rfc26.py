@@ -39,8 +39,8 @@ class Rfc26(Linux72NoPageMapcount):
         mapcount = yield from self.folio_sub_large_mapcount(folio, mappings, mm)
         return mapcount, (yield add(self.total_mapped_pages(folio), -pages))
 
-    def folio_certainly_partially_mapped(self, folio: Folio, mapped_pages: int) -> bool:
-        """`__folio_certainly_partially_mapped`: less than one mapping per page on average."""
+    def _folio_certainly_partially_mapped(self, folio: Folio, mapped_pages: int) -> bool:
+        """Less than one mapping per page on average."""
         return 0 < mapped_pages < folio.nr_pages
 
     # -- entries -------------------------------------------------------------------------
@@ -53,7 +53,7 @@ class Rfc26(Linux72NoPageMapcount):
             yield from super().folio_add_new_anon_rmap(folio, vma, addr, exclusive)
             return
         yield bits(folio.flags, PG_swapbacked)
-        yield from self.set_anon_mapping(folio, vma, addr)
+        yield from self._folio_set_anon(folio, vma, addr)
         mm = Mm((yield load(vma.vm_mm)))
         yield from self.folio_set_large_mapcount(folio, 1, mm)
         yield from self.set_nr_pages_mapped(folio, folio.nr_pages)
@@ -69,7 +69,7 @@ class Rfc26(Linux72NoPageMapcount):
         """Fork's batches: as many pages as mappings."""
         yield from self.folio_add_mapped_pages(folio, diff, diff, mm)
 
-    def folio_add_rmap(self, folio: Folio, page: Page, nr: int, vma: Vma) -> Gen[int]:
+    def _folio_add_rmap(self, folio: Folio, page: Page, nr: int, vma: Vma) -> Gen[int]:
         """All pages count as mapped with the first mapping."""
         if not folio.large:
             return int((yield add(folio._mapcount, 1)) == 0)
@@ -83,7 +83,7 @@ class Rfc26(Linux72NoPageMapcount):
         """(pages no longer mapped, partially mapped for certain)."""
         mapcount, pages = yield from self.folio_sub_mapped_pages(folio, nr, nr, mm)
         gone = 0 if mapcount else folio.nr_pages
-        return gone, self.folio_certainly_partially_mapped(folio, pages)
+        return gone, self._folio_certainly_partially_mapped(folio, pages)
 
     # -- PMD leaves ----------------------------------------------------------------------
 
@@ -102,4 +102,4 @@ class Rfc26(Linux72NoPageMapcount):
         """One mapping less, 512 pages less."""
         mapcount, pages = yield from self.folio_sub_mapped_pages(folio, 1, folio.nr_pages, mm)
         gone = 0 if mapcount else folio.nr_pages
-        return gone, self.folio_certainly_partially_mapped(folio, pages)
+        return gone, self._folio_certainly_partially_mapped(folio, pages)

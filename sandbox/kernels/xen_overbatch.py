@@ -37,11 +37,11 @@ class XenOverbatch(Linux615):
     ) -> Gen[Batch]:
         """The folio's end is looked at in the entry found, and an empty one has frame 0."""
         any_w, any_y, any_d = pte_write(pte), pte_young(pte), pte_dirty(pte)
-        expected, nr = self.pte_batch_clear_ignored(pte, dirty, write), 1
+        expected, nr = self._pte_batch_clear_ignored(pte, dirty, write), 1
         expected = self.pte_next(folio, expected, 1)
         while nr < max_nr:
             entry = yield from self.ptep_get(ptep + nr)
-            found = self.pte_batch_clear_ignored(entry, dirty, write) if entry else 0
+            found = self._pte_batch_clear_ignored(entry, dirty, write) if entry else 0
             if found != expected or pte_pfn(found) >= folio.pfn + folio.nr_pages:
                 break
             any_w, any_y, any_d = (

@@ -84,7 +84,7 @@ class BatchDupMixin(CopyMixin):
         ctx = ctx.charge(member, batch.nr)
         if batch.any_writable:
             pte = pte_mkwrite(pte)
-        yield from self.copy_entries(ctx, dst_pte, src_pte, pte, addr, batch.nr)
+        yield from self._copy_present_ptes(ctx, dst_pte, src_pte, pte, addr, batch.nr)
         return ctx, batch.nr
 
 
@@ -120,4 +120,4 @@ class BatchZapMixin(KernelPart):
         tlb = self.tlb_remove_tlb_entries(tlb, addr, nr)
         if not delay:
             yield from self.folio_remove_rmap_ptes(folio, page, nr, vma)
-        return (yield from self.tlb_remove_folio_pages(tlb, folio, page, nr, delay))
+        return (yield from self._tlb_remove_folio_pages(tlb, folio, page, nr, delay))

@@ -130,7 +130,7 @@ class GupMixin(KernelPart):
             yield bits(mm.flags, MMF_HAS_PINNED)
         pages = yield from self.lockless_pages_from_mm(mm, start, start + nr, flags)
         if len(pages) < nr:
-            rest = yield from self.get_user_pages_slow(
+            rest = yield from self._get_user_pages_locked(
                 mm, start + len(pages), nr - len(pages), flags
             )
             pages += rest
@@ -148,7 +148,7 @@ class GupMixin(KernelPart):
         pages: list[Page] = []
         addr = start
         while addr < end:
-            taken = yield from self.gup_pmd_range(mm, addr, end, flags)
+            taken = yield from self.gup_fast_pmd_range(mm, addr, end, flags)
             if not taken:
                 break
             pages += taken
@@ -158,21 +158,23 @@ class GupMixin(KernelPart):
             return []
         return pages
 
-    def gup_pmd_range(self, mm: Mm, addr: int, end: int, flags: int) -> Gen[list[Page]]:
+    def gup_fast_pmd_range(self, mm: Mm, addr: int, end: int, flags: int) -> Gen[list[Page]]:
         """Lockless walk: the page of one entry, or all wanted pages of a leaf; empty to give up."""
         pmd = yield from self.pmd_offset(mm, addr)
         pmdval = (yield load(pmd)) if pmd else 0
         if not pmdval:
             return []
         if pmd_is_leaf(pmdval):
-            return (yield from self.gup_pmd_leaf(pmd, pmdval, addr, end, flags))
-        page = yield from self.gup_pte_one((self.pte_offset_map(pmdval, addr), pmd, pmdval), flags)
+            return (yield from self.gup_fast_pmd_leaf(pmd, pmdval, addr, end, flags))
+        page = yield from self.gup_fast_pte_range(
+            (self.pte_offset_map(pmdval, addr), pmd, pmdval), flags
+        )
         return [] if page is None else [page]
 
-    def gup_pmd_leaf(
+    def gup_fast_pmd_leaf(
         self, pmd: int, pmdval: int, addr: int, end: int, flags: int
     ) -> Gen[list[Page]]:
-        """All wanted pages of a PMD leaf with one grab (gup_fast_pmd_leaf)."""
+        """All wanted pages of a PMD leaf with one grab."""
         if not pmdval & PTE_VALID or pmdval & PTE_SPECIAL:
             return []
         if flags & FOLL_WRITE and not pte_write(pmdval):
@@ -191,8 +193,8 @@ class GupMixin(KernelPart):
             return []
         return [page_of_pfn(page.pfn + i) for i in range(refs)]
 
-    def gup_pte_one(self, at: tuple[int, int, int], flags: int) -> Gen[Page | None]:
-        """One entry of gup_pte_range(): grab, then make sure nothing changed underneath."""
+    def gup_fast_pte_range(self, at: tuple[int, int, int], flags: int) -> Gen[Page | None]:
+        """One entry: grab, then make sure that nothing changed (`gup_pte_range` until 6.9)."""
         ptep, pmd, pmdval = at
         pte = yield from self.ptep_get_lockless(ptep)
         if not pte & PTE_VALID or pte_protnone(pte) or pte & PTE_SPECIAL:
@@ -228,15 +230,15 @@ class GupMixin(KernelPart):
 
     # -- slow path ---------------------------------------------------------------------
 
-    def get_user_pages_slow(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[list[Page]]:
-        """`__get_user_pages` under mmap_lock: look each page up, fault it in, try again."""
+    def _get_user_pages_locked(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[list[Page]]:
+        """Under mmap_lock: look each page up, fault it in, try again."""
         yield lock(mm.mmap_lock, READ)
-        pages = yield from self.get_user_pages_locked(mm, start, nr, flags)
+        pages = yield from self._get_user_pages(mm, start, nr, flags)
         yield unlock(mm.mmap_lock)
         return pages
 
-    def get_user_pages_locked(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[list[Page]]:
-        """The loop of `__get_user_pages`, for a caller that holds mmap_lock."""
+    def _get_user_pages(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[list[Page]]:
+        """The loop, for a caller that holds mmap_lock."""
         pages: list[Page] = []
         for addr in range(start, start + nr):
             vma = yield from self.find_vma(mm, addr)

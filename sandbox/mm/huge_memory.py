@@ -25,6 +25,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_wrprotect,
 )
 from sandbox.fields import Struct
+from sandbox.kernels.part import KernelPart
 from sandbox.memory import (
     Folio,
     Gen,
@@ -60,12 +61,12 @@ from sandbox.mm.flags import (
     PG_uptodate,
 )
 from sandbox.mm.memory.fault import VmFault
-from sandbox.mm.memory.fork import CopyContext, CopyMixin
+from sandbox.mm.memory.fork import CopyContext
 from sandbox.mm.memory.zap import MmuGather
 from sandbox.mm.pgalloc import pmd_is_leaf
 
 
-class HugeMemoryMixin(CopyMixin):
+class HugeMemoryMixin(KernelPart):
     """Fault, fork, zap, protect and move of PMD leaves."""
 
     has_pmd_thp = True
@@ -300,16 +301,6 @@ class HugeMemoryMixin(CopyMixin):
 
     # -- fork ----------------------------------------------------------------------------
 
-    def copy_pmd(
-        self, ctx: CopyContext, src_pmd: int, pmdval: int, addr: int, end: int
-    ) -> Gen[None]:
-        """A leaf is copied as one mapping, or split first; a table entry by entry."""
-        if pmd_is_leaf(pmdval):
-            dst_pmd = yield from self.pmd_alloc(ctx.dst_mm, addr)
-            if (yield from self.copy_huge_pmd(ctx, dst_pmd, src_pmd, addr)) != -EAGAIN:
-                return
-        yield from super().copy_pmd(ctx, src_pmd, pmdval, addr, end)
-
     def copy_huge_pmd(self, ctx: CopyContext, dst_pmd: int, src_pmd: int, addr: int) -> Gen[int]:
         """Reference, rmap, rss, then both PMDs; -EAGAIN after splitting a pinned one."""
         dst_ptl = self.pmd_lockptr(dst_pmd, addr)
@@ -342,7 +333,7 @@ class HugeMemoryMixin(CopyMixin):
 
     # -- zap -----------------------------------------------------------------------------
 
-    def zap_huge(
+    def zap_huge_pmd(
         self, tlb: MmuGather, vma: Vma, pmd: int, addr: int, end: int
     ) -> Gen[tuple[MmuGather, int]]:
         """A leaf: split it when only part goes, else clear it and gather one reference."""
@@ -354,7 +345,7 @@ class HugeMemoryMixin(CopyMixin):
         pmdval = yield load(pmd)
         if not pmd_is_leaf(pmdval):  # __pmd_trans_huge_lock()
             yield unlock(ptl)
-            return pmdval
+            return tlb, pmdval
         pmdval = yield xchg(pmd, 0)
         tlb = self.tlb_remove_tlb_entries(tlb, addr, HPAGE_PMD_NR)
         if pmdval & PTE_SPECIAL:
@@ -365,14 +356,14 @@ class HugeMemoryMixin(CopyMixin):
         yield from self.folio_remove_rmap_pmd(folio, vma)
         yield add(tlb.mm.rss_stat((yield from self.mm_counter(folio))), -HPAGE_PMD_NR)
         yield unlock(ptl)
-        tlb, full = yield from self.tlb_remove_folio_pages(tlb, folio, page, 1, False)
+        tlb, full = yield from self._tlb_remove_folio_pages(tlb, folio, page, 1, False)
         if full:
             tlb = yield from self.tlb_flush_mmu(tlb)
         return tlb, 0
 
     # -- protection and moving -----------------------------------------------------------
 
-    def change_huge(
+    def change_huge_pmd(
         self, mm: Mm, vma: Vma, pmd: int, addr: int, end: int, newprot: int, try_upgrade: bool
     ) -> Gen[int]:
         """Mprotect of a leaf: as a whole, or split first."""
@@ -395,7 +386,7 @@ class HugeMemoryMixin(CopyMixin):
         yield unlock(ptl)
         return 0
 
-    def move_huge(
+    def move_huge_pmd(
         self,
         mm: Mm,
         vma: Vma,

@@ -61,7 +61,7 @@ class HugePmdSplitMixin(KernelPart):
         if pmd_is_leaf(pmdval):
             haddr = addr & -HPAGE_PMD_NR
             if pmdval & PTE_SPECIAL:
-                yield from self.split_huge_zero_pmd(vma, pmd, haddr)
+                yield from self._split_huge_zero_page_pmd(vma, pmd, haddr)
             else:
                 yield from self.split_huge_pmd_locked(vma, pmd, haddr, freeze)
         yield unlock(ptl)
@@ -73,7 +73,7 @@ class HugePmdSplitMixin(KernelPart):
         yield store(table + PTL_OFFSET + 2, addr)
         return table
 
-    def split_huge_zero_pmd(self, vma: Vma, pmd: int, haddr: int) -> Gen[None]:
+    def _split_huge_zero_page_pmd(self, vma: Vma, pmd: int, haddr: int) -> Gen[None]:
         """The huge zero page becomes 512 zero pages; nothing is counted."""
         mm = Mm((yield load(vma.vm_mm)))
         yield xchg(pmd, 0)

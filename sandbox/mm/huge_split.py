@@ -109,7 +109,7 @@ class HugeSplitMixin(KernelPart):
             yield store(folio._deferred_list, 0)
         yield bits(folio.flags, 0, PG_partially_mapped)
         yield unlock(Globals.split_queue_lock)
-        pieces = yield from self.split_pages(folio, order)
+        pieces = yield from self._split_huge_page(folio, order)
         zeropage = self.zeropage_on_split and order == 0
         for piece in pieces:
             yield from self.remove_migration_ptes(piece, piece, True, zeropage)
@@ -122,15 +122,15 @@ class HugeSplitMixin(KernelPart):
                 to_list.append(piece)
         return 0
 
-    def split_pages(self, folio: Folio, order: int) -> Gen[list[Folio]]:
-        """Give each piece its head (`__split_huge_page`), from the last to the first.
+    def _split_huge_page(self, folio: Folio, order: int) -> Gen[list[Folio]]:
+        """Give each piece its head, from the last to the first.
 
         Up to 6.12 a piece's reference count is unfrozen as soon as it is one, the head's last:
         lookups cannot find half of a split.
         """
         pieces = self.pieces_of(folio, order)
         for piece in reversed(pieces[1:]):
-            yield from self.split_page_tail(folio, piece, order)
+            yield from self._split_huge_page_tail(folio, piece, order)
             yield store(piece._refcount, 1)
         yield from self.split_page_head(folio, pieces[0], order)
         yield store(folio._refcount, 1)
@@ -142,8 +142,8 @@ class HugeSplitMixin(KernelPart):
         step = PAGE_WORDS << order
         return [Folio(head + step * i | order) for i in range(folio.nr_pages >> order)]
 
-    def split_page_tail(self, folio: Folio, piece: Folio, order: int) -> Gen[None]:
-        """Make one piece a folio (`__split_huge_page_tail`, `__split_folio_to_order` in 6.15).
+    def _split_huge_page_tail(self, folio: Folio, piece: Folio, order: int) -> Gen[None]:
+        """Make one piece a folio (`__split_folio_to_order` in 6.15).
 
         Flags (locked among them), mapping and index are there before compound_head leads to the
         piece (smp_wmb() in the kernel).  Exclusivity is not inherited.

@@ -43,10 +43,6 @@ class MlockMixin(KernelPart):
                 yield from self.mlock_pte_range(mm, vma, pmd, addr, next_, on)
             addr = next_
 
-    def mlock_pmd(self, mm: Mm, vma: Vma, pmd: int, addr: int, on: bool) -> Gen[None]:
-        """A PMD leaf inside the range."""
-        yield load(pmd)
-
     def mlock_pte_range(
         self, mm: Mm, vma: Vma, pmd: int, addr: int, end: int, on: bool
     ) -> Gen[None]:
@@ -62,7 +58,7 @@ class MlockMixin(KernelPart):
                 page = yield from self.vm_normal_page(ptent)
                 if page is not None:
                     folio = yield from self.page_folio(page)
-                    step = yield from self.mlock_step(folio, folio.index_of(page), end - addr)
+                    step = yield from self.folio_mlock_step(folio, folio.index_of(page), end - addr)
                     if (
                         yield from self.allow_mlock_munlock(folio, vma, addr, start, end, step, on)
                     ):
@@ -73,8 +69,8 @@ class MlockMixin(KernelPart):
             addr += step
         yield unlock(ptl)
 
-    def mlock_step(self, folio: Folio, index: int, left: int) -> Gen[int]:
-        """How many entries of the folio to take at once (folio_mlock_step)."""
+    def folio_mlock_step(self, folio: Folio, index: int, left: int) -> Gen[int]:
+        """How many entries of the folio to take at once."""
         yield load(folio.flags)
         return min(folio.nr_pages - index, left)
 

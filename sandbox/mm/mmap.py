@@ -36,8 +36,8 @@ class MmapMixin(KernelPart):
                 out.append(vma)
         return out
 
-    def vma_insert(self, mm: Mm, vma: Vma) -> Gen[None]:
-        """Put a VMA into the tree and on its file's mappings (`vma_link`)."""
+    def vma_link(self, mm: Mm, vma: Vma) -> Gen[None]:
+        """Put a VMA into the tree and on its file's mappings."""
         yield from self.vma_iter_store(mm, vma)
         yield from self.vma_link_file(vma, True)
 
@@ -107,7 +107,7 @@ class MmapMixin(KernelPart):
         yield store(vma.vm_anon_pgoff, start)
         if file:
             yield store(vma.vm_file, file)
-        yield from self.vma_insert(mm, vma)
+        yield from self.vma_link(mm, vma)
         if vm_flags & VM_LOCKED:
             yield store(mm.locked_vm, (yield load(mm.locked_vm)) + end - start)
         yield unlock(mm.mmap_lock)
@@ -199,11 +199,6 @@ class MmapMixin(KernelPart):
             yield from self.i_mmap_change(mapping, new, True)
         yield from self.vma_complete(vma)
         return new
-
-    def vma_adjust_trans_huge(self, mm: Mm, vma: Vma, addr: int) -> Gen[None]:
-        """A PMD mapping that crosses the new border must be split first."""
-        return
-        yield  # pragma: no cover - makes this a generator
 
     def vma_range_isolate(self, mm: Mm, start: int, end: int) -> Gen[list[Vma]]:
         """Split so that whole VMAs make up [start, end); returns them."""

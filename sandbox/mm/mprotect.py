@@ -39,7 +39,7 @@ def change_uffd_wp(ptent: int, cp_flags: int) -> int:
 class MprotectMixin(KernelPart):
     """Changing protection."""
 
-    def do_mprotect(self, mm: Mm, start: int, end: int, prot: int) -> Gen[int]:
+    def do_mprotect_pkey(self, mm: Mm, start: int, end: int, prot: int) -> Gen[int]:
         """mprotect(2): *prot* is a mix of VM_READ and VM_WRITE."""
         yield lock(mm.mmap_lock)
         vmas = yield from self.vma_range_isolate(mm, start, end)
@@ -66,7 +66,7 @@ class MprotectMixin(KernelPart):
             pmd = yield from self.pmd_offset(mm, addr)
             pmdval = (yield load(pmd)) if pmd else 0
             if pmdval and pmd_is_leaf(pmdval):
-                pmdval = yield from self.change_huge(
+                pmdval = yield from self.change_huge_pmd(
                     mm, vma, pmd, addr, next_, newprot, try_upgrade
                 )
             if pmdval:
@@ -74,12 +74,6 @@ class MprotectMixin(KernelPart):
                 yield from self.change_pte_range(mm, vma, pmd, addr, next_, newprot, cp_flags)
             addr = next_
         yield tlb_flush(mm, start, end)
-
-    def change_huge(
-        self, mm: Mm, vma: Vma, pmd: int, addr: int, end: int, newprot: int, try_upgrade: bool
-    ) -> Gen[int]:
-        """A PMD leaf: changed whole or split; the PMD value to go on with (0: done)."""
-        return (yield load(pmd))
 
     def vma_wants_manual_pte_write_upgrade(self, vma: Vma) -> Gen[bool]:
         """May entries be made writable here, not by a fault? Writable private VMAs only."""
@@ -102,7 +96,7 @@ class MprotectMixin(KernelPart):
                     mm, vma, addr, ptep, oldpte, end, newprot, cp_flags
                 )
             elif oldpte or cp_flags & MM_CP_UFFD_WP:
-                yield from self.change_nonpresent_pte(mm, vma, addr, ptep, oldpte, cp_flags)
+                yield from self.change_softleaf_pte(mm, vma, addr, ptep, oldpte, cp_flags)
             addr += nr
         yield unlock(ptl)
 
@@ -150,10 +144,3 @@ class MprotectMixin(KernelPart):
         if not (yield load(folio.flags)) & PG_anon:
             return False
         return bool((yield load(page.flags)) & PG_anon_exclusive)
-
-    def change_nonpresent_pte(
-        self, mm: Mm, vma: Vma, addr: int, ptep: int, oldpte: int, cp_flags: int
-    ) -> Gen[None]:
-        """Swap and migration entries, markers; empty ones only for userfaultfd."""
-        return
-        yield  # pragma: no cover - makes this a generator

@@ -64,7 +64,7 @@ class MremapMixin(KernelPart):
             yield store(word, value)
         for item in (yield load(vma.anon_vma_chain)):
             yield from self.anon_vma_chain_link(new, AnonVma(item))
-        yield from self.vma_insert(mm, new)
+        yield from self.vma_link(mm, new)
         return new
 
     def move_page_tables(
@@ -79,26 +79,13 @@ class MremapMixin(KernelPart):
             if pmdval:
                 new_pmd = yield from self.pmd_alloc(mm, new_addr)
                 if pmd_is_leaf(pmdval):
-                    pmdval = yield from self.move_huge(
+                    pmdval = yield from self.move_huge_pmd(
                         mm, vma, old_pmd, new_pmd, old_addr, new_addr, extent
                     )
                 if pmdval:
                     yield from self.pte_alloc(mm, new_pmd, new_addr)
                     yield from self.move_ptes(mm, old_pmd, new_pmd, old_addr, new_addr, extent)
             old_addr, new_addr = old_addr + extent, new_addr + extent
-
-    def move_huge(
-        self,
-        mm: Mm,
-        vma: Vma,
-        old_pmd: int,
-        new_pmd: int,
-        old_addr: int,
-        new_addr: int,
-        extent: int,
-    ) -> Gen[int]:
-        """A PMD leaf: moved whole or split; the PMD value to go on with (0: done)."""
-        return (yield load(old_pmd))
 
     def move_ptes(
         self, mm: Mm, old_pmd: int, new_pmd: int, old_addr: int, new_addr: int, extent: int

@@ -86,10 +86,10 @@ class MthpMixin(KernelPart):
         max_nr = min(max_nr, folio.nr_pages - folio.index_of(pte_pfn(pte) << 4))
         any_w, any_y, any_d = pte_write(pte), pte_young(pte), pte_dirty(pte)
         nr = min(self.pte_batch_hint(ptep, pte), max_nr)
-        expected = pte_advance_pfn(self.pte_batch_clear_ignored(pte, dirty, write), nr)
+        expected = pte_advance_pfn(self._pte_batch_clear_ignored(pte, dirty, write), nr)
         while nr < max_nr:
             entry = yield from self.ptep_get(ptep + nr)
-            if self.pte_batch_clear_ignored(entry, dirty, write) != expected:
+            if self._pte_batch_clear_ignored(entry, dirty, write) != expected:
                 break
             any_w, any_y, any_d = (
                 any_w or pte_write(entry),
@@ -101,8 +101,8 @@ class MthpMixin(KernelPart):
             nr += hint
         return Batch(min(nr, max_nr), any_w, any_y, any_d)
 
-    def pte_batch_clear_ignored(self, pte: int, dirty: bool, write: bool) -> int:
-        """Mask what a batch does not care about (`__pte_batch_clear_ignored`)."""
+    def _pte_batch_clear_ignored(self, pte: int, dirty: bool, write: bool) -> int:
+        """Mask what a batch does not care about."""
         if not dirty:
             pte = pte_mkclean(pte)
         if not write:

@@ -59,7 +59,7 @@ class RmapMixin(KernelPart):
             yield from self.new_anon_pages(folio, exclusive)
             yield store(folio._nr_pages_mapped, folio.nr_pages)
         yield add(Globals.nr_anon_mapped, folio.nr_pages)
-        yield from self.set_anon_mapping(folio, vma, addr)
+        yield from self._folio_set_anon(folio, vma, addr)
         if exclusive and (not folio.large or self.is_pmd_mapping(folio)):
             yield bits(folio.page(0).flags, PG_anon_exclusive)
 
@@ -75,8 +75,8 @@ class RmapMixin(KernelPart):
             if exclusive:
                 yield bits(page.flags, PG_anon_exclusive)
 
-    def set_anon_mapping(self, folio: Folio, vma: Vma, addr: int) -> Gen[None]:
-        """`__page_set_anon_rmap`: mapping and index."""
+    def _folio_set_anon(self, folio: Folio, vma: Vma, addr: int) -> Gen[None]:
+        """Mapping and index (`__page_set_anon_rmap` until 6.6)."""
         if not (yield load(folio.mapping)):
             yield bits(folio.flags, PG_anon)
             yield store(folio.mapping, (yield load(vma.anon_vma)))

@@ -141,17 +141,17 @@ class TruncateMixin(KernelPart):
             addr, end, index = yield from self.vma_address(folio, vma)
             while addr < end:
                 next_ = min((addr | 511) + 1, end)
-                if (yield from self.mkclean_pte_range(folio, vma, addr, next_, index)):
+                if (yield from self.page_vma_mkclean_one(folio, vma, addr, next_, index)):
                     cleaned = True
                 index += next_ - addr
                 addr = next_
         yield unlock(word)
         return cleaned
 
-    def mkclean_pte_range(
+    def page_vma_mkclean_one(
         self, folio: Folio, vma: Vma, addr: int, end: int, index: int
     ) -> Gen[bool]:
-        """The entries of one table (`page_vma_mkclean_one`); True when one was changed."""
+        """The entries of one table; True when one was changed."""
         mm = Mm((yield load(vma.vm_mm)))
         pmd = yield from self.pmd_offset(mm, addr)
         ptep, ptl = (yield from self.pte_offset_map_lock(mm, pmd, addr)) if pmd else (0, 0)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import (
     PTE_MARKER,
-    PTE_SPECIAL,
     PTE_UFFD_WP,
     pfn_pte,
     pte_clear_uffd_wp,
@@ -18,18 +17,16 @@ from sandbox.arch.arm64.pgtable import (
     pte_mkdirty,
     pte_mkuffd_wp,
     pte_mkwrite,
-    pte_mkyoung,
     pte_pfn,
     pte_present,
 )
+from sandbox.kernels.part import KernelPart
 from sandbox.memory import (
     READ,
     AnonVma,
     Folio,
     Gen,
-    Globals,
     Mm,
-    Page,
     Vma,
     add,
     bits,
@@ -48,7 +45,6 @@ from sandbox.mm.flags import (
     EFAULT,
     EINVAL,
     ENOENT,
-    FAULT_FLAG_UNSHARE,
     MM_ANONPAGES,
     VM_LOCKED,
     VM_READ,
@@ -59,18 +55,16 @@ from sandbox.mm.flags import (
     PG_locked,
     PG_uptodate,
 )
-from sandbox.mm.memory import MemoryMixin
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.mprotect import MM_CP_TRY_CHANGE_WRITABLE, MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE
 from sandbox.mm.pgalloc import pmd_is_leaf
-from sandbox.mm.vmscan import VmscanMixin
 from sandbox.syscalls import Result
 
 UFFD_WP_MARKER = PTE_MARKER | PTE_UFFD_WP
 """Entry of an empty place that is write-protected (PTE_MARKER_UFFD_WP)."""
 
 
-class UserfaultfdMixin(VmscanMixin, MemoryMixin):
+class UserfaultfdMixin(KernelPart):
     """Registering, protecting, filling and moving."""
 
     has_uffd_wp = False
@@ -136,10 +130,10 @@ class UserfaultfdMixin(VmscanMixin, MemoryMixin):
             addr = next_
         yield tlb_flush(mm, start, end)
 
-    def change_nonpresent_pte(
+    def change_softleaf_pte(
         self, mm: Mm, vma: Vma, addr: int, ptep: int, oldpte: int, cp_flags: int
     ) -> Gen[None]:
-        """Protect or resolve an entry that is not present (`change_softleaf_pte`)."""
+        """Protect or resolve an entry that is not present."""
         if not oldpte:
             # WP_ASYNC implies WP_UNPOPULATED: also what is not there yet is tracked
             if (yield load(vma.vm_flags)) & VM_UFFD_WP_ASYNC:
@@ -158,23 +152,23 @@ class UserfaultfdMixin(VmscanMixin, MemoryMixin):
 
     # -- faults ----------------------------------------------------------------------------
 
-    def do_wp_page(self, vmf: VmFault) -> Gen[int]:
-        """A write to a protected entry: resolve it here (async), or let the process have it."""
-        if not vmf.flags & FAULT_FLAG_UNSHARE and vmf.orig_pte & PTE_UFFD_WP:
-            vm_flags = yield load(vmf.vma.vm_flags)
-            if vm_flags & VM_UFFD_WP and not vm_flags & VM_UFFD_WP_ASYNC:
-                yield unlock(vmf.ptl)
-                return -EFAULT  # handle_userfault(): VM_FAULT_SIGBUS
-            if vm_flags & VM_UFFD_WP:
-                # only the bit goes: nothing that a TLB may hold changes
-                vmf.orig_pte = pte_clear_uffd_wp((yield from self.ptep_get(vmf.pte)))
-                yield from self.set_pte_at(vmf.mm, vmf.address, vmf.pte, vmf.orig_pte)
-        return (yield from super().do_wp_page(vmf))
+    def do_uffd_wp(self, vmf: VmFault) -> Gen[int]:
+        """A write to a protected entry: resolve it here (async), or let the process have it.
 
-    def do_swap_page(self, vmf: VmFault) -> Gen[int]:
+        do_wp_page() has this inline; -EFAULT with the entry unlocked for a signal.
+        """
+        vm_flags = yield load(vmf.vma.vm_flags)
+        if vm_flags & VM_UFFD_WP and not vm_flags & VM_UFFD_WP_ASYNC:
+            yield unlock(vmf.ptl)
+            return -EFAULT  # handle_userfault(): VM_FAULT_SIGBUS
+        if vm_flags & VM_UFFD_WP:
+            # only the bit goes: nothing that a TLB may hold changes
+            vmf.orig_pte = pte_clear_uffd_wp((yield from self.ptep_get(vmf.pte)))
+            yield from self.set_pte_at(vmf.mm, vmf.address, vmf.pte, vmf.orig_pte)
+        return 0
+
+    def handle_pte_marker(self, vmf: VmFault) -> Gen[int]:
         """A marker: fill the place, still protected (`pte_marker_handle_uffd_wp`)."""
-        if not vmf.orig_pte & PTE_MARKER:
-            return (yield from super().do_swap_page(vmf))
         if (yield load(vmf.vma.vm_flags)) & VM_UFFD_WP:
             return (yield from self.do_pte_missing(vmf))
         vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
@@ -183,40 +177,6 @@ class UserfaultfdMixin(VmscanMixin, MemoryMixin):
                 yield from self.pte_clear(vmf.mm, vmf.address, vmf.pte)
             yield unlock(vmf.ptl)
         return 0
-
-    def map_anon_folio(self, vmf: VmFault, folio: Folio, addr: int) -> Gen[None]:
-        """In the place of a marker the fresh page is protected; the write faults once more."""
-        if not vmf.orig_pte & PTE_MARKER:
-            yield from super().map_anon_folio(vmf, folio, addr)
-            return
-        entry = pte_mkyoung(pfn_pte(folio.pfn, (yield from self.vm_page_prot(vmf.vma))))
-        if (yield load(vmf.vma.vm_flags)) & VM_WRITE:
-            entry = pte_mkwrite(pte_mkdirty(entry))
-        yield add(vmf.mm.rss_stat(MM_ANONPAGES), 1)
-        yield from self.folio_add_new_anon_rmap(folio, vmf.vma, addr)
-        yield from self.folio_add_lru_vma(folio, vmf.vma)
-        yield from self.set_pte_at(vmf.mm, addr, vmf.pte, pte_mkuffd_wp(entry))
-
-    def do_anonymous_zero_page(self, vmf: VmFault) -> Gen[int]:
-        """A read in the place of a marker maps the zero page protected."""
-        if not vmf.orig_pte & PTE_MARKER:
-            return (yield from super().do_anonymous_zero_page(vmf))
-        zero = Page((yield load(Globals.zero_page)))
-        entry = pfn_pte(zero.pfn, (yield from self.vm_page_prot(vmf.vma))) | PTE_SPECIAL
-        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
-        if vmf.ptl:
-            if (yield from self.ptep_get(vmf.pte)) == vmf.orig_pte:
-                yield from self.set_pte_at(vmf.mm, vmf.address, vmf.pte, pte_mkuffd_wp(entry))
-            yield unlock(vmf.ptl)
-        return 0
-
-    def unmap_one_pte(
-        self, folio: Folio, page: Page, vma: Vma, mm: Mm, addr: int, ptep: int
-    ) -> Gen[bool]:
-        """Reclaim leaves protected entries: swap entries that carry the bit are not modelled."""
-        if (yield load(ptep)) & PTE_UFFD_WP:
-            return False
-        return (yield from super().unmap_one_pte(folio, page, vma, mm, addr, ptep))
 
     # -- UFFDIO_COPY -------------------------------------------------------------------------
 

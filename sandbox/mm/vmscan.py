@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.arch.arm64.pgtable import PFN_SHIFT, pte_dirty, pte_present
+from sandbox.arch.arm64.pgtable import PFN_SHIFT, PTE_UFFD_WP, pte_dirty, pte_present
 from sandbox.kernels.part import KernelPart
 from sandbox.memory import (
     READ,
@@ -62,14 +62,14 @@ class VmscanMixin(KernelPart):
     def reclaim_pages(self, folios: tuple[Folio, ...]) -> Gen[None]:
         """Reclaim isolated folios; what cannot go returns to the LRU."""
         while folios:
-            folio, gone, pieces = yield from self.shrink_folio(folios[0])
+            folio, gone, pieces = yield from self.shrink_folio_list(folios[0])
             folios = (*folios[1:], *pieces)
             if not gone:
                 yield bits(folio.flags, PG_lru)
                 yield from self.folio_put(folio)
 
-    def shrink_folio(self, folio: Folio) -> Gen[tuple[Folio, bool, list[Folio]]]:
-        """One folio of shrink_folio_list(): (what it is now, reclaimed, pieces to go on with)."""
+    def shrink_folio_list(self, folio: Folio) -> Gen[tuple[Folio, bool, list[Folio]]]:
+        """One folio of the list: (what it is now, reclaimed, pieces to go on with)."""
         pieces: list[Folio] = []
         if (yield bits(folio.flags, PG_locked)) & PG_locked:
             return folio, False, pieces
@@ -148,7 +148,12 @@ class VmscanMixin(KernelPart):
     def unmap_one_pte(
         self, folio: Folio, page: Page, vma: Vma, mm: Mm, addr: int, ptep: int
     ) -> Gen[bool]:
-        """One entry of try_to_unmap_one(); False when it was put back."""
+        """One entry of try_to_unmap_one(); False when it was put back.
+
+        Entries protected by userfaultfd stay: swap entries that carry the bit are not modelled.
+        """
+        if (yield load(ptep)) & PTE_UFFD_WP:
+            return False
         pte = yield from self.ptep_clear_flush(mm, addr, ptep)
         if pte_dirty(pte):
             yield bits(folio.flags, PG_dirty)

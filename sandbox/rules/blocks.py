@@ -13,6 +13,7 @@ from sandbox.arch.arm64.pgtable import (
     PTE_VALID,
     PTE_WRITE,
 )
+from sandbox.handles import PFN_TO_ADDR
 from sandbox.memory import Folio, Page, Word
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class BlockChecks:
         n = getattr(self.kernel, "CONT_PTES", 16)
         index = addr & (n - 1)
         if new & PTE_CONT:
-            page = Page(new >> PFN_SHIFT << 4)
+            page = Page(new >> PFN_SHIFT << PFN_TO_ADDR)
             folio = Folio(self.cells[page.compound_head])
             ok = (new >> PFN_SHIFT) % n == index and folio.nr_pages >= n
             self.report(
@@ -63,7 +64,7 @@ class BlockChecks:
         ok = not (new ^ value) & mask and step == addr - other
         if ok and not self.now:
             return
-        folio = self.ledger.folio(new >> PFN_SHIFT << 4)
+        folio = self.ledger.folio(new >> PFN_SHIFT << PFN_TO_ADDR)
         self.report(
             ok, "I-38", folio, "neighbouring entries of a contiguous block disagree", addr, other
         )

@@ -9,7 +9,6 @@ from sandbox.ledger import PMD_KIND, PTE_KIND
 from sandbox.memory import (
     ADD,
     ADDR_MASK,
-    PAGE_WORDS,
     STORE,
     USER_STORE,
     Event,
@@ -26,6 +25,18 @@ from sandbox.mm.flags import (
     PG_private,
     PG_swapbacked,
     PG_swapcache,
+)
+from sandbox.offsets import (
+    COMPOUND_HEAD,
+    DEFERRED_NODE,
+    ENTIRE_MAPCOUNT,
+    LARGE_MAPCOUNT,
+    MAPCOUNT,
+    MAPPING,
+    NR_PAGES_MAPPED,
+    PINCOUNT,
+    REFCOUNT,
+    WRITE_PROTECT_SEQ,
 )
 from sandbox.rules.blocks import BlockChecks
 from sandbox.rules.complaints import ComplaintChecks
@@ -119,7 +130,7 @@ class Checks(
     def refcount(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-01, I-02, I-05, I-06, I-09, I-10, I-34, I-35 after a reference count changed."""
         page = addr - 1
-        folio = self.cells[page + 6]
+        folio = self.cells[page + COMPOUND_HEAD]
         head = folio & ADDR_MASK
         op = event[0]
         if new < 0 or (old == 0 and op == ADD):
@@ -151,12 +162,12 @@ class Checks(
         """I-05 and I-06, and I-09 for pinned large folios, after an operation."""
         cells, head = self.cells, packed & ADDR_MASK
         if not packed & 15:
-            mapped = cells[head + 2] + 1
+            mapped = cells[head + MAPCOUNT] + 1
         elif self.page_mapcount:
-            mapped = cells[head + 9] + 1 + self.ledger.mapcounts[head]
+            mapped = cells[head + ENTIRE_MAPCOUNT] + 1 + self.ledger.mapcounts[head]
         else:
-            mapped = cells[head + 8] + 1
-        simple = cells[head] & (PG_anon | PG_swapcache) == PG_anon and not cells[head + 11]
+            mapped = cells[head + LARGE_MAPCOUNT] + 1
+        simple = cells[head] & (PG_anon | PG_swapcache) == PG_anon and not cells[head + PINCOUNT]
         if simple and mapped <= ref and not self.now:
             return  # nothing cached, pinned or broken: most events end here
         folio = Folio(packed)
@@ -175,7 +186,7 @@ class Checks(
                 *words,
                 deficit=need - ref,
             )
-        pins = cells[head + 11]
+        pins = cells[head + PINCOUNT]
         if folio.large and pins:
             room = ref - mapped - cached
             self.report(
@@ -200,14 +211,14 @@ class Checks(
         flags = self.cells[head]
         if flags & PG_swapcache:
             return folio.nr_pages
-        if flags & (PG_anon | PG_buddy) or not self.cells[head + 3]:
+        if flags & (PG_anon | PG_buddy) or not self.cells[head + MAPPING]:
             return 0
         return folio.nr_pages + bool(flags & PG_private)
 
     def mapcount(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-04, I-05, I-13, I-17, I-25, I-42, I-52 after a page's mapcount changed."""
-        page = addr - 2
-        folio = self.cells[page + 6]
+        page = addr - MAPCOUNT
+        folio = self.cells[page + COMPOUND_HEAD]
         head = folio & ADDR_MASK
         if not self.held_ptls[cpu] or self.frozen:
             self.counted(folio, addr, cpu)
@@ -219,7 +230,7 @@ class Checks(
             self.bad_page_map(folio, new + 1)
         if page == self.zero:
             self.report(False, "I-17", folio, "the zero page is counted", addr)
-        self.balance(folio, self.cells[head + 1], event[0])
+        self.balance(folio, self.cells[head + REFCOUNT], event[0])
         if folio & 15 and self.kernel.has_large_mapcount:
             self.total(folio)
         if old >= 0 and new > old:
@@ -227,7 +238,7 @@ class Checks(
 
     def entire(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-04, I-05, I-13, I-15 after an entire mapcount changed."""
-        folio = Folio(self.cells[addr - 9 + 6])
+        folio = Folio(self.cells[addr - ENTIRE_MAPCOUNT + COMPOUND_HEAD])
         self.counted(folio, addr, cpu)
         if new < -1:
             self.report(False, "I-04", folio, f"_entire_mapcount {new}", addr)
@@ -244,7 +255,7 @@ class Checks(
 
     def large(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-04, I-13, I-25, I-42, I-52 after the large mapcount changed."""
-        folio = Folio(self.cells[addr - 8 + 6])
+        folio = Folio(self.cells[addr - LARGE_MAPCOUNT + COMPOUND_HEAD])
         if not self.held_ptls[cpu] or self.frozen:
             self.counted(folio, addr, cpu)
         if new < old and (self.tlb.dirty or new == -1):
@@ -269,7 +280,7 @@ class Checks(
 
     def pages_mapped(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-52 up to 6.9, where two words say whether anything maps the folio."""
-        folio = Folio(self.cells[addr - 10 + 6])
+        folio = Folio(self.cells[addr - NR_PAGES_MAPPED + COMPOUND_HEAD])
         if new == 0 and self.cells[folio._entire_mapcount] < 0:
             self.missed(folio, addr)
 
@@ -278,8 +289,8 @@ class Checks(
         if not self.page_mapcount:
             return
         cells, head = self.cells, packed & ADDR_MASK
-        large = cells[head + 8] + 1
-        mapped = cells[head + 9] + 1 + self.ledger.mapcounts[head]
+        large = cells[head + LARGE_MAPCOUNT] + 1
+        mapped = cells[head + ENTIRE_MAPCOUNT] + 1 + self.ledger.mapcounts[head]
         if large > mapped or self.now:
             folio = Folio(packed)
             self.report(
@@ -298,7 +309,7 @@ class Checks(
         flags = self.cells[head]
         if not flags & PG_anon or flags & PG_locked or head in self.engine.windows:
             return
-        odd = any(self.cells[mm + 2] & 1 for _, mm in self.cells[Globals.processes])
+        odd = any(self.cells[mm + WRITE_PROTECT_SEQ] & 1 for _, mm in self.cells[Globals.processes])
         if odd and not self.now:
             return
         folio = Folio(packed)
@@ -312,7 +323,7 @@ class Checks(
 
     def pincount(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-09 after a pin count changed."""
-        folio = Folio(self.cells[addr - 11 + 6])
+        folio = Folio(self.cells[addr - PINCOUNT + COMPOUND_HEAD])
         if new < 0:
             self.report(False, "I-09", folio, f"_pincount {new}", addr)
         self.balance(folio, self.cells[folio._refcount], event[0])
@@ -353,7 +364,7 @@ class Checks(
 
     def deferred(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-48."""
-        folio = Folio(self.cells[addr - PAGE_WORDS - 8 + 6])
+        folio = Folio(self.cells[addr - DEFERRED_NODE + COMPOUND_HEAD])
         ok = new != 1 or (folio.order > 1 and bool(self.cells[folio.flags] & PG_anon))
         self.report(ok, "I-48", folio, f"order {folio.order} on the deferred-split queue", addr)
 

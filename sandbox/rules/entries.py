@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sandbox.arch.arm64.pgtable import (
+    HPAGE_PMD_ORDER,
     PFN_SHIFT,
     PTE_AF,
     PTE_CONT,
@@ -24,11 +25,23 @@ from sandbox.arch.arm64.pgtable import (
     PTE_UFFD_WP,
     PTE_VALID,
     PTE_WRITE,
+    PTRS_PER_PTE,
     pte_dirty,
 )
+from sandbox.handles import PFN_TO_ADDR
 from sandbox.ledger import PMD_KIND, TABLE_MASK
 from sandbox.memory import ADDR_MASK, Event, Folio, Globals, Mm, Page
 from sandbox.mm.flags import PG_anon, PG_anon_exclusive, PG_locked
+from sandbox.offsets import (
+    COMPOUND_HEAD,
+    LARGE_MAPCOUNT,
+    LAST_ENTRY,
+    MAPCOUNT,
+    PT_LOCK,
+    PT_MM,
+    PT_START,
+    SWAP_CACHE,
+)
 from sandbox.rules.tlb import Tlb
 
 if TYPE_CHECKING:
@@ -85,17 +98,17 @@ class EntryChecks:
         if old == new:
             return
         cells = self.cells
-        if cells[(addr & TABLE_MASK) + 512] != -1 - cpu:
+        if cells[(addr & TABLE_MASK) + PT_LOCK] != -1 - cpu:
             self.unlocked_entry(addr, old, new)
         if (old ^ new) & TRANSLATES:
             if old & (PTE_VALID | PTE_SPECIAL) == PTE_VALID:
                 self.untranslated(addr, old)
             if new & (PTE_VALID | PTE_SPECIAL) == PTE_VALID:
-                folio = cells[(new >> PFN_SHIFT << 4) + 6]
-                if cells[(folio & ADDR_MASK) + (8 if folio & 15 else 2)] < 0:
+                folio = cells[(new >> PFN_SHIFT << PFN_TO_ADDR) + COMPOUND_HEAD]
+                if cells[(folio & ADDR_MASK) + (LARGE_MAPCOUNT if folio & 15 else MAPCOUNT)] < 0:
                     self.mapped_before(Folio(folio), addr)
         if new & PTE_VALID:
-            left = cells[addr - 1] if addr & 511 else 0
+            left = cells[addr - 1] if addr & LAST_ENTRY else 0
             if (new | left | cells[addr + 1]) & PTE_CONT:
                 self.contiguous(addr, old, new)
         if (old | new) & NOT_PRESENT:
@@ -109,10 +122,10 @@ class EntryChecks:
         self.entry_changed(event, cpu, addr, *leaves)
         if old and not old & PTE_HUGE and new != old:
             table = old >> PFN_SHIFT
-            mm, start = self.cells[table + 513], self.cells[table + 514]
-            for i, pte in enumerate(self.cells[table : table + 512]):
+            mm, start = self.cells[table + PT_MM], self.cells[table + PT_START]
+            for i, pte in enumerate(self.cells[table : table + PTRS_PER_PTE]):
                 if pte & PTE_VALID and not pte & PTE_SPECIAL:
-                    self.tlb.forget(mm, start + i, pte >> PFN_SHIFT << 4, pte_dirty(pte))
+                    self.tlb.forget(mm, start + i, pte >> PFN_SHIFT << PFN_TO_ADDR, pte_dirty(pte))
 
     # -- locks ---------------------------------------------------------------------------
 
@@ -124,17 +137,17 @@ class EntryChecks:
         word = self.pmd_word(table)
         if word != table and self.cells[word] >> PFN_SHIFT != table:
             return
-        scale = 9 if self.machine.memory.kinds[addr] == PMD_KIND else 0
-        place = self.ledger.region_of(self.cells[table + 514] + ((addr & 511) << scale))
-        name = f"{self.ledger.process_of(self.cells[table + 513])}.{place[0]} {place[1]}"
+        scale = HPAGE_PMD_ORDER if self.machine.memory.kinds[addr] == PMD_KIND else 0
+        place = self.ledger.region_of(self.cells[table + PT_START] + ((addr & LAST_ENTRY) << scale))
+        name = f"{self.ledger.process_of(self.cells[table + PT_MM])}.{place[0]} {place[1]}"
         text = "the entry is changed without its page-table lock"
-        self.engine.fails("I-54", addr, name, text, (addr, table + 512))
+        self.engine.fails("I-54", addr, name, text, (addr, table + PT_LOCK))
 
     def pmd_word(self, table: int) -> int:
         """The PMD word a table of entries would be linked by; *table* itself when there is none."""
-        mm, start = Mm(self.cells[table + 513]), self.cells[table + 514]
+        mm, start = Mm(self.cells[table + PT_MM]), self.cells[table + PT_START]
         pmds = self.cells[mm.pud(start)] if mm else 0
-        return pmds + (start >> 9 & 511) if pmds and pmds != table else table
+        return pmds + (start >> HPAGE_PMD_ORDER & LAST_ENTRY) if pmds and pmds != table else table
 
     def unlocked_count(self, folio: Folio, addr: int) -> None:
         """I-54 for a mapcount; a frozen folio has no entries, its counts are only made ready."""
@@ -174,13 +187,14 @@ class EntryChecks:
     def untranslated(self, addr: int, old: int) -> None:
         """A valid entry of a linked table went: CPUs may go on using it until the flush."""
         cells, table = self.cells, addr & TABLE_MASK
-        mm, start, page = cells[table + 513], cells[table + 514], old >> PFN_SHIFT << 4
+        mm, start = cells[table + PT_MM], cells[table + PT_START]
+        page = old >> PFN_SHIFT << PFN_TO_ADDR
         if old & PTE_HUGE:
-            self.tlb.forget(mm, start + ((addr & 511) << 9), page, False)
+            self.tlb.forget(mm, start + ((addr & LAST_ENTRY) << HPAGE_PMD_ORDER), page, False)
         else:
             word = self.pmd_word(table)
             if cells[word] >> PFN_SHIFT == table:
-                self.tlb.forget(mm, start + (addr & 511), page, pte_dirty(old))
+                self.tlb.forget(mm, start + (addr & LAST_ENTRY), page, pte_dirty(old))
 
     def still_translated(self, folio: Folio) -> None:
         """I-41 when a folio is freed."""
@@ -213,7 +227,7 @@ class EntryChecks:
                 if value & PTE_SWP_EXCLUSIVE:
                     _count(self.swapped_alone, slot, delta)
             elif value & PTE_MIGRATION:
-                page = value >> PFN_SHIFT << 4
+                page = value >> PFN_SHIFT << PFN_TO_ADDR
                 _count(self.migrations, page, delta)
                 if value & MIGRATION_ONE:
                     _count(self.migrating_alone, page, delta)
@@ -223,9 +237,9 @@ class EntryChecks:
         if now & PTE_SWP:
             self.swap_entry(word, now >> PFN_SHIFT)
         elif now & PTE_MIGRATION:
-            self.migration_entry(word, now >> PFN_SHIFT << 4)
+            self.migration_entry(word, now >> PFN_SHIFT << PFN_TO_ADDR)
         elif now & PTE_UFFD_WP:
-            folio = self.ledger.folio(now >> PFN_SHIFT << 4)
+            folio = self.ledger.folio(now >> PFN_SHIFT << PFN_TO_ADDR)
             ok = not now & PTE_WRITE
             self.report(ok, "I-37", folio, "a write-protected (uffd) entry is writable", word)
 
@@ -252,7 +266,7 @@ class EntryChecks:
     def swap_entry(self, word: int, slot: int) -> None:
         """I-31, and I-33 for the page that caches the slot."""
         device = self.cells[Globals.swap_device]
-        count, cached = self.cells[device + slot], self.cells[device + 1024 + slot]
+        count, cached = self.cells[device + slot], self.cells[device + SWAP_CACHE + slot]
         alone, entries = self.swapped_alone.get(slot, 0), self.swapped[slot]
         folio = Folio(cached)
         text = f"slot {slot} is named exclusively, counts {count} and has {entries} entries"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.derived import GONE, Derived
-from sandbox.memory import ADDR_MASK, CAS, DECIDE, STORE, Event, Folio, Globals, Word
+from sandbox.memory import ADDR_MASK, CAS, DECIDE, STORE, Event, Folio, Globals, Vma, Word
 from sandbox.mm.flags import PG_anon, PG_buddy, PG_dirty, PG_locked, PG_swapbacked, PG_swapcache
+from sandbox.offsets import SWAP_CACHE, SWAP_SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +108,8 @@ class FreezeChecks:
             self.report(refs >= need, "I-33", folio, text, folio.flags, folio._refcount)
             return
         device = self.cells[Globals.swap_device]
-        slots = [] if not device else self.cells[device + 1024 : device + 2048]
+        cache = device + SWAP_CACHE
+        slots = [] if not device else self.cells[cache : cache + SWAP_SLOTS]
         text = f"out of the swap cache, slot {slots.index(folio) if folio in slots else 0} holds it"
         self.report(folio not in slots, "I-33", folio, text, folio.flags)
 
@@ -116,7 +118,7 @@ class FreezeChecks:
         if not new:
             return
         folio = Folio(new)
-        slot = addr - self.cells[Globals.swap_device] - 1024
+        slot = addr - self.cells[Globals.swap_device] - SWAP_CACHE
         first = self.cells[folio.private] - 1
         ok = self.cells[folio.flags] & PG_swapcache and first <= slot < first + folio.nr_pages
         text = f"slot {slot} caches a folio that is not marked so, or for slots from {first}"
@@ -167,7 +169,7 @@ class FreezeChecks:
         """I-46 and I-47 when the references read are what a large folio is accepted by."""
         folio = Folio(event[3])
         self.reused_once(folio)
-        mm = self.cells[event[4] + 7]
+        mm = self.cells[Vma(event[4]).vm_mm]
         ref, large = self.cells[folio._refcount], self.cells[folio._large_mapcount] + 1
         mine = self.ledger.owners[folio & ADDR_MASK].get(mm, 0)
         ok = ref == large == mine and self.cells[folio._pincount] == 0
@@ -202,7 +204,7 @@ class FreezeChecks:
         device = self.cells[Globals.swap_device]
         if not device:
             return
-        counts = self.cells[device : device + 1024]
+        counts = self.cells[device : device + SWAP_SLOTS]
         wrong = {slot for slot, count in enumerate(counts) if count != self.swapped.get(slot, 0)}
         for slot in wrong | {key for rule, key in self.engine.now if rule == "I-32"}:
             text = f"counts {counts[slot]}, {self.swapped.get(slot, 0)} entries name it"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sandbox.derived import GONE, Derived
 from sandbox.memory import ADD, MAX_CPUS, TRY_ADD, Event, Folio, Globals, Word
 from sandbox.mm.flags import MMF_HAS_PINNED, PG_anon, PG_anon_exclusive
+from sandbox.offsets import COMPOUND_HEAD, WRITE_PROTECT_SEQ
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,7 @@ class PinChecks:
             if hold in old or hold[1] == "get":
                 continue
             mm = hold[3]
-            folio = Folio(self.cells[hold[2][0] + 6])
+            folio = Folio(self.cells[hold[2][0] + COMPOUND_HEAD])
             self.report(
                 bool(self.cells[mm] & MMF_HAS_PINNED),
                 "I-27",
@@ -72,7 +73,7 @@ class PinChecks:
 
     def sequence(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """A `write_protect_seq` becomes odd, or even."""
-        self.derived.put(self._odd, addr - 2, cpu if new & 1 else GONE)
+        self.derived.put(self._odd, addr - WRITE_PROTECT_SEQ, cpu if new & 1 else GONE)
 
     def reference_taken(self, event: Event, cpu: int, old: int, new: int) -> None:
         """Remember what was odd when a reference was taken: the last one counts.
@@ -90,7 +91,7 @@ class PinChecks:
 
     def pinned_during_fork(self, hold: Word, cpu: int) -> bool:
         """Was a reference of the hold taken while fork copied the mm?"""
-        refs = {Folio(self.cells[page + 6])._refcount for page in hold[2]}
+        refs = {Folio(self.cells[page + COMPOUND_HEAD])._refcount for page in hold[2]}
         return any(hold[3] in self.taken[cpu].get(ref, ()) for ref in refs)
 
     def pinned_pages(self) -> dict[int, int]:
@@ -104,7 +105,7 @@ class PinChecks:
 
     def pin_exclusive(self, page: int) -> None:
         """I-22 for one page."""
-        folio = Folio(self.cells[page + 6])
+        folio = Folio(self.cells[page + COMPOUND_HEAD])
         if not self.cells[folio.flags] & PG_anon:
             return
         whole = (

@@ -12,6 +12,7 @@ from sandbox.mm.flags import (
     MM_SHMEMPAGES,
     MM_SWAPENTS,
 )
+from sandbox.offsets import COMPOUND_HEAD, REFCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,7 +45,7 @@ class QuietChecks:
         known = self.known_references()
         recent = self.recent(known)
         for head in recent:
-            folio = Folio(self.cells[head + 6])
+            folio = Folio(self.cells[head + COMPOUND_HEAD])
             self.references(folio, known.get(head, 0))
         self.zero_page()
         self.swap_at_rest()
@@ -56,9 +57,10 @@ class QuietChecks:
         """I-17 at rest: only FOLL_GET takes references on the zero page."""
         zero = self.cells[Globals.zero_page]
         gets = sum(hold[2].count(zero) for hold in self.cells[Globals.holds] if hold[1] == "get")
-        ref = self.cells[zero + 1]
+        ref = self.cells[zero + REFCOUNT]
         text = f"the zero page has refcount {ref}, {gets} gets hold it"
-        self.report(ref == 1 + gets, "I-17", Folio(self.cells[zero + 6]), text, zero + 1)
+        folio = Folio(self.cells[zero + COMPOUND_HEAD])
+        self.report(ref == 1 + gets, "I-17", folio, text, zero + REFCOUNT)
 
     def recent(self, known: dict[int, int]) -> set[int]:
         """Heads of named folios that were touched since the last quiet point, and of known ones."""
@@ -71,7 +73,7 @@ class QuietChecks:
         known: dict[int, int] = {}
         for hold in self.cells[Globals.holds]:
             for page in hold[2]:
-                folio = Folio(self.cells[page + 6])
+                folio = Folio(self.cells[page + COMPOUND_HEAD])
                 weight = GUP_PIN_COUNTING_BIAS if hold[1] != "get" and not folio.large else 1
                 known[folio & ADDR_MASK] = known.get(folio & ADDR_MASK, 0) + weight
         for cpu in range(len(self.machine.running)):
@@ -84,7 +86,7 @@ class QuietChecks:
         head = folio & ADDR_MASK
         if head == self.cells[Globals.huge_zero] & ADDR_MASK:
             return  # never counted, kept by a counter of its own
-        ref, cached = self.cells[head + 1], self.cache_refs(folio)
+        ref, cached = self.cells[head + REFCOUNT], self.cache_refs(folio)
         mapped, leaves = self.mapped(folio), self.ledger.leaves[head]
         want = mapped + cached + others
         self.report(

@@ -17,6 +17,7 @@ from sandbox.arch.arm64.pgtable import (
     PTE_VALID,
 )
 from sandbox.fields import DEFERRED_LIST, FIELDS, Struct, field
+from sandbox.handles import PFN_TO_ADDR
 from sandbox.ledger import PMD_KIND, PTE_KIND, TABLE_MASK, maps_page
 from sandbox.memory import ADDR_MASK, MAX_CPUS, Event, Folio, Page, Word
 from sandbox.mm.flags import (
@@ -29,6 +30,7 @@ from sandbox.mm.flags import (
     PG_buddy,
     PG_ksm,
 )
+from sandbox.offsets import COMPOUND_HEAD, ENTIRE_MAPCOUNT, MAPCOUNT, MM_ID
 from sandbox.rules.places import less
 
 if TYPE_CHECKING:
@@ -45,7 +47,6 @@ PTL_KINDS = frozenset((field(Struct.PTE_TABLE, "ptl"), field(Struct.PMD_TABLE, "
 ENTRY_KINDS = frozenset((PTE_KIND, PMD_KIND))
 NOT_PRESENT_OR_UFFD = PTE_SWP | PTE_MIGRATION | PTE_UFFD_WP
 OFFSETS = {f.number: f.offset for f in FIELDS if f.struct is Struct.PAGE}
-COMPOUND_HEAD = OFFSETS[field(Struct.PAGE, "compound_head")]
 
 
 class SectionChecks:
@@ -115,7 +116,7 @@ class SectionChecks:
         cells = self.cells
         for value in (old, new):
             if maps_page(value):
-                head = cells[(value >> PFN_SHIFT << 4) + COMPOUND_HEAD] & ADDR_MASK
+                head = cells[(value >> PFN_SHIFT << PFN_TO_ADDR) + COMPOUND_HEAD] & ADDR_MASK
                 heads[head] = heads.get(head, 0) + 1
 
     def untouch_entry(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
@@ -132,7 +133,8 @@ class SectionChecks:
                 entries.pop(addr, None)
         for value in (old, new):
             if maps_page(value):
-                less(heads, self.cells[(value >> PFN_SHIFT << 4) + COMPOUND_HEAD] & ADDR_MASK)
+                page = value >> PFN_SHIFT << PFN_TO_ADDR
+                less(heads, self.cells[page + COMPOUND_HEAD] & ADDR_MASK)
 
     def section(self, cpu: int) -> None:
         """Check what the CPU touched under its locks; it holds none any more."""
@@ -234,14 +236,14 @@ class SectionChecks:
         """I-11, I-18 … I-20, I-24, I-30, I-53: last page that is wrong, if any."""
         cells, ledger, head = self.cells, self.ledger, folio & ADDR_MASK
         anon = cells[head] & PG_anon
-        entire = cells[head + 9] + 1 if folio.large else 0
+        entire = cells[head + ENTIRE_MAPCOUNT] + 1 if folio.large else 0
         counted = self.kernel.has_page_mapcount or not folio.large
         pmd_leaves = self.pmd_leaves(folio)
         wrong: dict[str, tuple[str, int]] = {}
         for i in range(folio.nr_pages):
             page = folio.page(i)
             ptes = ledger.page_leaves.get(page, 0)
-            mc = cells[page + 2] + 1 if counted else ptes
+            mc = cells[page + MAPCOUNT] + 1 if counted else ptes
             if counted and mc + entire != ptes + pmd_leaves:
                 wrong["I-11"] = (
                     f"page {i}: mapcount {mc} + entire {entire}, {ptes + pmd_leaves} entries",
@@ -329,7 +331,7 @@ class SectionChecks:
         self.report(
             large > 0 or not shared, "I-45", folio, "unmapped but marked shared", folio._mm_id(1)
         )
-        ids = {cells[mm + 1]: n for mm, n in owners}
+        ids = {cells[mm + MM_ID]: n for mm, n in owners}
         for slot in (0, 1):
             count, mm_id = (
                 cells[folio._mm_id_mapcount(slot)] + 1,
@@ -357,7 +359,7 @@ class SectionChecks:
             self.absent_at_rest(word, now)
         if not self.pinned or not first & PTE_VALID or not now & PTE_VALID:
             return
-        page, other = Page(first >> PFN_SHIFT << 4), Page(now >> PFN_SHIFT << 4)
+        page, other = Page(first >> PFN_SHIFT << PFN_TO_ADDR), Page(now >> PFN_SHIFT << PFN_TO_ADDR)
         if page == other or page not in self.pinned:
             return
         folio = Folio(self.cells[page.compound_head])

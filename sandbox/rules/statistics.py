@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.memory import Folio, Globals, Word
 from sandbox.mm.flags import PG_anon
+from sandbox.offsets import COMPOUND_HEAD
 
 if TYPE_CHECKING:
     from sandbox.derived import Derived
@@ -37,7 +38,7 @@ class StatisticsChecks:
     def statistics(self, recent: set[int]) -> None:
         """I-50, by the folios that were touched since the machine was last quiet."""
         for head in recent:
-            self._contribute(head, self.pages_to_count(Folio(self.cells[head + 6])))
+            self._contribute(head, self.pages_to_count(Folio(self.cells[head + COMPOUND_HEAD])))
         have, want = self.cells[Globals.nr_anon_mapped], self.anon_mapped_total
         if have == want:
             self.engine.holds("I-50", 0)

@@ -16,9 +16,10 @@ from sandbox.arch.arm64.pgtable import (
     PTE_HUGE,
     PTE_SPECIAL,
     PTE_VALID,
-    PTRS_PER_PTE,
+    pmd_index,
     pmd_table,
     pte_advance_pfn,
+    pte_index,
     pte_mkclean,
     pte_mkold,
     pte_page,
@@ -317,10 +318,10 @@ def _block_entries(p: Planner, mm: Mm, block: int) -> list[int]:
     cells = p.session.ledger.cells
     n: int = p.kernel.CONT_PTES
     table = cells[mm.pud(block)]
-    pmd = cells[table + (block >> HPAGE_PMD_ORDER & PTRS_PER_PTE - 1)] if table else 0
+    pmd = cells[table + pmd_index(block)] if table else 0
     if not pmd or pmd & PTE_HUGE:
         return [0] * n
-    start = pmd_table(pmd) + (block & PTRS_PER_PTE - 1)
+    start = pmd_table(pmd) + pte_index(block)
     return list(cells[start : start + n])
 
 

@@ -113,7 +113,7 @@ def test_a_fast_pin_during_forks_copy_falls_back(kernel: str, size: str) -> None
                 session.machine.step(cpu)
         session.finish()
         functions = {e["function"] for e in session.event_log()}
-        fell_back += "get_user_pages_slow" in functions
+        fell_back += "_get_user_pages_locked" in functions
         assert not broken(session) - {"I-05", "I-06", "I-09"}, explain(session)
         (hold_,) = session.machine.peek(Globals.holds)
         for page in hold_[2]:

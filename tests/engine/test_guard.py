@@ -390,7 +390,7 @@ class K(Linux72):
             member = yield from self.mm_counter_file(folio)
         ctx.rss[member] = ctx.rss.get(member, 0) + nr
         pte = pte_mkwrite(pte) if batch.any_writable else pte
-        yield from self.copy_entries(ctx, dst_pte, src_pte, pte, addr, nr)
+        yield from self._copy_present_ptes(ctx, dst_pte, src_pte, pte, addr, nr)
         return nr
 """
 

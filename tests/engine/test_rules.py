@@ -43,7 +43,7 @@ CASES = (
     Case("I-13", wrong.TotalFirst, FORK_64K, "folio_add_large_mapcount", "add"),
     Case("I-14", wrong.ForgetsPagesMapped, LARGE, "do_anonymous_page", "unlock"),
     Case("I-15", wrong.StrictBarry, LARGE, "map_anon_folio", "store"),
-    Case("I-16", wrong.GathersTooMuch, f"{LARGE}\nexit A", "tlb_remove_folio_pages", "store"),
+    Case("I-16", wrong.GathersTooMuch, f"{LARGE}\nexit A", "_tlb_remove_folio_pages", "store"),
     Case("I-17", wrong.CountsZeroPage, f"{SMALL}\nmmap A Z 4K\nwrite A Z 0 1\nmmap A Y 8K\n"
          "read A Y 0 1\nwrite A Y 1 2\nfork A B", "folio_dup_file_rmap_ptes", "add"),
     Case("I-18", wrong.WritesUnasked, f"{SMALL}\nfork A B\nmprotect A R 0 4 r\nmprotect A R 0 4 rw",
@@ -70,7 +70,7 @@ CASES = (
     Case("I-44", wrong.ForgetsSlot, f"{FORK_64K}\ndontneed B R 2 3", "zap_pte_range", "unlock"),
     Case("I-45", wrong.StaysShared, f"{LARGE}\nexit A", "zap_pte_range", "unlock"),
     Case("I-47", wrong.ReusesLarge, f"{FORK_64K}\nget A R 3 4 g -\nexit B\nwrite A R 0 1",
-         "wp_can_reuse_large_anon_folio", "note"),
+         "_wp_can_reuse_large_anon_folio", "note"),
     Case("I-48", wrong.QueuesSmall, "mmap A R 8K\nwrite A R 0 1\ndontneed A R 0 1",
          "deferred_split_folio", "store"),
     Case("I-51", wrong.MovesByCopy, f"{SMALL}\nmremap A R 0 4 S 0", "move_ptes", "unlock"),

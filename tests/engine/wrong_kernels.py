@@ -87,7 +87,7 @@ class LeaksUnpin(Linux69):
 class ForgetsChild(Linux69):
     """Fork counts, but leaves the child's entries empty."""
 
-    def copy_entries(
+    def _copy_present_ptes(
         self, ctx: CopyContext, dst_pte: int, src_pte: int, pte: int, addr: int, nr: int
     ) -> Gen[None]:
         yield from self.wrprotect_ptes(ctx.src_mm, addr, src_pte, nr)
@@ -139,7 +139,7 @@ class GathersTooMuch(Linux69):
     def zap_present_folio_ptes(
         self, tlb: MmuGather, vma: Vma, folio: Folio, page: Page, pte: int, nr: int, addr: int
     ) -> Gen[tuple[MmuGather, bool]]:
-        return (yield from self.tlb_remove_folio_pages(tlb, folio, page, nr + 1, False))
+        return (yield from self._tlb_remove_folio_pages(tlb, folio, page, nr + 1, False))
 
 
 class CountsZeroPage(Linux66):
@@ -194,7 +194,7 @@ class PinsDuringFork(Linux66):
     def lockless_pages_from_mm(self, mm: Mm, start: int, end: int, flags: int) -> Gen[list[Page]]:
         pages: list[Page] = []
         while start + len(pages) < end:
-            taken = yield from self.gup_pmd_range(mm, start + len(pages), end, flags)
+            taken = yield from self.gup_fast_pmd_range(mm, start + len(pages), end, flags)
             if not taken:
                 break
             pages += taken
@@ -261,7 +261,7 @@ class StaysShared(Linux615):
 class ReusesLarge(Linux615):
     """A large folio is reused whoever holds it."""
 
-    def wp_can_reuse_large_anon_folio(self, folio: Folio, vma: Vma) -> Gen[bool]:
+    def _wp_can_reuse_large_anon_folio(self, folio: Folio, vma: Vma) -> Gen[bool]:
         yield note("reuse", folio, vma)
         return True
 

@@ -61,9 +61,9 @@ class FillsUnlocked(Linux72):
 class ShowsPiecesEarly(Linux72):
     """compound_head leads to a piece before it has a mapping, an index and flags."""
 
-    def split_page_tail(self, folio: Folio, piece: Folio, order: int) -> Gen[None]:
+    def _split_huge_page_tail(self, folio: Folio, piece: Folio, order: int) -> Gen[None]:
         yield store(piece.page(0).compound_head, piece)
-        yield from super().split_page_tail(folio, piece, order)
+        yield from super()._split_huge_page_tail(folio, piece, order)
 
 
 class GetsFrozen(Linux612):

@@ -61,7 +61,7 @@ CASES = (
     Case("I-42", wrong.NeverDelaysRmap, "mmap A R 16K shared\ntouch A R 0 4 w\nmunmap A R 0 4",
          "page_remove_rmap", "add"),
     Case("I-46", wrong.ReusesTwiceMapped, f"{FORK_64K}\nwrite A R 0 1",
-         "wp_can_reuse_large_anon_folio", "note"),
+         "_wp_can_reuse_large_anon_folio", "note"),
     Case("I-49", wrong.DiscardsHeld, f"{SWAP}\nfree A R 0 4\nget A R 0 1 g -\npageout A R 0 4",
          "discard_lazyfree", "note"),
     Case("I-49", wrong.SwapsLazyfree, OUT, "swap_cache_add", "bits"),

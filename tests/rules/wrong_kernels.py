@@ -189,7 +189,7 @@ class NeverDelaysRmap(Linux66):
 class ReusesTwiceMapped(Linux615):
     """A large folio is reused whoever maps it."""
 
-    def wp_can_reuse_large_anon_folio(self, folio: Folio, vma: Vma) -> Gen[bool]:
+    def _wp_can_reuse_large_anon_folio(self, folio: Folio, vma: Vma) -> Gen[bool]:
         yield note("reuse", folio, vma)
         return True
 

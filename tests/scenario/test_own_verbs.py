@@ -6,10 +6,12 @@ import pickle
 
 import pytest
 
+from sandbox.calls import OWN_FUNCTIONS
 from sandbox.errors import UsageError
-from sandbox.kernels import KERNEL_IDS
+from sandbox.kernels import KERNEL_IDS, kernel_by_name
 from sandbox.scenario.complete import complete
 from sandbox.scenario.language import format_action, parse_action, parse_lines
+from sandbox.scenario.own_verbs import OWN_HANDLERS
 from sandbox.session import Session
 from tests.engine.support import run
 
@@ -76,6 +78,13 @@ def test_the_device_reads_what_it_wrote() -> None:
         result = session.result_of(number)
         assert result is not None
         assert result.out == "4x16"
+
+
+def test_the_verbs_are_those_that_a_patch_may_have() -> None:
+    handlers = {f"sys_{verb}" for verb in OWN_HANDLERS}
+    assert handlers == OWN_FUNCTIONS
+    stock = kernel_by_name("7.2")
+    assert not any(hasattr(stock, function) for function in OWN_FUNCTIONS)
 
 
 @pytest.mark.parametrize("line", HAVE)

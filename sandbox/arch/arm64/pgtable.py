@@ -66,6 +66,16 @@ def pte_page(pte: int) -> Page:
     return page_of_pfn(pte >> PFN_SHIFT)
 
 
+def pte_index(addr: int) -> int:
+    """Which entry of its table translates a virtual page (or stands at an address)."""
+    return addr & (PTRS_PER_PTE - 1)
+
+
+def pmd_index(addr: int) -> int:
+    """Which entry of its PMD table translates a virtual page."""
+    return addr >> HPAGE_PMD_ORDER & (PTRS_PER_PTE - 1)
+
+
 def pmd_table(pmd: int) -> int:
     """Address of the table that an entry of the middle level leads to (`pmd_page_vaddr`)."""
     return pmd >> PFN_SHIFT

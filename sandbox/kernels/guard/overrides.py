@@ -10,6 +10,7 @@ from inspect import Parameter
 from types import FunctionType
 from typing import Any
 
+from sandbox.calls import OWN_FUNCTIONS
 from sandbox.checked import shown
 from sandbox.kernels.guard.bodies import Finding, nearest
 from sandbox.kernels.guard.kinds import is_kernel_function
@@ -115,7 +116,7 @@ def _stranger(
     text: ClassText, name: str, value: object, stock: dict[str, object], used: _Uses
 ) -> tuple[str, str] | None:
     function = _function_of(value) is not None or isinstance(value, property)
-    if used.reads(name) or (name.startswith("_") and not function):
+    if name in OWN_FUNCTIONS or used.reads(name) or (name.startswith("_") and not function):
         return None
     same = [
         known

@@ -6,9 +6,11 @@ from sandbox.arch.arm64.pgtable import (
     PAGE_NONE,
     PAGE_READONLY,
     PAGE_SHARED,
+    PTE_MARKER,
     PTE_SPECIAL,
     pfn_pte,
     pte_mkdirty,
+    pte_mkuffd_wp,
     pte_mkwrite,
     pte_mkyoung,
     pte_present,
@@ -150,11 +152,6 @@ class FaultMixin(KernelPart):
             return ret
         return (yield from self.handle_pte_fault(vmf))
 
-    def handle_pmd_fault(self, vmf: VmFault) -> Gen[int | None]:
-        """PMD-level part; what it returned, None when the entry below is to be looked at."""
-        yield load(vmf.pmd)
-        return None
-
     def handle_pte_fault(self, vmf: VmFault) -> Gen[int]:
         """Dispatch on what the entry holds."""
         pmdval = yield load(vmf.pmd)
@@ -248,6 +245,8 @@ class FaultMixin(KernelPart):
         entry = pte_mkyoung(pfn_pte(folio.pfn, (yield from self.vm_page_prot(vmf.vma))))
         if (yield load(vmf.vma.vm_flags)) & VM_WRITE:
             entry = pte_mkwrite(pte_mkdirty(entry))
+        if vmf.orig_pte & PTE_MARKER:  # vmf_orig_pte_uffd_wp(): the write faults once more
+            entry = pte_mkuffd_wp(entry)
         if folio.large:
             yield from self.folio_ref_add(folio, folio.nr_pages - 1)
         yield add(vmf.mm.rss_stat(MM_ANONPAGES), folio.nr_pages)
@@ -259,6 +258,8 @@ class FaultMixin(KernelPart):
         """Map the zero page: no reference, no mapcount, no rss."""
         zero = Page((yield load(Globals.zero_page)))
         entry = pfn_pte(zero.pfn, (yield from self.vm_page_prot(vmf.vma))) | PTE_SPECIAL
+        if vmf.orig_pte & PTE_MARKER:
+            entry = pte_mkuffd_wp(entry)
         vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
         if vmf.ptl:
             if (yield from self.ptep_get(vmf.pte)) == vmf.orig_pte:

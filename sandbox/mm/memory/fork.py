@@ -49,6 +49,7 @@ from sandbox.mm.flags import (
     is_cow_mapping,
 )
 from sandbox.mm.memory.rss import NO_RSS, Rss, count_rss
+from sandbox.mm.pgalloc import pmd_is_leaf
 
 
 class CopyContext(NamedTuple):
@@ -97,7 +98,11 @@ class CopyMixin(KernelPart):
     def copy_pmd(
         self, ctx: CopyContext, src_pmd: int, pmdval: int, addr: int, end: int
     ) -> Gen[None]:
-        """One PMD entry's worth (copy_pmd_range): a table here."""
+        """One entry of copy_pmd_range(): a leaf as one mapping, or split; a table by entries."""
+        if pmd_is_leaf(pmdval):
+            dst_pmd = yield from self.pmd_alloc(ctx.dst_mm, addr)
+            if (yield from self.copy_huge_pmd(ctx, dst_pmd, src_pmd, addr)) != -EAGAIN:
+                return
         dst_pmd = yield from self.pmd_alloc(ctx.dst_mm, addr)
         yield from self.copy_pte_range(ctx, dst_pmd, src_pmd, addr, end)
 
@@ -199,12 +204,12 @@ class CopyMixin(KernelPart):
         self, ctx: CopyContext, dst_pte: int, src_pte: int, pte: int, addr: int
     ) -> Gen[None]:
         """Write-protect the source if need be and set the child's entry."""
-        yield from self.copy_entries(ctx, dst_pte, src_pte, pte, addr, 1)
+        yield from self._copy_present_ptes(ctx, dst_pte, src_pte, pte, addr, 1)
 
-    def copy_entries(
+    def _copy_present_ptes(
         self, ctx: CopyContext, dst_pte: int, src_pte: int, pte: int, addr: int, nr: int
     ) -> Gen[None]:
-        """`__copy_present_ptes`: the entries proper, *nr* of them with the attributes of *pte*."""
+        """The entries proper, *nr* of them with the attributes of *pte*."""
         vm_flags = yield load(ctx.src_vma.vm_flags)
         if is_cow_mapping(vm_flags) and pte_write(pte):
             yield from self.wrprotect_ptes(ctx.src_mm, addr, src_pte, nr)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
+    PTE_MARKER,
     PTE_MIGRATION,
     PTE_SWP,
     PTE_SWP_EXCLUSIVE,
@@ -85,6 +86,8 @@ class SwapinMixin(KernelPart):
         entry = vmf.orig_pte
         if entry & PTE_MIGRATION:
             return (yield from self.migration_entry_wait(vmf))
+        if entry & PTE_MARKER:
+            return (yield from self.handle_pte_marker(vmf))
         if not entry & PTE_SWP:
             return -EFAULT
         found = yield from self.swapin_lookup(vmf, entry >> PFN_SHIFT)
@@ -240,13 +243,13 @@ class SwapinMixin(KernelPart):
         """A locked folio in the cache of *slot* and its neighbours, or an errno (7.x)."""
         ci_lock = yield from self.swap_xa_lock()
         yield lock(ci_lock)
-        err = yield from self.swap_cache_add_check(slot, order)
+        err = yield from self._swap_cache_add_check(slot, order)
         yield unlock(ci_lock)
         if err:
             return None, err
         folio = yield from self.vma_alloc_folio(order)
         yield lock(ci_lock)
-        err = yield from self.swap_cache_add_check(slot, order)
+        err = yield from self._swap_cache_add_check(slot, order)
         if err:
             yield unlock(ci_lock)
             yield from self.folio_put(folio)
@@ -257,8 +260,8 @@ class SwapinMixin(KernelPart):
         yield from self.folio_add_lru(folio)
         return folio, 0
 
-    def swap_cache_add_check(self, slot: int, order: int) -> Gen[int]:
-        """0 if every slot is swapped out and none is cached (`__swap_cache_add_check`).
+    def _swap_cache_add_check(self, slot: int, order: int) -> Gen[int]:
+        """0 if every slot is swapped out and none is cached.
 
         -EEXIST: the slot itself is cached, -ENOENT: nobody names it, -EBUSY: a neighbour is not
         to be had.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.arch.arm64.pgtable import pfn_pte, pte_mkdirty, pte_mkwrite, pte_mkyoung
+from sandbox.arch.arm64.pgtable import PTE_UFFD_WP, pfn_pte, pte_mkdirty, pte_mkwrite, pte_mkyoung
 from sandbox.kernels.part import KernelPart
 from sandbox.memory import Folio, Gen, Vma, add, bits, copy_page, load, unlock
 from sandbox.mm.flags import (
@@ -29,6 +29,10 @@ class WpMixin(KernelPart):
 
     def do_wp_page(self, vmf: VmFault) -> Gen[int]:
         """A write (or unshare) met a read-only entry; called with the entry's lock held."""
+        if not vmf.flags & FAULT_FLAG_UNSHARE and vmf.orig_pte & PTE_UFFD_WP:
+            ret = yield from self.do_uffd_wp(vmf)
+            if ret:
+                return ret
         vmf.page = yield from self.vm_normal_page(vmf.orig_pte)
         folio = None
         if vmf.page is not None:

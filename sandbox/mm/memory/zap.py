@@ -72,10 +72,10 @@ class ZapMixin(KernelPart):
         end = max(end, addr + nr)
         return MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss)
 
-    def tlb_remove_folio_pages(
+    def _tlb_remove_folio_pages(
         self, tlb: MmuGather, folio: Folio, page: Page, nr: int, delay: bool
     ) -> Gen[tuple[MmuGather, bool]]:
-        """Park *nr* references in the gather; True when it is full (`__tlb_remove_folio_pages`)."""
+        """Park *nr* references in the gather; True when it is full."""
         i = yield load(PerCpu.gather_nr(self.cpu))
         yield store(PerCpu.gather_page(self.cpu, i), page << 11 | nr << 1 | delay)
         yield store(PerCpu.gather_nr(self.cpu), i + 1)
@@ -129,17 +129,11 @@ class ZapMixin(KernelPart):
             if pmd:
                 pmdval = yield load(pmd)
                 if pmd_is_leaf(pmdval):
-                    tlb, pmdval = yield from self.zap_huge(tlb, vma, pmd, addr, next_)
+                    tlb, pmdval = yield from self.zap_huge_pmd(tlb, vma, pmd, addr, next_)
                 if pmdval:
                     tlb = yield from self.zap_pte_range(tlb, vma, pmd, addr, next_)
             addr = next_
         return tlb
-
-    def zap_huge(
-        self, tlb: MmuGather, vma: Vma, pmd: int, addr: int, end: int
-    ) -> Gen[tuple[MmuGather, int]]:
-        """A PMD leaf: gone whole, or split; the PMD value to go on with (0: done)."""
-        return tlb, (yield load(pmd))
 
     def zap_pte_range(
         self, tlb: MmuGather, vma: Vma, pmd: int, addr: int, end: int
@@ -188,7 +182,7 @@ class ZapMixin(KernelPart):
         tlb = tlb.charge((yield from self.mm_counter(folio)), -1)
         if not delay:
             yield from self.folio_remove_rmap_ptes(folio, page, 1, vma)
-        tlb, full = yield from self.tlb_remove_folio_pages(tlb, folio, page, 1, delay)
+        tlb, full = yield from self._tlb_remove_folio_pages(tlb, folio, page, 1, delay)
         return tlb, 1, full
 
     def ptep_get_and_clear_full(self, mm: Mm, addr: int, pte: int, full: bool) -> Gen[int]:
