@@ -142,7 +142,11 @@ class ComplaintChecks:
                     break
             if folio.order > 1 and cells[folio._deferred_list] == 1:
                 yield folio.page(2), "on deferred list"
-        for page in range(head, head + 16 * folio.nr_pages, 16):
+        end = head + 16 * folio.nr_pages
+        mapped = cells[head + 2 : end : 16].count(-1) != folio.nr_pages
+        if not mapped and not cells[head + 3] and not any(cells[head + 1 : end : 16]):
+            return
+        for page in range(head, end, 16):
             if cells[page + 1]:
                 yield page, "nonzero _refcount"
             elif page == head and cells[page + 3]:

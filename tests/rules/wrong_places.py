@@ -10,6 +10,7 @@ from sandbox.kernels.linux_6_9 import Linux69
 from sandbox.kernels.linux_7_3 import Linux73
 from sandbox.memory import (
     COPY,
+    STORE,
     AnonVma,
     Folio,
     Gen,
@@ -19,7 +20,7 @@ from sandbox.memory import (
     load,
     store,
 )
-from sandbox.mm.flags import PG_anon, PG_dirty
+from sandbox.mm.flags import PG_anon
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.memory.fork import CopyContext
 from sandbox.mm.memory.zap import MmuGather
@@ -177,8 +178,8 @@ class SwapsPinned(Linux66):
 class NeverWrites(Linux66):
     """Reclaim drops a dirty page and does not write it to its slot."""
 
-    def pageout(self, folio: Folio) -> Gen[None]:
-        yield bits(folio.flags, 0, PG_dirty)
+    def pageout(self, folio: Folio) -> Gen[Any]:
+        return (yield from without(super().pageout(folio), STORE))
 
 
 class ReadsTheFirst(Linux66):
@@ -191,8 +192,9 @@ class ReadsTheFirst(Linux66):
 class WritesOneSlot(Linux66):
     """Every page is written to the first slot."""
 
-    def pageout(self, folio: Folio) -> Gen[None]:
+    def pageout(self, folio: Folio) -> Gen[Any]:
         private = yield load(folio.private)
         yield store(folio.private, 1)
-        yield from super().pageout(folio)
+        kept: Any = yield from super().pageout(folio)
         yield store(folio.private, private)
+        return kept
