@@ -45,8 +45,9 @@ def canonical(machine: Machine) -> Hashable:
     for base, struct, _ in machine.memory.objects:
         if struct in (Struct.GLOBALS, Struct.CPU):
             walk.name(base)
+    book = walk.book(machine.derived.tables)
     reached = tuple(walk.objects())
-    return reached, walk.lost()
+    return book, reached, walk.lost()
 
 
 class _Walk:
@@ -75,6 +76,18 @@ class _Walk:
         while len(found) < len(self.order):
             found.append(self._object(self.order[len(found)]))
         return found
+
+    def book(self, tables: dict[str, Any]) -> tuple[Any, ...]:
+        """What has a name, in the order of the names."""
+        regions: dict[int, tuple[Any, ...]] = tables.get("regions", {})
+        written = [
+            (name, self._book(mm), *sorted(regions.get(mm, ())))
+            for name, mm in sorted(tables.get("processes", {}).items())
+        ]
+        for table in ("places", "files"):
+            written += self._book(tuple(sorted(tables.get(table, {}).items())))
+        holds = [(self._book(id_), held) for id_, held in tables.get("holds", {}).items()]
+        return *written, *(self._book(entry) for entry in sorted(holds, key=repr))
 
     def lost(self) -> tuple[Any, ...]:
         """Pages that nothing leads to and that are not free, in the order of their words."""
@@ -107,9 +120,7 @@ class _Walk:
             return self._entry(value, points is Points.PMD)
         if points is Points.GATHERED:
             return ("ref", *self.name(value >> 11), value & 2047)
-        if points is Points.ADDRESSES:
-            return tuple(("ref", *self.name(item & ~15), item & 15) for item in value)
-        return self._book(value)
+        return tuple(("ref", *self.name(item & ~15), item & 15) for item in value)
 
     def _entry(self, value: int, middle: bool) -> Any:  # noqa: ANN401  # a word
         if middle and not value & (PTE_HUGE | PTE_SWP | PTE_UFFD_WP):
@@ -118,7 +129,7 @@ class _Walk:
             return ("ref", *self.name(value >> PFN_SHIFT << 4), value & LOW)
         return value
 
-    def _book(self, value: Any) -> Any:  # noqa: ANN401  # a word
+    def _book(self, value: Any) -> Any:  # noqa: ANN401  # what a table of the book has
         if isinstance(value, HANDLES):
             return ("ref", *self.name(value & ~15))
         if isinstance(value, tuple):

@@ -105,9 +105,8 @@ _layout(
         ("pinned_vm", 0),
         ("mm_mt", ()),
         ("page_table_lock", 0),
-        ("regions", ()),
         ("mm_users", 1),
-        ("unused", 0, 2),
+        ("unused", 0, 3),
         ("pud", 0, 512),
     ],
 )
@@ -138,6 +137,8 @@ _layout(
         ("xa_lock", 0),
         ("i_mmap", ()),
         ("host", ""),
+        ("i_size", 0),
+        ("i_sb_list", 0),
     ],
 )
 _layout(Struct.XARRAY, [("slot", 0)])
@@ -159,19 +160,18 @@ _layout(
         ("anon_orders", 0),
         ("shmem_orders", 0),
         ("step", 0),
-        ("processes", ()),
-        ("files", ()),
-        ("holds", ()),
+        ("s_inodes", 0),
+        ("s_inode_list_lock", 0),
         ("mm_ida", 0),
         ("nr_anon_mapped", 0),
         ("nr_file_mapped", 0),
         ("swap_on", 0),
         ("zero_page", 0),
         ("split_queue_lock", 0),
-        ("regions", ()),
         ("swap_device", 0),
         ("autodrain", 1),
         ("huge_zero", 0),
+        ("unused", 0, 2),
     ],
 )
 
@@ -203,8 +203,6 @@ class Points(IntEnum):
     """A page's address above bit 11."""
     ADDRESSES = 6
     """A tuple of addresses, or of folios."""
-    BOOK = 7
-    """A tuple of tuples in which handles are addresses, and numbers are numbers."""
 
 
 POINTS_TO: dict[int, Points] = {
@@ -221,15 +219,14 @@ POINTS_TO: dict[int, Points] = {
         (Struct.PTE_TABLE, "pte", Points.ENTRY),
         (Struct.PTE_TABLE, "pt_mm", Points.ADDRESS),
         (Struct.ANON_VMA, "rb_root", Points.ADDRESSES),
-        (Struct.MAPPING, "i_pages", Points.ADDRESS),
+        (Struct.MAPPING, "i_pages i_sb_list", Points.ADDRESS),
         (Struct.MAPPING, "i_mmap", Points.ADDRESSES),
         (Struct.XARRAY, "slot", Points.FOLIO),
         (Struct.SWAP, "swap_cache", Points.FOLIO),
         (Struct.CPU, "lru_add", Points.ADDRESSES),
         (Struct.CPU, "mmu_gather.pages", Points.GATHERED),
-        (Struct.GLOBALS, "zero_page swap_device", Points.ADDRESS),
+        (Struct.GLOBALS, "zero_page swap_device s_inodes", Points.ADDRESS),
         (Struct.GLOBALS, "huge_zero", Points.FOLIO),
-        (Struct.GLOBALS, "processes files holds", Points.BOOK),
     )
     for name in names.split()
 }

@@ -205,14 +205,9 @@ class Mm(int):
         return self + 11
 
     @property
-    def regions(self) -> int:
-        """The scenario's regions this mm has: tuple of (name, first page number, size in pages)."""
-        return self + 12
-
-    @property
     def mm_users(self) -> int:
         """How many threads use the mm."""
-        return self + 13
+        return self + 12
 
     def pud(self, addr: int) -> int:
         """Word of the PUD entry (1 GiB) that maps virtual page *addr*."""
@@ -329,6 +324,16 @@ class Mapping(int):
         """What is behind it: ``shmem``, ``tmpfs``, ``xfs``."""
         return self + 5
 
+    @property
+    def i_size(self) -> int:
+        """Size of the file in pages (`i_size_read` of its inode)."""
+        return self + 6
+
+    @property
+    def i_sb_list(self) -> int:
+        """The file that was made before it, 0 for the first."""
+        return self + 7
+
 
 def page_of_pfn(pfn: int) -> Page:
     """Handle of the `struct page` of a frame (`pfn_to_page`)."""
@@ -343,22 +348,18 @@ class Globals:
     """Bit per order: anonymous folios of that order are enabled (madvise)."""
     shmem_orders = BASE + 1
     step = BASE + 2
-    processes = BASE + 3
-    """Tuple of (name, Mm address, alive)."""
-    files = BASE + 4
-    holds = BASE + 5
-    """Tuple of (id, kind, pages) of pins and gets alive."""
-    mm_ida = BASE + 6
-    nr_anon_mapped = BASE + 7
-    nr_file_mapped = BASE + 8
-    swap_on = BASE + 9
-    zero_page = BASE + 10
-    split_queue_lock = BASE + 11
-    regions = BASE + 12
-    """Tuple of (name, first virtual page) of every region named so far."""
-    swap_device = BASE + 13
-    autodrain = BASE + 14
-    huge_zero = BASE + 15
+    s_inodes = BASE + 3
+    """The newest `Mapping` of a named file; the others follow by `i_sb_list`."""
+    s_inode_list_lock = BASE + 4
+    mm_ida = BASE + 5
+    nr_anon_mapped = BASE + 6
+    nr_file_mapped = BASE + 7
+    swap_on = BASE + 8
+    zero_page = BASE + 9
+    split_queue_lock = BASE + 10
+    swap_device = BASE + 11
+    autodrain = BASE + 12
+    huge_zero = BASE + 13
 
 
 MAX_CPUS = 4

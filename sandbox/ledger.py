@@ -20,9 +20,10 @@ from sandbox.arch.arm64.pgtable import (
     PTE_VALID,
     PTE_WRITE,
 )
+from sandbox.book import Book
 from sandbox.fields import Struct, field
 from sandbox.machine import Machine
-from sandbox.memory import ADDR_MASK, Event, Folio, Globals, Mm
+from sandbox.memory import ADDR_MASK, Event, Folio, Mm
 from sandbox.mm.flags import MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, PG_anon, PG_swapbacked
 
 PTE_KIND = field(Struct.PTE_TABLE, "pte")
@@ -52,6 +53,7 @@ class Ledger:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.cells = machine.memory.cells
+        self.book = Book(machine)
         table = machine.derived.table
         self.mapcounts: defaultdict[int, int] = table("mapcounts", _counts(), follows=True)
         self.leaves: defaultdict[int, int] = table("leaves", _counts(), follows=True)
@@ -159,16 +161,16 @@ class Ledger:
 
     def processes(self) -> dict[str, Mm]:
         """Living processes by name."""
-        return {name: Mm(mm) for name, mm in self.cells[Globals.processes]}
+        return dict(self.book.processes)
 
     def process_of(self, mm: int) -> str:
         """Name of the process that has *mm*."""
-        return next((n for n, m in self.cells[Globals.processes] if m == mm), f"mm:{mm:#x}")
+        return next((n for n, m in self.book.processes.items() if m == mm), f"mm:{mm:#x}")
 
     def region_of(self, addr: int) -> tuple[str, int]:
         """(region name, page within it) of a virtual page."""
         best = max(
-            (r for r in self.cells[Globals.regions] if r[1] <= addr),
+            (r for r in self.book.places.items() if r[1] <= addr),
             key=lambda r: r[1],
             default=("?", 0),
         )
@@ -190,7 +192,7 @@ class Ledger:
 
     def live_folios(self) -> list[Folio]:
         """Named folios that are mapped or held, in the order of their names."""
-        held = {int(p) & ADDR_MASK for hold in self.cells[Globals.holds] for p in hold[2]}
+        held = {int(p) & ADDR_MASK for hold in self.book.holds for p in hold.pages}
         heads = {int(self.cells[p + 6]) & ADDR_MASK for p in held}
         heads.update(head for head, leaves in self.zero_leaves.items() if leaves > 0)
         heads.update(self.mapped)

@@ -24,10 +24,9 @@ class Area:
 
 def areas_of(session: Session) -> tuple[Area, ...]:
     """All regions of all living processes: in the order of processes, then of names."""
-    cells = session.machine.memory.cells
     found = []
-    for proc, mm in session.ledger.processes().items():
-        for region, base, pages in cells[mm.regions]:
+    for proc, mm in session.book.processes.items():
+        for region, base, pages in session.book.regions(mm):
             found.append(Area(proc, int(mm), region, int(base), int(pages)))
     return tuple(found)
 

@@ -21,6 +21,7 @@ from sandbox.memory import (
     load,
     lock,
     lock_bit,
+    note,
     store,
     unlock,
 )
@@ -35,7 +36,6 @@ from sandbox.mm.flags import (
 )
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.memory.zap import MmuGather
-from sandbox.queues import append_item
 
 FILE_DATA = 1000
 """Content version of page 0 of a file as the recordings write it; page i has 1000 + i."""
@@ -50,17 +50,29 @@ class ShmemMixin(KernelPart):
         slots = yield alloc(Struct.XARRAY, (nr_pages - 1).bit_length())
         yield store(mapping.i_pages, slots)
         yield store(mapping.host, host)
+        yield store(mapping.i_size, nr_pages)
         return mapping
 
     def open_file(self, name: str, nr_pages: int, host: str, chunk: int) -> Gen[int]:
         """Create a file and, unless it is a memfd (chunk 0), fill it by writes of *chunk* pages."""
         mapping = yield from self.shmem_file_setup(nr_pages, host)
-        yield from append_item(Globals.files, (name, mapping, nr_pages))
+        yield from self.inode_sb_list_add(mapping)
+        yield note("file", name, mapping, nr_pages)
         if chunk:
             order = chunk.bit_length() - 1 if host == "xfs" else 0
             for index in range(0, nr_pages, 1 << order):
                 yield from self.fill_cache_folio(mapping, index, order)
         return 0
+
+    def inode_sb_list_add(self, mapping: Mapping) -> Gen[None]:
+        """Put a file on the list of all files (fs/inode.c).
+
+        Those behind anonymous shared mappings are left out: nothing in them is ever clean.
+        """
+        yield lock(Globals.s_inode_list_lock)
+        yield store(mapping.i_sb_list, (yield load(Globals.s_inodes)))
+        yield store(Globals.s_inodes, mapping)
+        yield unlock(Globals.s_inode_list_lock)
 
     def fill_cache_folio(self, mapping: Mapping, index: int, order: int) -> Gen[None]:
         """One folio of a written file: in the cache, up to date and dirty."""

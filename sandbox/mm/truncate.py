@@ -48,8 +48,16 @@ class TruncateMixin(KernelPart):
         """
         yield from self.lru_add_drain()
         pages = 0
-        for _name, mapping, nr_pages in (yield load(Globals.files)):
-            pages += yield from self.invalidate_mapping_pages(Mapping(mapping), nr_pages)
+        yield lock(Globals.s_inode_list_lock)  # iterate_supers(), drop_pagecache_sb()
+        mapping = Mapping((yield load(Globals.s_inodes)))
+        while mapping:
+            if (yield load(mapping.nrpages)):
+                yield unlock(Globals.s_inode_list_lock)  # the reference on the inode keeps it there
+                end = yield load(mapping.i_size)
+                pages += yield from self.invalidate_mapping_pages(mapping, end)
+                yield lock(Globals.s_inode_list_lock)
+            mapping = Mapping((yield load(mapping.i_sb_list)))
+        yield unlock(Globals.s_inode_list_lock)
         return Result(0, f'{{"dropped":{pages}}}')
 
     def invalidate_mapping_pages(self, mapping: Mapping, end: int) -> Gen[int]:

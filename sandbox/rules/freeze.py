@@ -31,6 +31,8 @@ class FreezeChecks:
     cache_refs: Callable[[Folio], int]
     unlocked_folio: Callable[[Folio], None]
     action_begins: Callable[[int], None]
+    held: Callable[[Event, int], None]
+    given_back: Callable[[], None]
     migrations: dict[int, int]
     swapped: dict[int, int]
 
@@ -117,6 +119,10 @@ class FreezeChecks:
         """I-46 and I-47 when a large folio is accepted for reuse, I-49 when a page is discarded."""
         if event[2] == "begin":
             self.action_begins(cpu)
+        elif event[2] == "hold":
+            self.held(event, cpu)
+        elif event[2] == "hold_gone":
+            self.given_back()
         if event[2] == "discard":
             self.discarded(event)
         if event[2] != "reuse":

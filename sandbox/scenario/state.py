@@ -84,7 +84,7 @@ def machine_state(session: Session) -> dict[str, Any]:
 def holds_state(ledger: Ledger) -> dict[str, Any]:
     """Pins and gets alive, by id."""
     out = {}
-    for id_, kind, pages, _mm in ledger.cells[Globals.holds]:
+    for id_, kind, pages, _mm in ledger.book.holds:
         if kind == "uring":
             continue
         names = []
