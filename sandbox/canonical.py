@@ -21,7 +21,7 @@ from sandbox.arch.arm64.pgtable import (
     PTE_UFFD_WP,
     PTE_VALID,
 )
-from sandbox.fields import POINTS_TO, STRUCTS, Points, Struct
+from sandbox.fields import COUNTED_BY, FIELDS, POINTS_TO, STRUCTS, Points, Struct
 from sandbox.machine import Machine
 from sandbox.memory import AnonVma, Folio, Mapping, Mm, Page, Vma
 from sandbox.mm.flags import PG_buddy
@@ -107,6 +107,12 @@ class _Walk:
             self._word(POINTS_TO.get(kinds[addr], Points.NOWHERE), cells[addr])
             for addr in range(base, end)
         ]
+        for array, count in COUNTED_BY.items():
+            if FIELDS[array].struct is struct:  # what lies beyond the count means nothing
+                first = FIELDS[array].offset
+                used = cells[base + FIELDS[count].offset]
+                length = kinds[base:end].count(array)
+                words[first + used : first + length] = [0] * (length - used)
         return int(struct), order, tuple(words)
 
     def _word(self, points: Points, value: Any) -> Any:  # noqa: ANN401  # a word
@@ -120,7 +126,7 @@ class _Walk:
             return self._entry(value, points is Points.PMD)
         if points is Points.GATHERED:
             return ("ref", *self.name(value >> 11), value & 2047)
-        return tuple(("ref", *self.name(item & ~15), item & 15) for item in value)
+        raise AssertionError(points)
 
     def _entry(self, value: int, middle: bool) -> Any:  # noqa: ANN401  # a word
         if middle and not value & (PTE_HUGE | PTE_SWP | PTE_UFFD_WP):

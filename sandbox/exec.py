@@ -66,7 +66,7 @@ class ExecMixin(KernelPart):
         pages = yield from self.get_user_pages_slow(mm, addr, 1, FOLL_GET | FOLL_WRITE | FOLL_FORCE)
         yield store(pages[0].data, step)
         yield from self.folio_put((yield from self.page_folio(pages[0])))
-        return Vma((yield load(mm.mm_mt))[0])
+        return Vma((yield load(mm.mm_mt)))
 
     def exec_mmap(self, old_mm: Mm, mm: Mm) -> Gen[None]:
         """The process has the new mm from here on; the old one is torn down."""

@@ -196,7 +196,10 @@ class Mm(int):
 
     @property
     def mm_mt(self) -> int:
-        """The VMAs in address order (word holds a tuple of `Vma` addresses)."""
+        """The first VMA in address order; the others follow by `vm_next`.
+
+        What the kernel keeps in a maple tree (mm_types.h).
+        """
         return self + 10
 
     @property
@@ -264,13 +267,59 @@ class Vma(int):
 
     @property
     def anon_vma_chain(self) -> int:
-        """Tuple of the anon_vmas this VMA hangs on."""
+        """The newest `Avc` by which this VMA hangs on an anon_vma; others follow by `same_vma`."""
         return self + 8
 
     @property
     def vm_anon_pgoff(self) -> int:
         """Index of vm_start among the VMA's anonymous pages (its own since 7.3)."""
         return self + 9
+
+    @property
+    def vm_next(self) -> int:
+        """The next VMA in address order, 0 after the last."""
+        return self + 10
+
+    @property
+    def shared_next(self) -> int:
+        """The next VMA that maps the same file (`shared.rb`)."""
+        return self + 11
+
+    @property
+    def shared_prev(self) -> int:
+        """The one before it."""
+        return self + 12
+
+
+class Avc(int):
+    """Address of an `anon_vma_chain`: the link between a VMA and an anon_vma."""
+
+    __slots__ = ()
+
+    @property
+    def vma(self) -> int:
+        """The VMA."""
+        return self + 0
+
+    @property
+    def anon_vma(self) -> int:
+        """The anon_vma that the VMA hangs on."""
+        return self + 1
+
+    @property
+    def same_vma(self) -> int:
+        """The next link of the same VMA: the one made before it."""
+        return self + 2
+
+    @property
+    def rb_next(self) -> int:
+        """The next link in the anon_vma's tree."""
+        return self + 3
+
+    @property
+    def rb_prev(self) -> int:
+        """The one before it."""
+        return self + 4
 
 
 class AnonVma(int):
@@ -285,8 +334,17 @@ class AnonVma(int):
 
     @property
     def rb_root(self) -> int:
-        """Tuple of the VMAs whose pages may belong to this anon_vma."""
+        """The first `Avc` to a VMA whose pages may belong to this anon_vma; see `Avc.rb_next`.
+
+        The kernel's is an interval tree; a walk of ours visits the links in the order in which
+        they were made.
+        """
         return self + 1
+
+    @property
+    def rb_last(self) -> int:
+        """The last of them."""
+        return self + 2
 
 
 class Mapping(int):
@@ -316,12 +374,17 @@ class Mapping(int):
 
     @property
     def i_mmap(self) -> int:
-        """Tuple of the VMAs that map the file."""
+        """The first VMA that maps the file; the others follow by `shared_next`."""
         return self + 4
 
     @property
+    def i_mmap_last(self) -> int:
+        """The last of them."""
+        return self + 8
+
+    @property
     def host(self) -> int:
-        """What is behind it: ``shmem``, ``tmpfs``, ``xfs``."""
+        """What is behind it: HOST_SHMEM, HOST_TMPFS or HOST_XFS."""
         return self + 5
 
     @property
@@ -369,18 +432,25 @@ class PerCpu:
     """Addresses of the per-CPU words."""
 
     BASE = 32
+    SIZE = 544
+    """Words from one CPU's to the next."""
 
     @staticmethod
-    def lru_add(cpu: int) -> int:
-        """The CPU's batch of folios on their way to the LRU (tuple of `Folio`)."""
-        return PerCpu.BASE + 512 * cpu
+    def lru_add_nr(cpu: int) -> int:
+        """How many folios are in the CPU's batch on their way to the LRU."""
+        return PerCpu.BASE + PerCpu.SIZE * cpu
+
+    @staticmethod
+    def lru_add_folio(cpu: int, i: int) -> int:
+        """Folio *i* of the batch."""
+        return PerCpu.BASE + PerCpu.SIZE * cpu + 512 + i
 
     @staticmethod
     def gather_nr(cpu: int) -> int:
         """How many items the CPU's mmu_gather holds."""
-        return PerCpu.BASE + 512 * cpu + 1
+        return PerCpu.BASE + PerCpu.SIZE * cpu + 1
 
     @staticmethod
     def gather_page(cpu: int, i: int) -> int:
         """Item *i* of the gather: ``page << 11 | nr << 1 | delayed rmap``."""
-        return PerCpu.BASE + 512 * cpu + 2 + i
+        return PerCpu.BASE + PerCpu.SIZE * cpu + 2 + i

@@ -23,7 +23,7 @@ from sandbox.arch.arm64.pgtable import (
 from sandbox.book import Book
 from sandbox.fields import Struct, field
 from sandbox.machine import Machine
-from sandbox.memory import ADDR_MASK, Event, Folio, Mm
+from sandbox.memory import ADDR_MASK, Event, Folio, Mm, Vma
 from sandbox.mm.flags import MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, PG_anon, PG_swapbacked
 
 PTE_KIND = field(Struct.PTE_TABLE, "pte")
@@ -176,6 +176,10 @@ class Ledger:
         )
         return best[0], addr - best[1]
 
+    def vmas(self, mm: int) -> list[Vma]:
+        """The VMAs of an mm in address order."""
+        return vmas_of(self.cells, mm)
+
     def leaf_entries(self, mm: Mm) -> Iterator[tuple[int, int, int]]:
         """Non-empty leaf entries of an mm in address order: (virtual page, word, value)."""
         cells = self.cells
@@ -199,6 +203,15 @@ class Ledger:
         found = [head for head in heads if head in self.names]
         found.sort(key=lambda head: int(self.names[head][1:]))
         return [Folio(self.cells[head + 6]) for head in found]
+
+
+def vmas_of(cells: Sequence[int], mm: int) -> list[Vma]:
+    """The VMAs of an mm in address order, from the words of memory."""
+    found, vma = [], cells[Mm(mm).mm_mt]
+    while vma:
+        found.append(Vma(vma))
+        vma = cells[found[-1].vm_next]
+    return found
 
 
 def _counts() -> defaultdict[int, int]:

@@ -22,6 +22,7 @@ from sandbox.handles import (
     PAGE_WORDS,
     TABLE_ALIGN,
     AnonVma,
+    Avc,
     Folio,
     Globals,
     Mapping,
@@ -36,7 +37,6 @@ __all__ = [
     "ADD",
     "ADDR_MASK",
     "ALLOC",
-    "APPEND",
     "BITS",
     "CAS",
     "COPY",
@@ -60,6 +60,7 @@ __all__ = [
     "WRITE",
     "XCHG",
     "AnonVma",
+    "Avc",
     "Event",
     "Folio",
     "Gen",
@@ -73,7 +74,6 @@ __all__ = [
     "Word",
     "add",
     "alloc",
-    "append",
     "bits",
     "cas",
     "copy_page",
@@ -93,7 +93,7 @@ __all__ = [
 
 T = TypeVar("T")
 Word = Any
-"""What a word holds or an event is answered with: an int, or an immutable tuple of ints."""
+"""What a word holds (an int), or an event is answered with (an int, a truth value, nothing)."""
 Event = tuple[Any, ...]
 """``(op, address, operands...)``; see the constructors below."""
 Gen = Generator[Event, Any, T]
@@ -102,11 +102,11 @@ Gen = Generator[Event, Any, T]
 # Operations. Those from STORE on may change the word at their address.
 LOAD, NOTE, TLB_FLUSH, MB = range(4)
 STORE, ADD, TRY_ADD, CAS, BITS, XCHG, LOCK, TRYLOCK, UNLOCK, LOCK_BIT, COPY = range(4, 15)
-APPEND, ALLOC, USER_STORE = range(15, 18)
+ALLOC, USER_STORE = range(15, 17)
 FIRST_MUTATING = STORE
 OP_NAMES = (
     "load", "note", "tlb_flush", "mb", "store", "add", "try_add", "cas", "bits", "xchg",
-    "lock", "trylock", "unlock", "lock_bit", "copy", "append", "alloc", "user_store",
+    "lock", "trylock", "unlock", "lock_bit", "copy", "alloc", "user_store",
 )  # fmt: skip
 
 
@@ -179,11 +179,6 @@ def user_store(addr: int, value: Word, mm: int, entry: int, pte: int) -> Event:
 def copy_page(dst: Page, src: Page) -> Event:
     """Copy the content version of one page to another as one step."""
     return (COPY, dst.data, src.data)
-
-
-def append(addr: int, item: Word) -> Event:
-    """Append *item* to a queue word (a tuple); the answer is its new length."""
-    return (APPEND, addr, item)
 
 
 def alloc(struct: Struct, order: int = 0) -> Event:

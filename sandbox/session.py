@@ -71,7 +71,7 @@ class Session:
         total = 0
         for mm in self.book.processes.values():
             pages = sum(region.pages for region in self.book.regions(mm))
-            total += pages * (64 + 8 * len(self.machine.peek(mm.mm_mt)))
+            total += pages * (64 + 8 * len(self.ledger.vmas(mm)))
         return total
 
     @property
@@ -285,7 +285,7 @@ class Session:
         if self.running or not (force or self.machine.peek(Globals.autodrain)):
             return
         for cpu in range(min(len(self.cpus), MAX_CPUS)):
-            if self.machine.peek(PerCpu.lru_add(cpu)):
+            if self.machine.peek(PerCpu.lru_add_nr(cpu)):
                 self.machine.spawn("lru_add_drain_all", DRAIN, self.cpus[cpu], cpu)
                 self.machine.run(cpu)
 

@@ -24,7 +24,6 @@ from sandbox.memory import (
     Globals,
     Mm,
     Page,
-    Vma,
     bits,
     cas,
     load,
@@ -174,7 +173,7 @@ class SyscallsMixin(KernelPart):
         """Swap device on or off."""
         return Result((yield from self.sys_swapon(on)))
 
-    def sys_open(self, name: str, nr_pages: int, host: str, chunk: int) -> Gen[Result]:
+    def sys_open(self, name: str, nr_pages: int, host: int, chunk: int) -> Gen[Result]:
         """Make a file that mappings can name."""
         return Result((yield from self.open_file(name, nr_pages, host, chunk)))
 
@@ -226,8 +225,7 @@ class SyscallsMixin(KernelPart):
             mapping = yield from self.shmem_file_setup(request.size)
         yield note("region", mm, request.region, request.base, end - request.base)
         pgoff = request.pgoff if mapping else start
-        vma = yield from self.mmap_region(mm, start, end, request.vm_flags, mapping, pgoff)
-        yield from self.vma_merge(mm, start, (yield load(Vma(vma).vm_end)))
+        yield from self.mmap_region(mm, start, end, request.vm_flags, mapping, pgoff)
         return Result()
 
     def sys_munmap(self, mm: Mm, start: int, end: int) -> Gen[Result]:

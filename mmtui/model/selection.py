@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sandbox.memory import Mm, Vma
 from sandbox.session import Session
 
 __all__ = ["Area", "Selection", "areas_of"]
@@ -35,7 +34,7 @@ def mapped(session: Session, area: Area, page: int) -> bool:
     """Whether a page of an area lies in a VMA."""
     cells = session.machine.memory.cells
     addr = area.base + page
-    vmas = (Vma(v) for v in cells[Mm(area.mm).mm_mt])
+    vmas = session.ledger.vmas(area.mm)
     return any(cells[vma.vm_start] <= addr < cells[vma.vm_end] for vma in vmas)
 
 

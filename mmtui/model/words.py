@@ -13,7 +13,6 @@ from sandbox.memory import (
     ADD,
     ADDR_MASK,
     ALLOC,
-    APPEND,
     BITS,
     CAS,
     COPY,
@@ -26,11 +25,13 @@ from sandbox.memory import (
     USER_STORE,
     XCHG,
     AnonVma,
+    Avc,
     Event,
     Folio,
     Mapping,
     Mm,
     Page,
+    PerCpu,
     Vma,
 )
 from sandbox.mm import flags as kernel_flags
@@ -132,7 +133,7 @@ class Words:
             case Struct.VMA:
                 return f"{self.vma(base)}.{field.name}"
             case Struct.CPU:
-                return f"cpu{(base - 32) // 512}.{field.name}"
+                return f"cpu{(base - PerCpu.BASE) // PerCpu.SIZE}.{field.name}"
             case _:
                 return field.name
 
@@ -234,7 +235,7 @@ class Words:
     def _number(self, value: int) -> str:
         """A number, or what a handle points at."""
         match value:
-            case Folio() | Page() | Mm() | Vma() | AnonVma() | Mapping():
+            case Folio() | Page() | Mm() | Vma() | AnonVma() | Avc() | Mapping():
                 return self._handle(value)
             case _:
                 return str(value) if -1 << 16 < value < 1 << 16 else f"{value:#x}"
@@ -253,7 +254,8 @@ class Words:
             case Vma():
                 return self.vma(value)
         kind = type(value).__name__.lower()
-        struct = Struct.ANON_VMA if isinstance(value, AnonVma) else Struct.MAPPING
+        structs = {AnonVma: Struct.ANON_VMA, Avc: Struct.AVC}
+        struct = structs.get(type(value), Struct.MAPPING)
         return f"{kind}:{value:#x}" if self._is(value, struct) else f"{kind}(gone)"
 
     # -- events and functions --------------------------------------------------------------
@@ -274,7 +276,7 @@ class Words:
             return f"bit {rest[0].bit_length() - 1}"
         if op == COPY:
             return f"from {self.name(rest[0])}"
-        return self.thing(rest[0]) if op == APPEND else ""
+        return ""
 
     def event(self, event: Event) -> str:
         """An event in a few words: the operation, the word, the operands.

@@ -75,7 +75,7 @@ def _row(bench: Bench, marks: Marks, name: str, mm: Mm, depth: int) -> ProcessRo
     session, selection = bench.session, bench.selection
     cells = session.machine.memory.cells
     vmas = []
-    for vma in cells[mm.mm_mt]:
+    for vma in session.ledger.vmas(mm):
         region, start, end, perms, notes, _anon = vma_state(session.ledger, vma)
         mark = worst(marks.token(vma + word) for word in range(9))
         chosen = (name, region) == (selection.proc, selection.region)

@@ -94,7 +94,7 @@ def _mapped_once(session: Session, folio: Folio, page: Page) -> bool:
 def status(session: Session, mm: Mm) -> dict[str, int]:
     """The memory lines of /proc/PID/status in kB, from the mm's own counters."""
     cells = session.ledger.cells
-    vmas = [Vma(vma) for vma in cells[mm.mm_mt]]
+    vmas = session.ledger.vmas(mm)
     anon, file, shmem, swap = (
         cells[mm.rss_stat(member)]
         for member in (f.MM_ANONPAGES, f.MM_FILEPAGES, f.MM_SHMEMPAGES, f.MM_SWAPENTS)

@@ -59,8 +59,7 @@ class ForkMixin(KernelPart):
         yield lock(oldmm.mmap_lock)
         yield lock(mm.mmap_lock)
         yield note("inherits", mm, oldmm)
-        for item in (yield load(oldmm.mm_mt)):
-            mpnt = Vma(item)
+        for mpnt in (yield from self.all_vmas(oldmm)):
             yield from self.vma_start_write(mpnt)
             vm_flags = yield load(mpnt.vm_flags)
             if vm_flags & VM_DONTCOPY:
@@ -91,8 +90,7 @@ class ForkMixin(KernelPart):
         """Hang the child's VMA on the parent's anon_vmas and give it one of its own (mm/rmap.c)."""
         if not (yield load(pvma.anon_vma)):
             return
-        for item in (yield load(pvma.anon_vma_chain)):
-            yield from self.anon_vma_chain_link(vma, AnonVma(item))
+        yield from self.anon_vma_clone(vma, pvma)
         anon_vma = AnonVma((yield alloc(Struct.ANON_VMA)))
         yield store(vma.anon_vma, anon_vma)
         yield from self.anon_vma_chain_link(vma, anon_vma)

@@ -32,7 +32,7 @@ from sandbox.memory import (
     store,
     unlock,
 )
-from sandbox.mm.flags import VM_SHARED, PG_dirty, PG_locked, PG_private
+from sandbox.mm.flags import HOST_XFS, VM_SHARED, PG_dirty, PG_locked, PG_private
 from sandbox.syscalls import Result
 
 
@@ -117,7 +117,7 @@ class TruncateMixin(KernelPart):
 
     def sys_fsync(self, mapping: Mapping, nr_pages: int) -> Gen[Result]:
         """Write a file's dirty folios back; shared memory has nowhere to go (noop_fsync)."""
-        if (yield load(mapping.host)) != "xfs":
+        if (yield load(mapping.host)) != HOST_XFS:
             return Result()
         index = 0
         while index < nr_pages:

@@ -67,7 +67,8 @@ class QuietChecks:
                 weight = GUP_PIN_COUNTING_BIAS if hold.kind != "get" and not folio.large else 1
                 known[folio & ADDR_MASK] = known.get(folio & ADDR_MASK, 0) + weight
         for cpu in range(len(self.machine.running)):
-            for item in self.cells[PerCpu.lru_add(cpu)]:
+            for i in range(self.cells[PerCpu.lru_add_nr(cpu)]):
+                item = self.cells[PerCpu.lru_add_folio(cpu, i)]
                 known[item & ADDR_MASK] = known.get(item & ADDR_MASK, 0) + 1
         return known
 

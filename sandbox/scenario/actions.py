@@ -25,6 +25,9 @@ from sandbox.errors import UsageError
 from sandbox.kernels.base import Kernel
 from sandbox.memory import Mm
 from sandbox.mm.flags import (
+    HOST_SHMEM,
+    HOST_TMPFS,
+    HOST_XFS,
     VM_ACCOUNT,
     VM_HUGEPAGE,
     VM_MAYSHARE,
@@ -172,7 +175,7 @@ def _mmap(p: Planner) -> Call:
     if at + size > REGION_PAGES:
         raise p.refuse("the region is too large", "at most 8G, at= included")
     if isinstance(mm, Mm):
-        for vma in p.session.machine.peek(mm.mm_mt):
+        for vma in p.session.ledger.vmas(mm):
             cells = p.session.ledger.cells
             if cells[vma] < base + at + size and cells[vma + 1] > base + at:
                 raise p.refuse(
@@ -199,8 +202,8 @@ def _make_file(p: Planner) -> Call:
     if name in p.session.book.files:
         raise p.refuse(f"there is a file {name} already", "a new name")
     if p.action.verb == "memfd":
-        return p.call("sys_open", name, size, "shmem", 0)
-    host = "tmpfs" if p.args["path"].startswith("/t/") else "xfs"
+        return p.call("sys_open", name, size, HOST_SHMEM, 0)
+    host = HOST_TMPFS if p.args["path"].startswith("/t/") else HOST_XFS
     chunk = p.args.get("chunk") or size
     return p.call("sys_open", name, size, host, min(chunk, 512))
 

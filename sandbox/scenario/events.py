@@ -162,7 +162,7 @@ def _object_name(session: Session, base: int, struct: Struct) -> str:
     if base == Globals.BASE:
         return "machine"
     if struct is Struct.CPU:
-        return f"cpu{(base - PerCpu.BASE) // 512}"
+        return f"cpu{(base - PerCpu.BASE) // PerCpu.SIZE}"
     return struct.name.lower()
 
 
@@ -176,8 +176,6 @@ def show(session: Session, field: str, value: Word) -> Word:
         return _bits(value, PAGE_FLAGS)
     if field == "vm_flags":
         return _bits(value, VM_FLAGS)
-    if isinstance(value, tuple):
-        return [_plain(session, v) for v in value]
     return int(value)
 
 

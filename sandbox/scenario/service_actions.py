@@ -56,7 +56,7 @@ def _no_files(p: Planner, mm: Mm, start: int, end: int) -> int:
     """Refuse ranges with a file (or shmem) in them; how many pages are mapped."""
     cells = p.session.ledger.cells
     covered = 0
-    for vma in p.session.machine.peek(mm.mm_mt):
+    for vma in p.session.ledger.vmas(mm):
         lo, hi = max(cells[vma], start), min(cells[vma + 1], end)
         if lo < hi:
             covered += hi - lo

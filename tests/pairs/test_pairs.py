@@ -9,7 +9,7 @@ import pytest
 from sandbox.kernels.base import Kernel
 from sandbox.kernels.linux_6_12 import Linux612
 from sandbox.kernels.linux_7_2 import Linux72
-from sandbox.memory import AnonVma, Folio, Gen, Mapping, Mm, Vma, add, bits, load, store
+from sandbox.memory import AnonVma, Avc, Folio, Gen, Mapping, Mm, add, bits, load, store
 from sandbox.mm.flags import PG_dirty, PG_locked
 from sandbox.scenario.language import parse_lines
 from sandbox.session import Session
@@ -120,9 +120,12 @@ def test_two_first_faults_agree_on_the_anon_vma(kernel: str) -> None:
         session.finish()
         peek = session.machine.peek
         (mm,) = session.book.processes.values()
-        (vma,) = (Vma(v) for v in peek(mm.mm_mt))
-        assert peek(vma.anon_vma_chain) == (peek(vma.anon_vma),)
-        assert peek(AnonVma(peek(vma.anon_vma)).rb_root) == (vma,)
+        (vma,) = session.ledger.vmas(mm)
+        avc = Avc(peek(vma.anon_vma_chain))
+        assert (peek(avc.vma), peek(avc.anon_vma)) == (vma, peek(vma.anon_vma))
+        assert not peek(avc.same_vma)
+        anon_vma = AnonVma(peek(vma.anon_vma))
+        assert peek(anon_vma.rb_root) == peek(anon_vma.rb_last) == avc
         mappings = {peek(folio.mapping) for folio in session.ledger.live_folios()}
         assert mappings == {peek(vma.anon_vma)}
 
