@@ -206,7 +206,7 @@ class MemoryImage:
     __slots__ = ("cells", "kinds", "objects")
 
     def __init__(self) -> None:
-        self.cells: list[Any] = [0] * PAGE_WORDS
+        self.cells: list[int] = [0] * PAGE_WORDS
         self.kinds = bytearray(PAGE_WORDS)
         self.objects: list[tuple[int, Struct, int]] = []
 

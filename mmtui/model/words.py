@@ -108,7 +108,7 @@ class Words:
         if not 0 <= at < min(len(kinds), self._limit) or kinds[at] != _HEAD:
             return None
         head = self._cells[at]
-        return Folio(head) if isinstance(head, int) and self._is_page(head) else None
+        return Folio(head) if self._is_page(head) else None
 
     def _is_page(self, addr: int) -> bool:
         return self._is(addr & ADDR_MASK, Struct.PAGE)

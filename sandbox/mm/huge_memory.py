@@ -354,7 +354,7 @@ class HugeMemoryMixin(CopyMixin):
         pmdval = yield load(pmd)
         if not pmd_is_leaf(pmdval):  # __pmd_trans_huge_lock()
             yield unlock(ptl)
-            return pmdval
+            return tlb, pmdval
         pmdval = yield xchg(pmd, 0)
         tlb = self.tlb_remove_tlb_entries(tlb, addr, HPAGE_PMD_NR)
         if pmdval & PTE_SPECIAL:
