@@ -21,7 +21,7 @@ from sandbox.arch.arm64.pgtable import (
     PTE_UFFD_WP,
     PTE_VALID,
 )
-from sandbox.fields import POINTS_TO, STRUCTS, Points, Struct
+from sandbox.fields import COUNTED_BY, FIELDS, POINTS_TO, STRUCTS, Points, Struct
 from sandbox.machine import Machine
 from sandbox.memory import AnonVma, Folio, Mapping, Mm, Page, Vma
 from sandbox.mm.flags import PG_buddy
@@ -46,8 +46,9 @@ def canonical(machine: Machine) -> Hashable:
     for base, struct, _ in machine.memory.objects:
         if struct in (Struct.GLOBALS, Struct.CPU):
             walk.name(base)
+    book = walk.book(machine.derived.tables)
     reached = tuple(walk.objects())
-    return reached, walk.lost()
+    return book, reached, walk.lost()
 
 
 class _Walk:
@@ -77,6 +78,18 @@ class _Walk:
             found.append(self._object(self.order[len(found)]))
         return found
 
+    def book(self, tables: dict[str, Any]) -> tuple[Any, ...]:
+        """What has a name, in the order of the names."""
+        regions: dict[int, tuple[Any, ...]] = tables.get("regions", {})
+        written = [
+            (name, self._book(mm), *sorted(regions.get(mm, ())))
+            for name, mm in sorted(tables.get("processes", {}).items())
+        ]
+        for table in ("places", "files"):
+            written += self._book(tuple(sorted(tables.get(table, {}).items())))
+        holds = [(self._book(id_), held) for id_, held in tables.get("holds", {}).items()]
+        return *written, *(self._book(entry) for entry in sorted(holds, key=repr))
+
     def lost(self) -> tuple[Any, ...]:
         """Pages that nothing leads to and that are not free, in the order of their words."""
         left: list[tuple[Any, ...]] = []
@@ -95,6 +108,12 @@ class _Walk:
             self._word(POINTS_TO.get(kinds[addr], Points.NOWHERE), cells[addr])
             for addr in range(base, end)
         ]
+        for array, count in COUNTED_BY.items():
+            if FIELDS[array].struct is struct:  # what lies beyond the count means nothing
+                first = FIELDS[array].offset
+                used = cells[base + FIELDS[count].offset]
+                length = kinds[base:end].count(array)
+                words[first + used : first + length] = [0] * (length - used)
         return int(struct), order, tuple(words)
 
     def _word(self, points: Points, value: Any) -> Any:  # noqa: ANN401  # a word
@@ -108,9 +127,7 @@ class _Walk:
             return self._entry(value, points is Points.PMD)
         if points is Points.GATHERED:
             return ("ref", *self.name(value >> 11), value & 2047)
-        if points is Points.ADDRESSES:
-            return tuple(("ref", *self.name(item & ~15), item & 15) for item in value)
-        return self._book(value)
+        raise AssertionError(points)
 
     def _entry(self, value: int, middle: bool) -> Any:  # noqa: ANN401  # a word
         if middle and not value & (PTE_HUGE | PTE_SWP | PTE_UFFD_WP):
@@ -119,7 +136,7 @@ class _Walk:
             return ("ref", *self.name(value >> PFN_SHIFT << 4), value & LOW)
         return value
 
-    def _book(self, value: Any) -> Any:  # noqa: ANN401  # a word
+    def _book(self, value: Any) -> Any:  # noqa: ANN401  # what a table of the book has
         if isinstance(value, HANDLES):
             return ("ref", *self.name(value & ~15))
         if isinstance(value, tuple):

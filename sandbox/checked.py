@@ -22,7 +22,6 @@ from sandbox.memory import (
     ADD,
     ADDR_MASK,
     ALLOC,
-    APPEND,
     BITS,
     CAS,
     COPY,
@@ -55,7 +54,7 @@ PLACELESS = frozenset((NOTE, TLB_FLUSH, ALLOC))
 
 ARITY = {
     LOAD: 2, TLB_FLUSH: 5, STORE: 3, ADD: 3, TRY_ADD: 3, CAS: 4, BITS: 4, XCHG: 3,
-    LOCK: 3, TRYLOCK: 3, UNLOCK: 2, LOCK_BIT: 3, COPY: 3, APPEND: 3, ALLOC: 4, USER_STORE: 6,
+    LOCK: 3, TRYLOCK: 3, UNLOCK: 2, LOCK_BIT: 3, COPY: 3, ALLOC: 4, USER_STORE: 6,
 }  # fmt: skip
 """How long each event is; a note may have any payload."""
 NUMBERS = frozenset((ADD, TRY_ADD, BITS, LOCK, TRYLOCK, LOCK_BIT, TLB_FLUSH, ALLOC, USER_STORE))
@@ -72,11 +71,6 @@ DEEP = 6
 PTE, PMD = field(Struct.PTE_TABLE, "pte"), field(Struct.PMD_TABLE, "pmd")
 ENTRIES = frozenset((PTE, PMD))
 COMPOUND_HEAD = field(Struct.PAGE, "compound_head")
-_INITIAL = {f.number: STRUCTS[f.struct].initial[f.offset] for f in FIELDS if f.struct is not None}
-QUEUES = frozenset(number for number, value in _INITIAL.items() if isinstance(value, tuple))
-"""Fields that hold a tuple."""
-TEXTS = frozenset(number for number, value in _INITIAL.items() if isinstance(value, str))
-"""Fields that hold a text."""
 
 
 def event_fault(event: object, memory: MemoryImage) -> str | None:
@@ -123,13 +117,13 @@ def _is_number(value: object) -> bool:
 
 
 def _is_note(event: Event) -> bool:
-    return len(event) > 2 and isinstance(event[2], str) and _is_word(event[2:], DEEP)
+    return len(event) > 2 and isinstance(event[2], str) and _is_said(event[2:], DEEP)
 
 
-def _is_word(value: object, deep: int) -> bool:
-    """Whether something is what a word may hold: a number, a text, a tuple of such."""
+def _is_said(value: object, deep: int) -> bool:
+    """Whether something is what a note may say: a number, a text, a tuple of such."""
     if value.__class__ is tuple or (isinstance(value, tuple) and hasattr(value, "_fields")):
-        return deep > 0 and all(_is_word(item, deep - 1) for item in value)
+        return deep > 0 and all(_is_said(item, deep - 1) for item in value)
     return value is None or isinstance(value, str) or _is_number(value)
 
 
@@ -142,28 +136,13 @@ def _wrong_operand(event: Event, memory: MemoryImage) -> str | None:
     if op in PLACELESS:
         return None
     kind = memory.kinds[event[1]]
-    number = kind not in QUEUES and kind not in TEXTS
     value: Word = event[NEW_VALUE[op]] if op in NEW_VALUE else None
     name = FIELDS[kind].name
-    if op == APPEND:
-        good = kind in QUEUES and _is_word(event[2], DEEP)
-        return None if good else f"appended {shown(event[2])} to {name}"
-    if op in NEW_VALUE and not _fits(value, kind):
-        return f"stored {shown(value)} in {name}"
-    if op in (ADD, TRY_ADD, BITS, LOCK, TRYLOCK, UNLOCK, LOCK_BIT) and not number:
-        return f"did a {OP_NAMES[op]} at {name}, which is no number"
     if op in NEW_VALUE:
+        if not _is_number(value):
+            return f"stored {shown(value)} in {name}"
         return _wrong_pointer(value, kind, memory)
     return None
-
-
-def _fits(value: Word, kind: int) -> bool:
-    """Whether a field may hold a value."""
-    if kind in QUEUES:
-        return isinstance(value, tuple) and _is_word(value, DEEP)
-    if kind in TEXTS:
-        return isinstance(value, str)
-    return _is_number(value)
 
 
 def _wrong_pointer(value: int, kind: int, memory: MemoryImage) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sandbox.fields import Struct
 from sandbox.kernels.part import KernelPart
-from sandbox.memory import AnonVma, Gen, Globals, Mm, Vma, alloc, bits, load, lock, store, unlock
+from sandbox.memory import AnonVma, Gen, Mm, Vma, alloc, bits, load, lock, note, store, unlock
 from sandbox.mm.flags import (
     FOLL_FORCE,
     FOLL_GET,
@@ -22,8 +22,7 @@ from sandbox.mm.flags import (
     VM_STACK_INCOMPLETE_SETUP,
     VM_WRITE,
 )
-from sandbox.queues import change
-from sandbox.syscalls import Result
+from sandbox.syscalls import Buffers, Result
 
 STACK_REGION = 64
 """Pages of the region that holds the stack, where it is built and where it goes."""
@@ -37,23 +36,20 @@ VM_STACK_FLAGS = VM_READ | VM_WRITE | VM_MAYWRITE | VM_ACCOUNT | VM_GROWSDOWN
 class ExecMixin(KernelPart):
     """What execve does to memory."""
 
-    def sys_execve(self, mm: Mm, region: str, base: int, step: int) -> Gen[Result]:
+    def sys_execve(
+        self, mm: Mm, region: str, base: int, step: int, buffers: Buffers = ()
+    ) -> Gen[Result]:
         """Replace *mm* by a fresh one whose stack lies in [base, base + 64).
 
-        The arguments' page holds *step*; what the process holds under ids stays held, its io_uring
-        buffers go (the ring is close-on-exec).
+        The arguments' page holds *step*; what the process holds under ids stays held, the
+        *buffers* of its io_uring go (the ring is close-on-exec).
         """
         new = yield from self.bprm_mm_init(base + STACK_REGION)
-        yield store(new.regions, ((region, base, STACK_REGION),))
-        place = (region, base)
-        if place not in (yield load(Globals.regions)):
-            yield from change(
-                Globals.regions, lambda all_: all_ if place in all_ else (*all_, place)
-            )
+        yield note("region", new, region, base, STACK_REGION)
         vma = yield from self.copy_strings(new, base + STACK_REGION - 1, step)
         yield from self.exec_mmap(mm, new)
-        if any(h[1] == "uring" and h[3] == mm for h in (yield load(Globals.holds))):
-            yield from self.sys_unuring(mm)
+        if buffers:
+            yield from self.sys_unuring(mm, buffers)
         yield from self.setup_arg_pages(new, vma)
         return Result()
 
@@ -72,15 +68,12 @@ class ExecMixin(KernelPart):
         )
         yield store(pages[0].data, step)
         yield from self.folio_put((yield from self.page_folio(pages[0])))
-        return Vma((yield load(mm.mm_mt))[0])
+        return Vma((yield load(mm.mm_mt)))
 
     def exec_mmap(self, old_mm: Mm, mm: Mm) -> Gen[None]:
         """The process has the new mm from here on; the old one is torn down."""
         yield lock(old_mm.mmap_lock, 0)
-        yield from change(
-            Globals.processes,
-            lambda all_: tuple((name, mm if m == old_mm else m) for name, m in all_),
-        )
+        yield note("exec", old_mm, mm)
         yield unlock(old_mm.mmap_lock)
         yield from self.exit_mmap(old_mm)
         yield from self.mm_free_id(old_mm)

@@ -7,7 +7,7 @@ the kernel start at -1 here (raw values; logical = raw + 1).
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Struct(IntEnum):
@@ -24,6 +24,7 @@ class Struct(IntEnum):
     CPU = 8
     XARRAY = 9
     SWAP = 10
+    AVC = 11
 
 
 class Field(NamedTuple):
@@ -40,7 +41,7 @@ class Field(NamedTuple):
 class Layout(NamedTuple):
     """Initial values and field numbers of one structure, in word order."""
 
-    initial: list[Any]
+    initial: list[int]
     kinds: bytes
 
 
@@ -49,9 +50,9 @@ STRUCTS: dict[Struct, Layout] = {}
 _BY_NAME: dict[tuple[Struct, str], int] = {}
 
 
-def _layout(struct: Struct, words: list[tuple[str, Any] | tuple[str, Any, int]]) -> None:
+def _layout(struct: Struct, words: list[tuple[str, int] | tuple[str, int, int]]) -> None:
     """Declare a structure; a triple is an array of that many words."""
-    initial: list[Any] = []
+    initial: list[int] = []
     kinds = bytearray()
     for word in words:
         name, value, count = word if len(word) == 3 else (word[0], word[1], 1)
@@ -108,11 +109,10 @@ _layout(
         ("rss_stat[MM_SHMEMPAGES]", 0),
         ("locked_vm", 0),
         ("pinned_vm", 0),
-        ("mm_mt", ()),
+        ("mm_mt", 0),
         ("page_table_lock", 0),
-        ("regions", ()),
         ("mm_users", 1),
-        ("unused", 0, 2),
+        ("unused", 0, 3),
         ("pud", 0, 512),
     ],
 )
@@ -127,13 +127,20 @@ _layout(
         ("vm_file", 0),
         ("vm_lock", 0),
         ("vm_mm", 0),
-        ("anon_vma_chain", ()),
+        ("anon_vma_chain", 0),
         ("vm_anon_pgoff", 0),
+        ("vm_next", 0),
+        ("shared.rb_next", 0),
+        ("shared.rb_prev", 0),
     ],
 )
 _layout(Struct.PMD_TABLE, [("pmd", 0, 512), ("pmd_ptl", 0), ("pmd_pt_mm", 0), ("pmd_pt_start", 0)])
 _layout(Struct.PTE_TABLE, [("pte", 0, 512), ("ptl", 0), ("pt_mm", 0), ("pt_start", 0)])
-_layout(Struct.ANON_VMA, [("rwsem", 0), ("rb_root", ())])
+_layout(Struct.ANON_VMA, [("rwsem", 0), ("rb_root", 0), ("rb_root.last", 0)])
+_layout(
+    Struct.AVC,
+    [("vma", 0), ("anon_vma", 0), ("same_vma", 0), ("rb.next", 0), ("rb.prev", 0)],
+)
 _layout(
     Struct.MAPPING,
     [
@@ -141,8 +148,11 @@ _layout(
         ("i_pages", 0),
         ("nrpages", 0),
         ("xa_lock", 0),
-        ("i_mmap", ()),
-        ("host", ""),
+        ("i_mmap", 0),
+        ("host", 0),
+        ("i_size", 0),
+        ("i_sb_list", 0),
+        ("i_mmap.last", 0),
     ],
 )
 _layout(Struct.XARRAY, [("slot", 0)])
@@ -157,26 +167,33 @@ _layout(
         ("ci_lock", 0),
     ],
 )
-_layout(Struct.CPU, [("lru_add", ()), ("mmu_gather.nr", 0), ("mmu_gather.pages", 0, 510)])
+_layout(
+    Struct.CPU,
+    [
+        ("lru_add.nr", 0),
+        ("mmu_gather.nr", 0),
+        ("mmu_gather.pages", 0, 510),
+        ("lru_add.folios", 0, 31),
+    ],
+)
 _layout(
     Struct.GLOBALS,
     [
         ("anon_orders", 0),
         ("shmem_orders", 0),
         ("step", 0),
-        ("processes", ()),
-        ("files", ()),
-        ("holds", ()),
+        ("s_inodes", 0),
+        ("s_inode_list_lock", 0),
         ("mm_ida", 0),
         ("nr_anon_mapped", 0),
         ("nr_file_mapped", 0),
         ("swap_on", 0),
         ("zero_page", 0),
         ("split_queue_lock", 0),
-        ("regions", ()),
         ("swap_device", 0),
         ("autodrain", 1),
         ("huge_zero", 0),
+        ("unused", 0, 2),
     ],
 )
 
@@ -206,10 +223,6 @@ class Points(IntEnum):
     """An entry of the middle level: a leaf, or a table's address above bit 16."""
     GATHERED = 5
     """A page's address above bit 11."""
-    ADDRESSES = 6
-    """A tuple of addresses, or of folios."""
-    BOOK = 7
-    """A tuple of tuples in which handles are addresses, and numbers are numbers."""
 
 
 POINTS_TO: dict[int, Points] = {
@@ -217,28 +230,32 @@ POINTS_TO: dict[int, Points] = {
     for struct, names, points in (
         (Struct.PAGE, "mapping", Points.ADDRESS),
         (Struct.PAGE, "compound_head", Points.FOLIO),
-        (Struct.MM, "mm_mt", Points.ADDRESSES),
-        (Struct.MM, "pud", Points.ADDRESS),
+        (Struct.MM, "mm_mt pud", Points.ADDRESS),
         (Struct.VMA, "anon_vma vm_file vm_mm", Points.ADDRESS),
-        (Struct.VMA, "anon_vma_chain", Points.ADDRESSES),
+        (Struct.VMA, "anon_vma_chain vm_next shared.rb_next shared.rb_prev", Points.ADDRESS),
         (Struct.PMD_TABLE, "pmd", Points.PMD),
         (Struct.PMD_TABLE, "pmd_pt_mm", Points.ADDRESS),
         (Struct.PTE_TABLE, "pte", Points.ENTRY),
         (Struct.PTE_TABLE, "pt_mm", Points.ADDRESS),
-        (Struct.ANON_VMA, "rb_root", Points.ADDRESSES),
-        (Struct.MAPPING, "i_pages", Points.ADDRESS),
-        (Struct.MAPPING, "i_mmap", Points.ADDRESSES),
+        (Struct.ANON_VMA, "rb_root rb_root.last", Points.ADDRESS),
+        (Struct.AVC, "vma anon_vma same_vma rb.next rb.prev", Points.ADDRESS),
+        (Struct.MAPPING, "i_pages i_sb_list i_mmap i_mmap.last", Points.ADDRESS),
         (Struct.XARRAY, "slot", Points.FOLIO),
         (Struct.SWAP, "swap_cache", Points.FOLIO),
-        (Struct.CPU, "lru_add", Points.ADDRESSES),
+        (Struct.CPU, "lru_add.folios", Points.FOLIO),
         (Struct.CPU, "mmu_gather.pages", Points.GATHERED),
-        (Struct.GLOBALS, "zero_page swap_device", Points.ADDRESS),
+        (Struct.GLOBALS, "zero_page swap_device s_inodes", Points.ADDRESS),
         (Struct.GLOBALS, "huge_zero", Points.FOLIO),
-        (Struct.GLOBALS, "processes files holds", Points.BOOK),
     )
     for name in names.split()
 }
 """By field number, of the fields that lead anywhere."""
+
+COUNTED_BY: dict[int, int] = {
+    field(Struct.CPU, "lru_add.folios"): field(Struct.CPU, "lru_add.nr"),
+    field(Struct.CPU, "mmu_gather.pages"): field(Struct.CPU, "mmu_gather.nr"),
+}
+"""By field number of an array: that of the word which says how many of its words mean anything."""
 
 WIDTHS: dict[int, int] = {
     field(struct, name): bits

@@ -198,7 +198,10 @@ class Mm(int):
 
     @property
     def mm_mt(self) -> int:
-        """The VMAs in address order (word holds a tuple of `Vma` addresses)."""
+        """The first VMA in address order; the others follow by `vm_next`.
+
+        What the kernel keeps in a maple tree (mm_types.h).
+        """
         return self + 10
 
     @property
@@ -207,14 +210,9 @@ class Mm(int):
         return self + 11
 
     @property
-    def regions(self) -> int:
-        """The scenario's regions this mm has: tuple of (name, first page number, size in pages)."""
-        return self + 12
-
-    @property
     def mm_users(self) -> int:
         """How many threads use the mm."""
-        return self + 13
+        return self + 12
 
     def pud(self, addr: int) -> int:
         """Word of the PUD entry (1 GiB) that maps virtual page *addr*."""
@@ -271,13 +269,59 @@ class Vma(int):
 
     @property
     def anon_vma_chain(self) -> int:
-        """Tuple of the anon_vmas this VMA hangs on."""
+        """The newest `Avc` by which this VMA hangs on an anon_vma; others follow by `same_vma`."""
         return self + 8
 
     @property
     def vm_anon_pgoff(self) -> int:
         """Index of vm_start among the VMA's anonymous pages (its own since 7.3)."""
         return self + 9
+
+    @property
+    def vm_next(self) -> int:
+        """The next VMA in address order, 0 after the last."""
+        return self + 10
+
+    @property
+    def shared_next(self) -> int:
+        """The next VMA that maps the same file (`shared.rb`)."""
+        return self + 11
+
+    @property
+    def shared_prev(self) -> int:
+        """The one before it."""
+        return self + 12
+
+
+class Avc(int):
+    """Address of an `anon_vma_chain`: the link between a VMA and an anon_vma."""
+
+    __slots__ = ()
+
+    @property
+    def vma(self) -> int:
+        """The VMA."""
+        return self + 0
+
+    @property
+    def anon_vma(self) -> int:
+        """The anon_vma that the VMA hangs on."""
+        return self + 1
+
+    @property
+    def same_vma(self) -> int:
+        """The next link of the same VMA: the one made before it."""
+        return self + 2
+
+    @property
+    def rb_next(self) -> int:
+        """The next link in the anon_vma's tree."""
+        return self + 3
+
+    @property
+    def rb_prev(self) -> int:
+        """The one before it."""
+        return self + 4
 
 
 class AnonVma(int):
@@ -292,8 +336,17 @@ class AnonVma(int):
 
     @property
     def rb_root(self) -> int:
-        """Tuple of the VMAs whose pages may belong to this anon_vma."""
+        """The first `Avc` to a VMA whose pages may belong to this anon_vma; see `Avc.rb_next`.
+
+        The kernel's is an interval tree; a walk of ours visits the links in the order in which
+        they were made.
+        """
         return self + 1
+
+    @property
+    def rb_last(self) -> int:
+        """The last of them."""
+        return self + 2
 
 
 class Mapping(int):
@@ -323,13 +376,28 @@ class Mapping(int):
 
     @property
     def i_mmap(self) -> int:
-        """Tuple of the VMAs that map the file."""
+        """The first VMA that maps the file; the others follow by `shared_next`."""
         return self + 4
 
     @property
+    def i_mmap_last(self) -> int:
+        """The last of them."""
+        return self + 8
+
+    @property
     def host(self) -> int:
-        """What is behind it: ``shmem``, ``tmpfs``, ``xfs``."""
+        """What is behind it: HOST_SHMEM, HOST_TMPFS or HOST_XFS."""
         return self + 5
+
+    @property
+    def i_size(self) -> int:
+        """Size of the file in pages (`i_size_read` of its inode)."""
+        return self + 6
+
+    @property
+    def i_sb_list(self) -> int:
+        """The file that was made before it, 0 for the first."""
+        return self + 7
 
 
 def page_of_pfn(pfn: int) -> Page:
@@ -345,22 +413,18 @@ class Globals:
     """Bit per order: anonymous folios of that order are enabled (madvise)."""
     shmem_orders = BASE + 1
     step = BASE + 2
-    processes = BASE + 3
-    """Tuple of (name, Mm address, alive)."""
-    files = BASE + 4
-    holds = BASE + 5
-    """Tuple of (id, kind, pages) of pins and gets alive."""
-    mm_ida = BASE + 6
-    nr_anon_mapped = BASE + 7
-    nr_file_mapped = BASE + 8
-    swap_on = BASE + 9
-    zero_page = BASE + 10
-    split_queue_lock = BASE + 11
-    regions = BASE + 12
-    """Tuple of (name, first virtual page) of every region named so far."""
-    swap_device = BASE + 13
-    autodrain = BASE + 14
-    huge_zero = BASE + 15
+    s_inodes = BASE + 3
+    """The newest `Mapping` of a named file; the others follow by `i_sb_list`."""
+    s_inode_list_lock = BASE + 4
+    mm_ida = BASE + 5
+    nr_anon_mapped = BASE + 6
+    nr_file_mapped = BASE + 7
+    swap_on = BASE + 8
+    zero_page = BASE + 9
+    split_queue_lock = BASE + 10
+    swap_device = BASE + 11
+    autodrain = BASE + 12
+    huge_zero = BASE + 13
 
 
 MAX_CPUS = 4
@@ -370,24 +434,30 @@ class PerCpu:
     """Addresses of the per-CPU words."""
 
     BASE = 32
-    WORDS = 512
+    SIZE = 544
+    """Words from one CPU's to the next."""
 
     @staticmethod
     def cpu_of(addr: int) -> int:
         """The CPU that a per-CPU word belongs to."""
-        return (addr - PerCpu.BASE) // PerCpu.WORDS
+        return (addr - PerCpu.BASE) // PerCpu.SIZE
 
     @staticmethod
-    def lru_add(cpu: int) -> int:
-        """The CPU's batch of folios on their way to the LRU (tuple of `Folio`)."""
-        return PerCpu.BASE + PerCpu.WORDS * cpu
+    def lru_add_nr(cpu: int) -> int:
+        """How many folios are in the CPU's batch on their way to the LRU."""
+        return PerCpu.BASE + PerCpu.SIZE * cpu
+
+    @staticmethod
+    def lru_add_folio(cpu: int, i: int) -> int:
+        """Folio *i* of the batch."""
+        return PerCpu.BASE + PerCpu.SIZE * cpu + 512 + i
 
     @staticmethod
     def gather_nr(cpu: int) -> int:
         """How many items the CPU's mmu_gather holds."""
-        return PerCpu.BASE + PerCpu.WORDS * cpu + 1
+        return PerCpu.BASE + PerCpu.SIZE * cpu + 1
 
     @staticmethod
     def gather_page(cpu: int, i: int) -> int:
         """Item *i* of the gather: ``page << 11 | nr << 1 | delayed rmap``."""
-        return PerCpu.BASE + PerCpu.WORDS * cpu + 2 + i
+        return PerCpu.BASE + PerCpu.SIZE * cpu + 2 + i

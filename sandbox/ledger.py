@@ -23,10 +23,11 @@ from sandbox.arch.arm64.pgtable import (
     PTE_WRITE,
     PTRS_PER_PTE,
 )
+from sandbox.book import Book
 from sandbox.fields import Struct, field
 from sandbox.handles import PFN_TO_ADDR
 from sandbox.machine import Machine
-from sandbox.memory import ADDR_MASK, TABLE_ALIGN, Event, Folio, Globals, Mm
+from sandbox.memory import ADDR_MASK, TABLE_ALIGN, Event, Folio, Mm, Vma
 from sandbox.mm.flags import MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, PG_anon, PG_swapbacked
 from sandbox.offsets import COMPOUND_HEAD, ENTIRE_MAPCOUNT, MAPCOUNT, PT_MM, PUD
 
@@ -59,6 +60,7 @@ class Ledger:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.cells = machine.memory.cells
+        self.book = Book(machine)
         table = machine.derived.table
         self.mapcounts: defaultdict[int, int] = table("mapcounts", _counts(), follows=True)
         self.leaves: defaultdict[int, int] = table("leaves", _counts(), follows=True)
@@ -168,20 +170,24 @@ class Ledger:
 
     def processes(self) -> dict[str, Mm]:
         """Living processes by name."""
-        return {name: Mm(mm) for name, mm in self.cells[Globals.processes]}
+        return dict(self.book.processes)
 
     def process_of(self, mm: int) -> str:
         """Name of the process that has *mm*."""
-        return next((n for n, m in self.cells[Globals.processes] if m == mm), f"mm:{mm:#x}")
+        return next((n for n, m in self.book.processes.items() if m == mm), f"mm:{mm:#x}")
 
     def region_of(self, addr: int) -> tuple[str, int]:
         """(region name, page within it) of a virtual page."""
         best = max(
-            (r for r in self.cells[Globals.regions] if r[1] <= addr),
+            (r for r in self.book.places.items() if r[1] <= addr),
             key=lambda r: r[1],
             default=("?", 0),
         )
         return best[0], addr - best[1]
+
+    def vmas(self, mm: int) -> list[Vma]:
+        """The VMAs of an mm in address order."""
+        return vmas_of(self.cells, mm)
 
     def leaf_entries(self, mm: Mm) -> Iterator[tuple[int, int, int]]:
         """Non-empty leaf entries of an mm in address order: (virtual page, word, value)."""
@@ -200,13 +206,22 @@ class Ledger:
 
     def live_folios(self) -> list[Folio]:
         """Named folios that are mapped or held, in the order of their names."""
-        held = {int(p) & ADDR_MASK for hold in self.cells[Globals.holds] for p in hold[2]}
+        held = {int(p) & ADDR_MASK for hold in self.book.holds for p in hold.pages}
         heads = {int(self.cells[p + COMPOUND_HEAD]) & ADDR_MASK for p in held}
         heads.update(head for head, leaves in self.zero_leaves.items() if leaves > 0)
         heads.update(self.mapped)
         found = [head for head in heads if head in self.names]
         found.sort(key=lambda head: int(self.names[head][1:]))
         return [Folio(self.cells[head + COMPOUND_HEAD]) for head in found]
+
+
+def vmas_of(cells: Sequence[int], mm: int) -> list[Vma]:
+    """The VMAs of an mm in address order, from the words of memory."""
+    found, vma = [], cells[Mm(mm).mm_mt]
+    while vma:
+        found.append(Vma(vma))
+        vma = cells[found[-1].vm_next]
+    return found
 
 
 def _counts() -> defaultdict[int, int]:

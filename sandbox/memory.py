@@ -22,6 +22,7 @@ from sandbox.handles import (
     PAGE_WORDS,
     TABLE_ALIGN,
     AnonVma,
+    Avc,
     Folio,
     Globals,
     Mapping,
@@ -37,7 +38,6 @@ __all__ = [
     "ADD",
     "ADDR_MASK",
     "ALLOC",
-    "APPEND",
     "BITS",
     "CAS",
     "COPY",
@@ -61,6 +61,7 @@ __all__ = [
     "WRITE",
     "XCHG",
     "AnonVma",
+    "Avc",
     "Event",
     "Folio",
     "Gen",
@@ -74,7 +75,6 @@ __all__ = [
     "Word",
     "add",
     "alloc",
-    "append",
     "bits",
     "cas",
     "copy_page",
@@ -95,7 +95,7 @@ __all__ = [
 
 T = TypeVar("T")
 Word = Any
-"""What a word holds or an event is answered with: an int, or an immutable tuple of ints."""
+"""What a word holds (an int), or an event is answered with (an int, a truth value, nothing)."""
 Event = tuple[Any, ...]
 """``(op, address, operands...)``; see the constructors below."""
 Gen = Generator[Event, Any, T]
@@ -104,11 +104,11 @@ Gen = Generator[Event, Any, T]
 # Operations. Those from STORE on may change the word at their address.
 LOAD, NOTE, TLB_FLUSH, DECIDE = range(4)
 STORE, ADD, TRY_ADD, CAS, BITS, XCHG, LOCK, TRYLOCK, UNLOCK, LOCK_BIT, COPY = range(4, 15)
-APPEND, ALLOC, USER_STORE = range(15, 18)
+ALLOC, USER_STORE = range(15, 17)
 FIRST_MUTATING = STORE
 OP_NAMES = (
     "load", "note", "tlb_flush", "load", "store", "add", "try_add", "cas", "bits", "xchg",
-    "lock", "trylock", "unlock", "lock_bit", "copy", "append", "alloc", "user_store",
+    "lock", "trylock", "unlock", "lock_bit", "copy", "alloc", "user_store",
 )  # fmt: skip
 
 
@@ -191,11 +191,6 @@ def copy_page(dst: Page, src: Page) -> Event:
     return (COPY, dst.data, src.data)
 
 
-def append(addr: int, item: Word) -> Event:
-    """Append *item* to a queue word (a tuple); the answer is its new length."""
-    return (APPEND, addr, item)
-
-
 def alloc(struct: Struct, order: int = 0) -> Event:
     """Allocate a structure (pages of *order* for `page`); the answer is its address."""
     return (ALLOC, 0, struct, order)
@@ -221,7 +216,7 @@ class MemoryImage:
     __slots__ = ("cells", "kinds", "objects")
 
     def __init__(self) -> None:
-        self.cells: list[Any] = [0] * PAGE_WORDS
+        self.cells: list[int] = [0] * PAGE_WORDS
         self.kinds = bytearray(PAGE_WORDS)
         self.objects: list[tuple[int, Struct, int]] = []
 

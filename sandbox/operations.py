@@ -12,7 +12,6 @@ from typing import Any
 from sandbox.errors import KernelBug
 from sandbox.memory import (
     ADD,
-    APPEND,
     BITS,
     CAS,
     COPY,
@@ -106,11 +105,6 @@ def _user_store(cells: Cells, event: Event, old: Word, cpu: int) -> Word:
     return True
 
 
-def _append(cells: Cells, event: Event, old: Word, cpu: int) -> Word:
-    cells[event[1]] = (*old, event[2])
-    return len(old) + 1
-
-
 def _unknown(cells: Cells, event: Event, old: Word, cpu: int) -> Word:
     raise KernelBug(f"{event!r} is not an event", expected="one of " + ", ".join(OP_NAMES))
 
@@ -130,7 +124,6 @@ for _number, _operation in (
     (UNLOCK, _unlock),
     (LOCK_BIT, _lock_bit),
     (COPY, _copy),
-    (APPEND, _append),
 ):
     OPERATIONS[_number] = _operation
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from sandbox.book import Book
 from sandbox.calls import Call
 from sandbox.checked import shown
 from sandbox.errors import KernelBug, NoProgressError, SandboxError, UsageError
@@ -22,7 +23,7 @@ from sandbox.history import History, Task
 from sandbox.kernels import DEFAULT_KERNEL, kernel_by_name
 from sandbox.kernels.base import Kernel
 from sandbox.ledger import Ledger
-from sandbox.memory import MAX_CPUS, Event, Globals, Mm, Page, PerCpu
+from sandbox.memory import MAX_CPUS, Event, Globals, Page, PerCpu
 from sandbox.mm.flags import PG_reserved, PG_uptodate
 from sandbox.rules import RuleEngine, Violation
 from sandbox.scenario.actions import places_of, plan
@@ -67,11 +68,16 @@ class Session:
 
     def _room(self) -> int:
         """Events that a walk over every page of every region may need, whatever it does there."""
-        peek, total = self.machine.peek, 0
-        for _, mm in peek(Globals.processes):
-            pages = sum(size for _, _, size in peek(Mm(mm).regions))
-            total += pages * (64 + 8 * len(peek(Mm(mm).mm_mt)))
+        total = 0
+        for mm in self.book.processes.values():
+            pages = sum(region.pages for region in self.book.regions(mm))
+            total += pages * (64 + 8 * len(self.ledger.vmas(mm)))
         return total
+
+    @property
+    def book(self) -> Book:
+        """Which processes, regions, files and holds there are."""
+        return self.ledger.book
 
     @contextmanager
     def contained(self, what: str) -> Iterator[None]:
@@ -279,7 +285,7 @@ class Session:
         if self.running or not (force or self.machine.peek(Globals.autodrain)):
             return
         for cpu in range(min(len(self.cpus), MAX_CPUS)):
-            if self.machine.peek(PerCpu.lru_add(cpu)):
+            if self.machine.peek(PerCpu.lru_add_nr(cpu)):
                 self.machine.spawn("lru_add_drain_all", DRAIN, self.cpus[cpu], cpu)
                 self.machine.run(cpu)
 

@@ -24,7 +24,6 @@ from sandbox.memory import (
     Globals,
     Mm,
     Page,
-    Vma,
     bits,
     cas,
     load,
@@ -48,7 +47,9 @@ from sandbox.mm.flags import (
     VM_SHARED,
 )
 from sandbox.mm.pgalloc import pmd_is_leaf
-from sandbox.queues import append_item, change, remove_items
+
+Buffers = tuple[tuple[Page, ...], ...]
+"""The pages pinned for each registered buffer."""
 
 
 class Result(NamedTuple):
@@ -68,6 +69,11 @@ class MapRequest(NamedTuple):
     vm_flags: int
     mapping: int = 0
     pgoff: int = 0
+
+
+def uring_id(mm: int) -> str:
+    """The id under which the registered buffers of an mm are held."""
+    return f"uring {int(mm)}"
 
 
 def runs(values: list[int]) -> Iterator[tuple[int, int]]:
@@ -167,7 +173,7 @@ class SyscallsMixin(KernelPart):
         """Swap device on or off."""
         return Result((yield from self.sys_swapon(on)))
 
-    def sys_open(self, name: str, nr_pages: int, host: str, chunk: int) -> Gen[Result]:
+    def sys_open(self, name: str, nr_pages: int, host: int, chunk: int) -> Gen[Result]:
         """Make a file that mappings can name."""
         return Result((yield from self.open_file(name, nr_pages, host, chunk)))
 
@@ -203,11 +209,11 @@ class SyscallsMixin(KernelPart):
         yield from self.dup_mm(mm, name)
         return Result()
 
-    def sys_exit(self, mm: Mm) -> Gen[Result]:
-        """exit_group(2), or a kill."""
+    def sys_exit(self, mm: Mm, buffers: Buffers = ()) -> Gen[Result]:
+        """exit_group(2), or a kill; *buffers* are what its io_uring has registered."""
         yield from self.exit_mm(mm)
-        if any(h[1] == "uring" and h[3] == mm for h in (yield load(Globals.holds))):
-            yield from self.sys_unuring(mm)  # its files are closed after its memory (do_exit)
+        if buffers:  # its files are closed after its memory (do_exit)
+            yield from self.sys_unuring(mm, buffers)
         return Result()
 
     def sys_mmap(self, mm: Mm | str, request: MapRequest) -> Gen[Result]:
@@ -217,25 +223,10 @@ class SyscallsMixin(KernelPart):
         mapping, start, end = request.mapping, request.start, request.start + request.size
         if request.vm_flags & VM_SHARED and not mapping:
             mapping = yield from self.shmem_file_setup(request.size)
-        yield from self.name_region(mm, request.region, request.base, end - request.base)
+        yield note("region", mm, request.region, request.base, end - request.base)
         pgoff = request.pgoff if mapping else start
-        vma = yield from self.mmap_region(mm, start, end, request.vm_flags, mapping, pgoff)
-        yield from self.vma_merge(mm, start, (yield load(Vma(vma).vm_end)))
+        yield from self.mmap_region(mm, start, end, request.vm_flags, mapping, pgoff)
         return Result()
-
-    def name_region(self, mm: Mm, region: str, base: int, size: int) -> Gen[None]:
-        """Remember what the scenario calls this part of the address space."""
-        place = (region, base)
-        if place not in (yield load(Globals.regions)):
-            yield from change(
-                Globals.regions, lambda all_: all_ if place in all_ else (*all_, place)
-            )
-
-        def named(mine: tuple[tuple[str, int, int], ...]) -> tuple[tuple[str, int, int], ...]:
-            pages = max([size, *(n for name, _, n in mine if name == region)])
-            return (*(r for r in mine if r[0] != region), (region, base, pages))
-
-        yield from change(mm.regions, named)
 
     def sys_munmap(self, mm: Mm, start: int, end: int) -> Gen[Result]:
         """munmap(2)."""
@@ -261,7 +252,7 @@ class SyscallsMixin(KernelPart):
         self, mm: Mm, start: int, end: int, region: str, base: int, new_start: int, dontunmap: bool
     ) -> Gen[Result]:
         """mremap(2) with MREMAP_FIXED | MREMAP_MAYMOVE."""
-        yield from self.name_region(mm, region, base, new_start + end - start - base)
+        yield note("region", mm, region, base, new_start + end - start - base)
         return Result((yield from self.do_mremap(mm, start, end, new_start, dontunmap)))
 
     # -- pins --------------------------------------------------------------------------
@@ -281,12 +272,12 @@ class SyscallsMixin(KernelPart):
             pages = yield from self.gup_fast_fallback(mm, start, end - start, foll)
         if not pages:
             return Result(-EFAULT)
-        yield from append_item(Globals.holds, (id_, kind, tuple(pages), mm))
+        yield note("hold", id_, kind, tuple(pages), mm)
         return Result(0, f'{{"held":{len(pages)}}}')
 
-    def sys_unpin(self, id_: str) -> Gen[Result]:
-        """Release what is held under an id."""
-        ((_, kind, pages, _mm),) = yield from remove_items(Globals.holds, lambda h: h[0] == id_)
+    def sys_unpin(self, id_: str, kind: str, pages: tuple[Page, ...]) -> Gen[Result]:
+        """Release the *pages* that are held under an id."""
+        yield note("hold_gone", id_)
         yield from self.unpin_user_pages(list(pages), FOLL_PIN if kind == "pin" else FOLL_GET)
         return Result(0, f'{{"released":{len(pages)}}}')
 
@@ -298,7 +289,7 @@ class SyscallsMixin(KernelPart):
             yield from self.unpin_user_pages(pages)
             return Result(-EFAULT)
         kept = yield from self.io_coalesce_buffer(pages)
-        yield from append_item(Globals.holds, (f"uring {int(mm)}", "uring", tuple(kept), mm))
+        yield note("hold", uring_id(mm), "uring", tuple(kept), mm)
         return Result()
 
     def io_coalesce_buffer(self, pages: list[Page]) -> Gen[list[Page]]:
@@ -316,11 +307,11 @@ class SyscallsMixin(KernelPart):
             i += n
         return kept
 
-    def sys_unuring(self, mm: Mm) -> Gen[Result]:
+    def sys_unuring(self, mm: Mm, buffers: Buffers) -> Gen[Result]:
         """Unregister the buffers of a process."""
-        mine = yield from remove_items(Globals.holds, lambda h: h[1] == "uring" and h[3] == mm)
-        for hold in mine:
-            yield from self.unpin_user_pages(list(hold[2]))
+        yield note("hold_gone", uring_id(mm))
+        for pages in buffers:
+            yield from self.unpin_user_pages(list(pages))
         return Result()
 
     # -- splitting and poking -------------------------------------------------------------

@@ -47,8 +47,7 @@ class TaskMmuMixin(KernelPart):
             return Result(-EINVAL)
         yield lock(mm.mmap_lock)
         if type_ != CLEAR_REFS_MM_HIWATER_RSS:
-            for item in (yield load(mm.mm_mt)):
-                vma = Vma(item)
+            for vma in (yield from self.all_vmas(mm)):
                 if not (yield from self.clear_refs_test_walk(vma, type_)):
                     yield from self.clear_refs_vma(mm, vma, type_)
         if type_ == CLEAR_REFS_SOFT_DIRTY:

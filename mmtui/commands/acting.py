@@ -9,8 +9,8 @@ from string import ascii_uppercase
 from mmtui.commands.model import Command, Desk, Group
 from mmtui.model.bench import Bench
 from sandbox.arch.arm64.pgtable import pte_page
+from sandbox.book import Hold
 from sandbox.errors import ScenarioError, UsageError
-from sandbox.memory import Globals
 from sandbox.scenario.language import Action, CpuBlock, parse_action, parse_lines
 from sandbox.session import Step
 
@@ -127,13 +127,13 @@ def _fork(bench: Bench) -> str:
 
 
 def _pin(bench: Bench) -> str:
-    taken = {hold[0] for hold in _holds(bench)}
+    taken = {hold.id for hold in _holds(bench)}
     number = next(str(n) for n in range(1, 1 << 20) if str(n) not in taken)
     return f"pin {bench.selection.text} {number} w"
 
 
-def _holds(bench: Bench) -> list[tuple[str, str, tuple[int, ...], int]]:
-    return [hold for hold in bench.session.machine.peek(Globals.holds) if hold[1] != "uring"]
+def _holds(bench: Bench) -> list[Hold]:
+    return [hold for hold in bench.session.book.holds if hold.kind != "uring"]
 
 
 def _unpin(bench: Bench) -> str:
@@ -145,8 +145,8 @@ def _unpin(bench: Bench) -> str:
         raise UsageError("nothing is pinned", expected="p first")
     pte = entry_under_cursor(bench)
     page = None if pte is None else pte_page(pte)
-    mine = [hold for hold in holds if page in [int(p) for p in hold[2]]]
-    return f"unpin {(mine or holds)[-1][0]}"
+    mine = [hold for hold in holds if page in hold.pages]
+    return f"unpin {(mine or holds)[-1].id}"
 
 
 def _block(verb: str) -> Line:

@@ -13,7 +13,7 @@ from itertools import accumulate
 from mmtui.model.changes import NO_CHANGES, Changes
 from sandbox.arch.arm64.pgtable import pte_page
 from sandbox.fields import Struct
-from sandbox.memory import ADDR_MASK, Folio, Globals, Page
+from sandbox.memory import ADDR_MASK, Folio, Page
 from sandbox.session import Session
 
 __all__ = ["Living", "Roll"]
@@ -60,6 +60,7 @@ class Living:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._roll = Roll(session)
+        self._held = tuple(session.book.holds)
         self._seen = (0, 0)
         self._size = 0
 
@@ -74,16 +75,21 @@ class Living:
         # Words that an undone allocation took away are not among the changes.
         if not known or self._size < size or not self._same(changes):
             self._roll = Roll(self._session)
+            self._held = tuple(self._session.book.holds)
         return self._roll
 
     def _same(self, changes: Changes) -> bool:
         """Whether the changed words leave all folios alive that were, and no others."""
-        if changes.unmarked or len(changes.olds) > _FEW:
+        if (
+            self._held != tuple(self._session.book.holds)
+            or changes.unmarked
+            or len(changes.olds) > _FEW
+        ):
             return False
         memory = self._session.machine.memory
         for addr, old in changes.olds.items():
             field = memory.field_at(addr)
-            if addr == Globals.holds or field.name in ("compound_head", "pmd"):
+            if field.name in ("compound_head", "pmd"):
                 return False
             if field.struct is Struct.PTE_TABLE and field.name == "pte":
                 entries = (old, memory.cells[addr])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sandbox.memory import Mm, Vma
 from sandbox.session import Session
 
 __all__ = ["Area", "Selection", "areas_of"]
@@ -24,10 +23,9 @@ class Area:
 
 def areas_of(session: Session) -> tuple[Area, ...]:
     """All regions of all living processes: in the order of processes, then of names."""
-    cells = session.machine.memory.cells
     found = []
-    for proc, mm in session.ledger.processes().items():
-        for region, base, pages in cells[mm.regions]:
+    for proc, mm in session.book.processes.items():
+        for region, base, pages in session.book.regions(mm):
             found.append(Area(proc, int(mm), region, int(base), int(pages)))
     return tuple(found)
 
@@ -36,7 +34,7 @@ def mapped(session: Session, area: Area, page: int) -> bool:
     """Whether a page of an area lies in a VMA."""
     cells = session.machine.memory.cells
     addr = area.base + page
-    vmas = (Vma(v) for v in cells[Mm(area.mm).mm_mt])
+    vmas = session.ledger.vmas(area.mm)
     return any(cells[vma.vm_start] <= addr < cells[vma.vm_end] for vma in vmas)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from mmtui.model.selection import Area
 from sandbox.arch.arm64 import pgtable as pt
-from sandbox.ledger import entry_kind
-from sandbox.memory import Mm, Page, Vma
+from sandbox.ledger import entry_kind, vmas_of
+from sandbox.memory import Mm, Page
 from sandbox.offsets import LAST_ENTRY
 
 __all__ = ["GLYPH_LEGEND", "Entry", "attribute", "glyph", "in_vma", "read_entries"]
@@ -81,8 +81,7 @@ def in_vma(cells: list[Any], area: Area, first: int, count: int) -> list[bool]:
 
 
 def _spans(cells: list[Any], area: Area) -> Iterator[tuple[int, int]]:
-    for item in cells[Mm(area.mm).mm_mt]:
-        vma = Vma(item)
+    for vma in vmas_of(cells, area.mm):
         yield cells[vma.vm_start] - area.base, cells[vma.vm_end] - area.base
 
 

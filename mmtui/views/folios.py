@@ -13,7 +13,7 @@ from mmtui.model.living import Roll
 from mmtui.views.lines import EMPTY, Line, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, worst
 from sandbox.arch.arm64.pgtable import pte_page
-from sandbox.memory import ADDR_MASK, Folio, Globals
+from sandbox.memory import ADDR_MASK, Folio
 from sandbox.mm import flags as f
 from sandbox.names.values import FLAG_NAMES
 from sandbox.scenario.observed import shown_runs
@@ -82,11 +82,7 @@ class _Builder:
         self._ledger = bench.session.ledger
         self._cells = bench.session.machine.memory.cells
         self._marks = marks
-        self._pinned: dict[int, int] = {}
-        for hold in self._cells[Globals.holds]:
-            if hold[1] != "get":
-                for page in hold[2]:
-                    self._pinned[int(page)] = self._pinned.get(int(page), 0) + 1
+        self._pinned = bench.session.book.pinned
         self.rules = self._broken()
         """Sentences and mark of the folios for which a rule is broken, by name."""
 

@@ -9,7 +9,7 @@ from mmtui.model.bench import Bench
 from mmtui.views.lines import Line, Lines, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, worst
 from sandbox.following import Follower
-from sandbox.memory import Globals, Mm
+from sandbox.memory import Mm
 from sandbox.mm.flags import MMF_HAS_PINNED
 from sandbox.scenario.language import CpuBlock
 from sandbox.scenario.state import holds_state, vma_state
@@ -66,8 +66,8 @@ def view(bench: Bench, marks: Marks) -> ProcessesView:
         (id_, hold["kind"], " ".join(hold["pages"]))
         for id_, hold in holds_state(session.ledger).items()
     )
-    uring = [h for h in session.machine.peek(Globals.holds) if h[1] == "uring"]
-    holds += tuple(("io_uring", "pin", f"{len(hold[2])} pages") for hold in uring)
+    uring = [hold for hold in session.book.holds if hold.kind == "uring"]
+    holds += tuple(("io_uring", "pin", f"{len(hold.pages)} pages") for hold in uring)
     return ProcessesView(tuple(rows), holds)
 
 
@@ -75,7 +75,7 @@ def _row(bench: Bench, marks: Marks, name: str, mm: Mm, depth: int) -> ProcessRo
     session, selection = bench.session, bench.selection
     cells = session.machine.memory.cells
     vmas = []
-    for vma in cells[mm.mm_mt]:
+    for vma in session.ledger.vmas(mm):
         region, start, end, perms, notes, _anon = vma_state(session.ledger, vma)
         mark = worst(marks.token(vma + word) for word in range(9))
         chosen = (name, region) == (selection.proc, selection.region)

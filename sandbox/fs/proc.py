@@ -22,7 +22,7 @@ from sandbox.arch.arm64.pgtable import (
 from sandbox.errors import UsageError
 from sandbox.fs.pages import KPF, kpagecount, kpageflags, maybe_mapped_shared, precise_mapcount
 from sandbox.fs.smaps import smaps
-from sandbox.memory import PAGE_WORDS, Folio, Globals, Mapping, Mm, Page, Vma
+from sandbox.memory import PAGE_WORDS, Folio, Mapping, Mm, Page, Vma
 from sandbox.mm import flags as f
 from sandbox.scenario.text import wrap
 
@@ -94,7 +94,7 @@ def _mapped_once(session: Session, folio: Folio, page: Page) -> bool:
 def status(session: Session, mm: Mm) -> dict[str, int]:
     """The memory lines of /proc/PID/status in kB, from the mm's own counters."""
     cells = session.ledger.cells
-    vmas = [Vma(vma) for vma in cells[mm.mm_mt]]
+    vmas = session.ledger.vmas(mm)
     anon, file, shmem, swap = (
         cells[mm.rss_stat(member)]
         for member in (f.MM_ANONPAGES, f.MM_FILEPAGES, f.MM_SHMEMPAGES, f.MM_SWAPENTS)
@@ -317,7 +317,7 @@ def _vma_line(session: Session, vma: Vma) -> str:
     mapping = Mapping(cells[vma.vm_file])
     offset = cells[vma.vm_pgoff] << 12 if mapping else 0
     region, first = ledger.region_of(start)
-    files = {int(item[1]): item[0] for item in cells[Globals.files]}
+    files = {int(file.mapping): name for name, file in ledger.book.files.items()}
     name = f"[anon:{region}]" if not mapping else files.get(mapping, "/dev/zero (deleted)")
     shared = "s" if flags & f.VM_SHARED else "p"
     return (

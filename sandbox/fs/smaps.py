@@ -72,7 +72,7 @@ class _Entry:
 def smaps(session: Session, mm: Mm) -> list[MemSizeStats]:
     """What each VMA of a process maps, in address order."""
     cells = session.ledger.cells
-    out = [MemSizeStats(Vma(vma)) for vma in cells[mm.mm_mt]]
+    out = [MemSizeStats(vma) for vma in session.ledger.vmas(mm)]
     at = 0
     for stats in out:
         stats.size = (cells[stats.vma.vm_end] - cells[stats.vma.vm_start]) * PAGE_SIZE

@@ -7,13 +7,13 @@ from sandbox.kernels.part import KernelPart
 from sandbox.memory import (
     AnonVma,
     Gen,
-    Globals,
     Mm,
     Vma,
     alloc,
     bits,
     load,
     lock,
+    note,
     store,
     tlb_flush,
     unlock,
@@ -27,7 +27,6 @@ from sandbox.mm.flags import (
     VM_WIPEONFORK,
 )
 from sandbox.mm.mmap import VMA_FIELDS
-from sandbox.queues import append_item, remove_items
 
 NOT_INHERITED = VM_LOCKED | VM_UFFD_WP | VM_UFFD_WP_ASYNC
 """What a child's VMA loses: nobody is modelled who registers for fork events
@@ -41,7 +40,7 @@ class ForkMixin(KernelPart):
         """A fresh mm for the process called *name*."""
         mm = Mm((yield alloc(Struct.MM)))
         yield from self.mm_alloc_id(mm)
-        yield from append_item(Globals.processes, (name, mm))
+        yield note("process", name, mm)
         return mm
 
     def mm_alloc_id(self, mm: Mm) -> Gen[None]:
@@ -59,9 +58,8 @@ class ForkMixin(KernelPart):
         mm = yield from self.mm_alloc(name)
         yield lock(oldmm.mmap_lock)
         yield lock(mm.mmap_lock)
-        yield store(mm.regions, (yield load(oldmm.regions)))
-        for item in (yield load(oldmm.mm_mt)):
-            mpnt = Vma(item)
+        yield note("inherits", mm, oldmm)
+        for mpnt in (yield from self.all_vmas(oldmm)):
             yield from self.vma_start_write(mpnt)
             vm_flags = yield load(mpnt.vm_flags)
             if vm_flags & VM_DONTCOPY:
@@ -92,8 +90,7 @@ class ForkMixin(KernelPart):
         """Hang the child's VMA on the parent's anon_vmas and give it one of its own (mm/rmap.c)."""
         if not (yield load(pvma.anon_vma)):
             return
-        for item in (yield load(pvma.anon_vma_chain)):
-            yield from self.anon_vma_chain_link(vma, AnonVma(item))
+        yield from self.anon_vma_clone(vma, pvma)
         anon_vma = AnonVma((yield alloc(Struct.ANON_VMA)))
         yield store(vma.anon_vma, anon_vma)
         yield from self.anon_vma_chain_link(vma, anon_vma)
@@ -103,4 +100,4 @@ class ForkMixin(KernelPart):
         yield from self.exit_mmap(mm)
         yield from self.mm_free_id(mm)
         yield bits(mm.flags, MMF_DEAD)
-        yield from remove_items(Globals.processes, lambda process: process[1] == mm)
+        yield note("process_gone", mm)

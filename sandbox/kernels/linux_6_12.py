@@ -20,6 +20,7 @@ from sandbox.memory import (
 )
 from sandbox.mm.flags import (
     ENTIRELY_MAPPED,
+    HOST_SHMEM,
     PG_anon,
     PG_anon_exclusive,
     PG_locked,
@@ -126,7 +127,7 @@ class Linux612(Linux69):
 
     def shmem_order(self, vmf: VmFault, mapping: Mapping, index: int) -> Gen[int]:
         """The largest enabled size whose aligned range fits the mapping and is empty (6.11)."""
-        if (yield load(mapping.host)) != "shmem":
+        if (yield load(mapping.host)) != HOST_SHMEM:
             return 0
         enabled = yield load(Globals.shmem_orders)
         slots = yield load(mapping.i_pages)

@@ -23,6 +23,8 @@ from sandbox.memory import (
 )
 from sandbox.mm.flags import (
     FAULT_FLAG_WRITE,
+    HOST_SHMEM,
+    HOST_XFS,
     MM_ANONPAGES,
     VM_SHARED,
     PG_dirty,
@@ -80,7 +82,7 @@ class FilemapMixin(KernelPart):
     def do_page_mkwrite(self, folio: Folio) -> Gen[None]:
         """XFS attaches its block state to a folio that is about to be written through a mapping."""
         mapping = Mapping((yield load(folio.mapping)))
-        if not mapping or (yield load(mapping.host)) != "xfs" or not folio.large:
+        if not mapping or (yield load(mapping.host)) != HOST_XFS or not folio.large:
             return
         if not (yield bits(folio.flags, PG_private)) & PG_private:
             yield add(folio._refcount, 1)
@@ -144,7 +146,7 @@ class FilemapMixin(KernelPart):
         host = yield load(Mapping((yield load(vmf.vma.vm_file))).host)
         if self.finish_fault_whole != "all" and (self.finish_fault_whole, host) != (
             "anon_shmem",
-            "shmem",
+            HOST_SHMEM,
         ):
             return False
         start = vmf.address - at
@@ -277,4 +279,4 @@ class FilemapMixin(KernelPart):
     def vma_wants_writenotify(self, vma: Vma) -> Gen[bool]:
         """Whether the filesystem must hear of the first write (mm/vma.c)."""
         mapping = Mapping((yield load(vma.vm_file)))
-        return bool(mapping) and (yield load(mapping.host)) == "xfs"
+        return bool(mapping) and (yield load(mapping.host)) == HOST_XFS

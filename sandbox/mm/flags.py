@@ -28,6 +28,9 @@ PG_buddy = 1 << 17
 PG_anon_exclusive = 1 << 18
 PG_hwpoison = 1 << 19
 
+HOST_SHMEM, HOST_TMPFS, HOST_XFS = 1, 2, 3
+"""What is behind a page cache: the kernel tells by the inode's operations."""
+
 VM_READ = 1
 VM_WRITE = 2
 VM_EXEC = 4

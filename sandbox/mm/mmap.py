@@ -1,14 +1,15 @@
 """VMAs: mapping, unmapping, splitting and merging (mm/mmap.c, mm/vma.c; 6.6).
 
-The maple tree is one word: the mm's VMAs in address order.  Bounds and addresses are in
-pages.  Writers hold mmap_lock for writing and mark the VMAs they change (`vma_start_write`).
+The maple tree is a list: the mm's VMAs in address order, linked by `vm_next`.  Bounds and
+addresses are in pages.  Writers hold mmap_lock for writing and mark the VMAs they change
+(`vma_start_write`).
 """
 
 from __future__ import annotations
 
 from sandbox.fields import Struct
 from sandbox.kernels.part import KernelPart
-from sandbox.memory import AnonVma, Gen, Mapping, Mm, Vma, alloc, load, lock, store, unlock
+from sandbox.memory import AnonVma, Avc, Gen, Mapping, Mm, Vma, alloc, load, lock, store, unlock
 from sandbox.mm.flags import VM_LOCKED
 from sandbox.mm.memory.zap import MmuGather
 
@@ -30,10 +31,20 @@ class MmapMixin(KernelPart):
     def vmas_in(self, mm: Mm, start: int, end: int) -> Gen[list[Vma]]:
         """The VMAs that overlap [start, end), in order."""
         out = []
-        for item in (yield load(mm.mm_mt)):
-            vma = Vma(item)
-            if (yield load(vma.vm_start)) < end and (yield load(vma.vm_end)) > start:
+        vma = Vma((yield load(mm.mm_mt)))
+        while vma and (yield load(vma.vm_start)) < end:
+            if (yield load(vma.vm_end)) > start:
                 out.append(vma)
+            vma = Vma((yield load(vma.vm_next)))
+        return out
+
+    def all_vmas(self, mm: Mm) -> Gen[list[Vma]]:
+        """All VMAs in order (`for_each_vma`)."""
+        out = []
+        vma = Vma((yield load(mm.mm_mt)))
+        while vma:
+            out.append(vma)
+            vma = Vma((yield load(vma.vm_next)))
         return out
 
     def vma_link(self, mm: Mm, vma: Vma) -> Gen[None]:
@@ -44,12 +55,13 @@ class MmapMixin(KernelPart):
     def vma_iter_store(self, mm: Mm, vma: Vma) -> Gen[None]:
         """Put a VMA into the tree."""
         start = yield load(vma.vm_start)
-        vmas = list((yield load(mm.mm_mt)))
-        at = 0
-        while at < len(vmas) and (yield load(Vma(vmas[at]).vm_start)) < start:
-            at += 1
-        vmas.insert(at, vma)
-        yield store(mm.mm_mt, tuple(vmas))
+        link = mm.mm_mt
+        next_ = Vma((yield load(link)))
+        while next_ and (yield load(next_.vm_start)) < start:
+            link = next_.vm_next
+            next_ = Vma((yield load(link)))
+        yield store(vma.vm_next, next_)
+        yield store(link, vma)
 
     def vma_prepare(self, vma: Vma) -> Gen[None]:
         """Keep rmap walks away while the VMA's bounds change (mm/vma.c)."""
@@ -75,13 +87,26 @@ class MmapMixin(KernelPart):
         if not mapping:
             return
         yield lock(mapping.i_mmap_rwsem)
-        yield from self.i_mmap_change(mapping, vma, link)
+        if link:
+            yield from self.vma_interval_tree_insert(vma, mapping)
+        else:
+            yield from self.vma_interval_tree_remove(vma, mapping)
         yield unlock(mapping.i_mmap_rwsem)
 
-    def i_mmap_change(self, mapping: Mapping, vma: Vma, link: bool) -> Gen[None]:
-        """The change itself, under the file's lock."""
-        others = tuple(v for v in (yield load(mapping.i_mmap)) if v != vma)
-        yield store(mapping.i_mmap, (*others, vma) if link else others)
+    def vma_interval_tree_insert(self, vma: Vma, mapping: Mapping) -> Gen[None]:
+        """Put the VMA last on the mappings of its file, under the file's lock."""
+        last = Vma((yield load(mapping.i_mmap_last)))
+        yield store(vma.shared_prev, last)
+        yield store(last.shared_next if last else mapping.i_mmap, vma)
+        yield store(mapping.i_mmap_last, vma)
+
+    def vma_interval_tree_remove(self, vma: Vma, mapping: Mapping) -> Gen[None]:
+        """Take the VMA off the mappings of its file, under the file's lock."""
+        next_, prev = Vma((yield load(vma.shared_next))), Vma((yield load(vma.shared_prev)))
+        yield store(prev.shared_next if prev else mapping.i_mmap, next_)
+        yield store(next_.shared_prev if next_ else mapping.i_mmap_last, prev)
+        yield store(vma.shared_next, 0)
+        yield store(vma.shared_prev, 0)
 
     def vma_remove(self, mm: Mm, vma: Vma) -> Gen[None]:
         """Take a VMA out of the tree and off its file's mappings."""
@@ -90,13 +115,17 @@ class MmapMixin(KernelPart):
 
     def vma_iter_clear(self, mm: Mm, vma: Vma) -> Gen[None]:
         """Take a VMA out of the tree."""
-        vmas = yield load(mm.mm_mt)
-        yield store(mm.mm_mt, tuple(v for v in vmas if v != vma))
+        link = mm.mm_mt
+        while (found := Vma((yield load(link)))) != vma:
+            if not found:
+                return
+            link = found.vm_next
+        yield store(link, (yield load(vma.vm_next)))
 
     def mmap_region(
         self, mm: Mm, start: int, end: int, vm_flags: int, file: int, pgoff: int
-    ) -> Gen[Vma]:
-        """Create a VMA; private anonymous memory is numbered by its address."""
+    ) -> Gen[None]:
+        """Map [start, end); private anonymous memory is numbered by its address."""
         yield lock(mm.mmap_lock)
         vma = Vma((yield alloc(Struct.VMA)))
         yield store(vma.vm_mm, mm)
@@ -110,8 +139,8 @@ class MmapMixin(KernelPart):
         yield from self.vma_link(mm, vma)
         if vm_flags & VM_LOCKED:
             yield store(mm.locked_vm, (yield load(mm.locked_vm)) + end - start)
+        yield from self.vma_merge(mm, start, end)
         yield unlock(mm.mmap_lock)
-        return vma
 
     # -- anon_vma ----------------------------------------------------------------------
 
@@ -130,11 +159,12 @@ class MmapMixin(KernelPart):
         anon_vma = yield from self.find_mergeable_anon_vma(vma)
         if not anon_vma:
             anon_vma = AnonVma((yield alloc(Struct.ANON_VMA)))
+        avc = Avc((yield alloc(Struct.AVC)))
         yield lock(anon_vma.rwsem)
         yield lock(mm.page_table_lock)
         if not (yield load(vma.anon_vma)):
             yield store(vma.anon_vma, anon_vma)
-            yield from self.anon_vma_chain_assign(vma, anon_vma)
+            yield from self.anon_vma_chain_assign(vma, avc, anon_vma)
         yield unlock(mm.page_table_lock)
         yield unlock(anon_vma.rwsem)
 
@@ -143,38 +173,67 @@ class MmapMixin(KernelPart):
         mm = Mm((yield load(vma.vm_mm)))
         start, end = (yield load(vma.vm_start)), (yield load(vma.vm_end))
         pgoff, file = (yield load(vma.vm_pgoff)), (yield load(vma.vm_file))
-        for item in (yield load(mm.mm_mt)):
-            other = Vma(item)
+        for other in (yield from self.all_vmas(mm)):
             ostart, oend = (yield load(other.vm_start)), (yield load(other.vm_end))
             if (ostart == end or oend == start) and (yield load(other.vm_file)) == file:
                 anon_vma = yield load(other.anon_vma)
                 opgoff = yield load(other.vm_pgoff)
-                chain = yield load(other.anon_vma_chain)
-                if anon_vma and len(chain) == 1 and opgoff - ostart == pgoff - start:
+                avc = Avc((yield load(other.anon_vma_chain)))
+                singular = avc and not (yield load(avc.same_vma))
+                if anon_vma and singular and opgoff - ostart == pgoff - start:
                     return AnonVma(anon_vma)
         return AnonVma(0)
 
     def anon_vma_chain_link(self, vma: Vma, anon_vma: AnonVma) -> Gen[None]:
         """Hang the VMA on an anon_vma so that rmap walks find it."""
+        avc = Avc((yield alloc(Struct.AVC)))
         yield lock(anon_vma.rwsem)
-        yield from self.anon_vma_chain_assign(vma, anon_vma)
+        yield from self.anon_vma_chain_assign(vma, avc, anon_vma)
         yield unlock(anon_vma.rwsem)
 
-    def anon_vma_chain_assign(self, vma: Vma, anon_vma: AnonVma) -> Gen[None]:
+    def anon_vma_chain_assign(self, vma: Vma, avc: Avc, anon_vma: AnonVma) -> Gen[None]:
         """The link itself, under the anon_vma's lock."""
-        yield store(anon_vma.rb_root, (*(yield load(anon_vma.rb_root)), vma))
-        yield store(vma.anon_vma_chain, (*(yield load(vma.anon_vma_chain)), anon_vma))
+        yield store(avc.vma, vma)
+        yield store(avc.anon_vma, anon_vma)
+        yield store(avc.same_vma, (yield load(vma.anon_vma_chain)))
+        yield store(vma.anon_vma_chain, avc)
+        yield from self.anon_vma_interval_tree_insert(avc, anon_vma)
+
+    def anon_vma_interval_tree_insert(self, avc: Avc, anon_vma: AnonVma) -> Gen[None]:
+        """Put a link last in the anon_vma's tree, under its lock."""
+        last = Avc((yield load(anon_vma.rb_last)))
+        yield store(avc.rb_prev, last)
+        yield store(last.rb_next if last else anon_vma.rb_root, avc)
+        yield store(anon_vma.rb_last, avc)
+
+    def anon_vma_interval_tree_remove(self, avc: Avc, anon_vma: AnonVma) -> Gen[None]:
+        """Take a link out of the anon_vma's tree, under its lock."""
+        next_, prev = Avc((yield load(avc.rb_next))), Avc((yield load(avc.rb_prev)))
+        yield store(prev.rb_next if prev else anon_vma.rb_root, next_)
+        yield store(next_.rb_prev if next_ else anon_vma.rb_last, prev)
+
+    def chain_of(self, vma: Vma) -> Gen[list[Avc]]:
+        """The links of a VMA, the newest first."""
+        out = []
+        avc = Avc((yield load(vma.anon_vma_chain)))
+        while avc:
+            out.append(avc)
+            avc = Avc((yield load(avc.same_vma)))
+        return out
+
+    def anon_vma_clone(self, dst: Vma, src: Vma) -> Gen[None]:
+        """Hang one VMA on all that another hangs on, oldest first (mm/rmap.c)."""
+        for avc in reversed((yield from self.chain_of(src))):
+            yield from self.anon_vma_chain_link(dst, AnonVma((yield load(avc.anon_vma))))
 
     def unlink_anon_vmas(self, vma: Vma) -> Gen[None]:
         """Take a dying VMA off its anon_vmas."""
-        for item in (yield load(vma.anon_vma_chain)):
-            anon_vma = AnonVma(item)
+        for avc in (yield from self.chain_of(vma)):
+            anon_vma = AnonVma((yield load(avc.anon_vma)))
             yield lock(anon_vma.rwsem)
-            yield store(
-                anon_vma.rb_root, tuple(v for v in (yield load(anon_vma.rb_root)) if v != vma)
-            )
+            yield from self.anon_vma_interval_tree_remove(avc, anon_vma)
             yield unlock(anon_vma.rwsem)
-        yield store(vma.anon_vma_chain, ())
+        yield store(vma.anon_vma_chain, 0)
 
     # -- split and merge ---------------------------------------------------------------
 
@@ -188,15 +247,14 @@ class MmapMixin(KernelPart):
         yield store(new.vm_start, addr)
         yield store(new.vm_pgoff, (yield load(vma.vm_pgoff)) + addr - start)
         yield store(new.vm_anon_pgoff, (yield load(vma.vm_anon_pgoff)) + addr - start)
-        for item in (yield load(vma.anon_vma_chain)):
-            yield from self.anon_vma_chain_link(new, AnonVma(item))
+        yield from self.anon_vma_clone(new, vma)
         yield from self.vma_prepare(vma)
         yield from self.vma_adjust_trans_huge(mm, vma, addr)
         yield store(vma.vm_end, addr)
         yield from self.vma_iter_store(mm, new)
         mapping = Mapping((yield load(new.vm_file)))
         if mapping:
-            yield from self.i_mmap_change(mapping, new, True)
+            yield from self.vma_interval_tree_insert(new, mapping)
         yield from self.vma_complete(vma)
         return new
 
@@ -226,21 +284,18 @@ class MmapMixin(KernelPart):
             return True
         if anon_a and anon_b:
             return False
-        return len((yield load((a if anon_a else b).anon_vma_chain))) <= 1
+        avc = Avc((yield load((a if anon_a else b).anon_vma_chain)))
+        return not avc or not (yield load(avc.same_vma))
 
     def vma_merge(self, mm: Mm, start: int, end: int) -> Gen[None]:
         """Merge neighbours around [start, end] where nothing tells them apart any more."""
-        i = 0
-        while True:
-            vmas = yield load(mm.mm_mt)
-            if i + 1 >= len(vmas):
-                return
-            a, b = Vma(vmas[i]), Vma(vmas[i + 1])
+        a = Vma((yield load(mm.mm_mt)))
+        while a and (b := Vma((yield load(a.vm_next)))):
             border = yield load(a.vm_end)
             if start <= border <= end and (yield from self.can_vma_merge(a, b)):
                 yield from self.vma_merge_pair(mm, a, b)
             else:
-                i += 1
+                a = b
 
     def vma_merge_pair(self, mm: Mm, a: Vma, b: Vma) -> Gen[None]:
         """Let *a* grow over *b*."""
@@ -248,8 +303,7 @@ class MmapMixin(KernelPart):
         yield from self.vma_start_write(b)
         if not (yield load(a.anon_vma)) and (yield load(b.anon_vma)):
             yield store(a.anon_vma, (yield load(b.anon_vma)))
-            for item in (yield load(b.anon_vma_chain)):
-                yield from self.anon_vma_chain_link(a, AnonVma(item))
+            yield from self.anon_vma_clone(a, b)
         yield from self.vma_prepare(a)
         yield store(a.vm_end, (yield load(b.vm_end)))
         yield from self.vma_complete(a)
@@ -285,7 +339,7 @@ class MmapMixin(KernelPart):
     def exit_mmap(self, mm: Mm) -> Gen[None]:
         """Give up a whole address space: zap everything with one full-mm gather (mm/mmap.c)."""
         yield lock(mm.mmap_lock, 0)
-        vmas = [Vma(v) for v in (yield load(mm.mm_mt))]
+        vmas = yield from self.all_vmas(mm)
         yield from self.lru_add_drain()
         tlb = MmuGather(mm, fullmm=True)
         if vmas:
@@ -297,5 +351,5 @@ class MmapMixin(KernelPart):
         for vma in vmas:
             yield from self.unlink_anon_vmas(vma)
             yield from self.vma_link_file(vma, False)
-        yield store(mm.mm_mt, ())
+        yield store(mm.mm_mt, 0)
         yield unlock(mm.mmap_lock)

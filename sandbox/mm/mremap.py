@@ -5,7 +5,7 @@ from __future__ import annotations
 from sandbox.arch.arm64.pgtable import PTE_MARKER, PTE_UFFD_WP, pte_clear_uffd_wp, pte_present
 from sandbox.fields import Struct
 from sandbox.kernels.part import KernelPart
-from sandbox.memory import AnonVma, Gen, Mm, Vma, alloc, load, lock, store, tlb_flush, unlock
+from sandbox.memory import Gen, Mm, Vma, alloc, load, lock, store, tlb_flush, unlock
 from sandbox.mm.flags import EFAULT, VM_LOCKED, VM_UFFD_WP, VM_UFFD_WP_ASYNC
 from sandbox.mm.pgalloc import pmd_is_leaf
 
@@ -62,8 +62,7 @@ class MremapMixin(KernelPart):
             (new.anon_vma, anon_vma),
         ):
             yield store(word, value)
-        for item in (yield load(vma.anon_vma_chain)):
-            yield from self.anon_vma_chain_link(new, AnonVma(item))
+        yield from self.anon_vma_clone(new, vma)
         yield from self.vma_link(mm, new)
         return new
 

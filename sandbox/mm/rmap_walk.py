@@ -23,6 +23,7 @@ from sandbox.kernels.part import KernelPart
 from sandbox.memory import (
     READ,
     AnonVma,
+    Avc,
     Folio,
     Gen,
     Mapping,
@@ -50,7 +51,12 @@ class RmapWalkMixin(KernelPart):
     def folio_share_vmas(self, folio: Folio) -> Gen[list[Vma]]:
         """The VMAs an anon folio may be mapped in (its anon_vma's tree)."""
         anon_vma = AnonVma((yield load(folio.mapping)))
-        return [Vma(v) for v in (yield load(anon_vma.rb_root))] if anon_vma else []
+        vmas = []
+        avc = Avc((yield load(anon_vma.rb_root)) if anon_vma else 0)
+        while avc:  # anon_vma_interval_tree_foreach()
+            vmas.append(Vma((yield load(avc.vma))))
+            avc = Avc((yield load(avc.rb_next)))
+        return vmas
 
     def folio_vmas(self, folio: Folio) -> Gen[list[Vma]]:
         """The VMAs a folio may be mapped in, anonymous or of a file.
@@ -63,7 +69,16 @@ class RmapWalkMixin(KernelPart):
         if flags & PG_anon:
             return (yield from self.folio_share_vmas(folio))
         mapping = Mapping((yield load(folio.mapping)))
-        return [Vma(v) for v in (yield load(mapping.i_mmap))] if mapping else []
+        return (yield from self.file_vmas(mapping)) if mapping else []
+
+    def file_vmas(self, mapping: Mapping) -> Gen[list[Vma]]:
+        """The VMAs that map a file (`vma_interval_tree_foreach`)."""
+        vmas = []
+        vma = Vma((yield load(mapping.i_mmap)))
+        while vma:
+            vmas.append(vma)
+            vma = Vma((yield load(vma.shared_next)))
+        return vmas
 
     def rmap_lock(self, folio: Folio, mode: int) -> Gen[int]:
         """Take the lock that keeps the folio's VMAs in place; its word."""

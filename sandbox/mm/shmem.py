@@ -14,19 +14,21 @@ from sandbox.memory import (
     Globals,
     Mapping,
     Mm,
-    Vma,
     add,
     alloc,
     bits,
     load,
     lock,
     lock_bit,
+    note,
     store,
     unlock,
 )
 from sandbox.mm.flags import (
     EEXIST,
     EINVAL,
+    HOST_SHMEM,
+    HOST_XFS,
     PG_dirty,
     PG_locked,
     PG_lru,
@@ -35,7 +37,6 @@ from sandbox.mm.flags import (
 )
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.memory.zap import MmuGather
-from sandbox.queues import append_item
 
 FILE_DATA = 1000
 """Content version of page 0 of a file as the recordings write it; page i has 1000 + i."""
@@ -44,23 +45,35 @@ FILE_DATA = 1000
 class ShmemMixin(KernelPart):
     """Making files and finding their folios."""
 
-    def shmem_file_setup(self, nr_pages: int, host: str = "shmem") -> Gen[Mapping]:
+    def shmem_file_setup(self, nr_pages: int, host: int = HOST_SHMEM) -> Gen[Mapping]:
         """An empty file of *nr_pages*."""
         mapping = Mapping((yield alloc(Struct.MAPPING)))
         slots = yield alloc(Struct.XARRAY, (nr_pages - 1).bit_length())
         yield store(mapping.i_pages, slots)
         yield store(mapping.host, host)
+        yield store(mapping.i_size, nr_pages)
         return mapping
 
-    def open_file(self, name: str, nr_pages: int, host: str, chunk: int) -> Gen[int]:
+    def open_file(self, name: str, nr_pages: int, host: int, chunk: int) -> Gen[int]:
         """Create a file and, unless it is a memfd (chunk 0), fill it by writes of *chunk* pages."""
         mapping = yield from self.shmem_file_setup(nr_pages, host)
-        yield from append_item(Globals.files, (name, mapping, nr_pages))
+        yield from self.inode_sb_list_add(mapping)
+        yield note("file", name, mapping, nr_pages)
         if chunk:
-            order = chunk.bit_length() - 1 if host == "xfs" else 0
+            order = chunk.bit_length() - 1 if host == HOST_XFS else 0
             for index in range(0, nr_pages, 1 << order):
                 yield from self.fill_cache_folio(mapping, index, order)
         return 0
+
+    def inode_sb_list_add(self, mapping: Mapping) -> Gen[None]:
+        """Put a file on the list of all files (fs/inode.c).
+
+        Those behind anonymous shared mappings are left out: nothing in them is ever clean.
+        """
+        yield lock(Globals.s_inode_list_lock)
+        yield store(mapping.i_sb_list, (yield load(Globals.s_inodes)))
+        yield store(Globals.s_inodes, mapping)
+        yield unlock(Globals.s_inode_list_lock)
 
     def fill_cache_folio(self, mapping: Mapping, index: int, order: int) -> Gen[None]:
         """One folio of a written file: in the cache, up to date and dirty."""
@@ -77,7 +90,7 @@ class ShmemMixin(KernelPart):
         -EEXIST when another CPU was faster at one of the slots (`shmem_add_to_page_cache`,
         `filemap_add_folio`).
         """
-        swapbacked = PG_swapbacked if (yield load(mapping.host)) != "xfs" else 0
+        swapbacked = PG_swapbacked if (yield load(mapping.host)) != HOST_XFS else 0
         yield bits(folio.flags, PG_locked | swapbacked)
         yield add(folio._refcount, folio.nr_pages)
         yield store(folio.mapping, mapping)
@@ -183,8 +196,7 @@ class ShmemMixin(KernelPart):
     def unmap_mapping_range(self, mapping: Mapping, first: int, last: int) -> Gen[None]:
         """Zap file pages [first, last) in every mapping (mm/memory.c)."""
         yield lock(mapping.i_mmap_rwsem)
-        for item in (yield load(mapping.i_mmap)):
-            vma = Vma(item)
+        for vma in (yield from self.file_vmas(mapping)):
             base = (yield load(vma.vm_start)) - (yield load(vma.vm_pgoff))
             start = max(base + first, (yield load(vma.vm_start)))
             end = min(base + last, (yield load(vma.vm_end)))

@@ -7,10 +7,11 @@ a CPU's batch holds one more reference and has PG_lru clear.
 from __future__ import annotations
 
 from sandbox.kernels.part import KernelPart
-from sandbox.memory import Folio, Gen, PerCpu, Vma, add, append, bits, load, store, try_add, xchg
+from sandbox.memory import Folio, Gen, PerCpu, Vma, add, bits, load, store, try_add
 from sandbox.mm.flags import VM_LOCKED, PG_buddy, PG_lru, PG_mlocked, PG_unevictable
 
 PAGEVEC_SIZE = 31
+"""Folios that a batch takes (include/linux/pagevec.h)."""
 
 
 class SwapMixin(KernelPart):
@@ -48,8 +49,10 @@ class SwapMixin(KernelPart):
     def folio_add_lru(self, folio: Folio) -> Gen[None]:
         """Queue the folio for the LRU; large folios and full batches drain at once."""
         yield add(folio._refcount, 1)
-        queued = yield append(PerCpu.lru_add(self.cpu), folio)
-        if folio.large or queued >= PAGEVEC_SIZE:
+        nr = yield load(PerCpu.lru_add_nr(self.cpu))
+        yield store(PerCpu.lru_add_folio(self.cpu, nr), folio)
+        yield store(PerCpu.lru_add_nr(self.cpu), nr + 1)
+        if folio.large or nr + 1 >= PAGEVEC_SIZE:
             yield from self.lru_add_drain()
 
     def folio_add_lru_vma(self, folio: Folio, vma: Vma) -> Gen[None]:
@@ -66,11 +69,17 @@ class SwapMixin(KernelPart):
 
     def lru_add_drain(self) -> Gen[None]:
         """Move this CPU's batch to the LRU and drop the batch's references."""
-        batch = yield xchg(PerCpu.lru_add(self.cpu), ())
-        for item in batch:
-            yield from self.lru_add_fn(Folio(item))
-        for item in batch:
-            yield from self.folio_put(Folio(item))
+        nr = yield load(PerCpu.lru_add_nr(self.cpu))
+        if not nr:
+            return
+        batch: list[Folio] = []
+        for i in range(nr):
+            folio = Folio((yield load(PerCpu.lru_add_folio(self.cpu, i))))
+            yield from self.lru_add_fn(folio)
+            batch.append(folio)
+        for folio in batch:
+            yield from self.folio_put(folio)
+        yield store(PerCpu.lru_add_nr(self.cpu), 0)
 
     def lru_add_fn(self, folio: Folio) -> Gen[None]:
         """Put one folio on its LRU list."""

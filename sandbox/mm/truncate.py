@@ -32,7 +32,7 @@ from sandbox.memory import (
     store,
     unlock,
 )
-from sandbox.mm.flags import VM_SHARED, PG_dirty, PG_locked, PG_private
+from sandbox.mm.flags import HOST_XFS, VM_SHARED, PG_dirty, PG_locked, PG_private
 from sandbox.syscalls import Result
 
 
@@ -48,8 +48,16 @@ class TruncateMixin(KernelPart):
         """
         yield from self.lru_add_drain()
         pages = 0
-        for _name, mapping, nr_pages in (yield load(Globals.files)):
-            pages += yield from self.invalidate_mapping_pages(Mapping(mapping), nr_pages)
+        yield lock(Globals.s_inode_list_lock)  # iterate_supers(), drop_pagecache_sb()
+        mapping = Mapping((yield load(Globals.s_inodes)))
+        while mapping:
+            if (yield load(mapping.nrpages)):
+                yield unlock(Globals.s_inode_list_lock)  # the reference on the inode keeps it there
+                end = yield load(mapping.i_size)
+                pages += yield from self.invalidate_mapping_pages(mapping, end)
+                yield lock(Globals.s_inode_list_lock)
+            mapping = Mapping((yield load(mapping.i_sb_list)))
+        yield unlock(Globals.s_inode_list_lock)
         return Result(0, f'{{"dropped":{pages}}}')
 
     def invalidate_mapping_pages(self, mapping: Mapping, end: int) -> Gen[int]:
@@ -109,7 +117,7 @@ class TruncateMixin(KernelPart):
 
     def sys_fsync(self, mapping: Mapping, nr_pages: int) -> Gen[Result]:
         """Write a file's dirty folios back; shared memory has nowhere to go (noop_fsync)."""
-        if (yield load(mapping.host)) != "xfs":
+        if (yield load(mapping.host)) != HOST_XFS:
             return Result()
         index = 0
         while index < nr_pages:

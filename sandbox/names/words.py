@@ -14,7 +14,6 @@ from sandbox.memory import (
     ADD,
     ADDR_MASK,
     ALLOC,
-    APPEND,
     BITS,
     CAS,
     COPY,
@@ -27,6 +26,7 @@ from sandbox.memory import (
     USER_STORE,
     XCHG,
     AnonVma,
+    Avc,
     Event,
     Folio,
     Mapping,
@@ -105,7 +105,7 @@ class Words:
         if not 0 <= at < min(len(kinds), self._limit) or kinds[at] != _HEAD:
             return None
         head = self._cells[at]
-        return Folio(head) if isinstance(head, int) and self._is_page(head) else None
+        return Folio(head) if self._is_page(head) else None
 
     def _is_page(self, addr: int) -> bool:
         return self._is(addr & ADDR_MASK, Struct.PAGE)
@@ -242,7 +242,7 @@ class Words:
     def _number(self, value: int) -> str:
         """A number, or what a handle points at."""
         match value:
-            case Folio() | Page() | Mm() | Vma() | AnonVma() | Mapping():
+            case Folio() | Page() | Mm() | Vma() | AnonVma() | Avc() | Mapping():
                 return self._handle(value)
             case _:
                 return str(value) if -1 << 16 < value < 1 << 16 else f"{value:#x}"
@@ -261,7 +261,8 @@ class Words:
             case Vma():
                 return self.vma(value)
         kind = type(value).__name__.lower()
-        struct = Struct.ANON_VMA if isinstance(value, AnonVma) else Struct.MAPPING
+        structs = {AnonVma: Struct.ANON_VMA, Avc: Struct.AVC}
+        struct = structs.get(type(value), Struct.MAPPING)
         return f"{kind}:{value:#x}" if self._is(value, struct) else f"{kind}(gone)"
 
     # -- events and functions --------------------------------------------------------------
@@ -282,7 +283,7 @@ class Words:
             return f"bit {rest[0].bit_length() - 1}"
         if op == COPY:
             return f"from {self.name(rest[0])}"
-        return self.thing(rest[0]) if op == APPEND else ""
+        return ""
 
     def event(self, event: Event) -> str:
         """An event in a few words: the operation, the word, the operands.

@@ -108,9 +108,7 @@ class Checks(
         if not self.kernel.has_large_mapcount:
             on(_kind("_nr_pages_mapped"), self.pages_mapped)
         on(field(Struct.CPU, "mmu_gather.pages"), self.gather)
-        self.machine.watch(field(Struct.GLOBALS, "holds"), self.holds_moved)
         on(field(Struct.MM, "write_protect_seq"), self.sequence)
-        on(field(Struct.GLOBALS, "holds"), self.holds_changed)
         for struct, name in ((Struct.PTE_TABLE, "ptl"), (Struct.PMD_TABLE, "pmd_ptl")):
             self.machine.watch(field(struct, name), self.ptl_moved)
             on(field(struct, name), self.ptl_released)
@@ -309,7 +307,8 @@ class Checks(
         flags = self.cells[head]
         if not flags & PG_anon or flags & PG_locked or head in self.engine.windows:
             return
-        odd = any(self.cells[mm + WRITE_PROTECT_SEQ] & 1 for _, mm in self.cells[Globals.processes])
+        processes = self.ledger.book.processes.values()
+        odd = any(self.cells[mm + WRITE_PROTECT_SEQ] & 1 for mm in processes)
         if odd and not self.now:
             return
         folio = Folio(packed)
@@ -354,7 +353,7 @@ class Checks(
             return
         others = [other for other in self.ledger.owners[folio & ADDR_MASK] if other != mm]
         seen = self.ledger.page_leaves[page] > 1 and bool(others)
-        held = [h[0] for h in self.cells[Globals.holds] if h[3] != mm and page in h[2]]
+        held = [h.id for h in self.ledger.book.holds if h.mm != mm and page in h.pages]
         text = f"page {folio.index_of(page)} is written while " + (
             f"{self.ledger.process_of(min(others))} maps it"
             if seen

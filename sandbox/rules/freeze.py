@@ -39,6 +39,8 @@ class FreezeChecks:
     page_ref_unfreeze: Callable[[Folio, int], None]
     still_translated: Callable[[Folio], None]
     tlb: Tlb
+    held: Callable[[Event, int], None]
+    given_back: Callable[[], None]
     migrations: dict[int, int]
     swapped: dict[int, int]
 
@@ -151,6 +153,10 @@ class FreezeChecks:
             self.begins(cpu)
         elif event[2] == "end":
             self.range_is_empty(cpu, event[4])
+        elif event[2] == "hold":
+            self.held(event, cpu)
+        elif event[2] == "hold_gone":
+            self.given_back()
         if event[2] == "discard":
             self.discarded(event)
         if event[2] != "reuse":

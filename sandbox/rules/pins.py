@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.derived import GONE, Derived
-from sandbox.memory import ADD, MAX_CPUS, TRY_ADD, Event, Folio, Globals, Word
+from sandbox.memory import ADD, MAX_CPUS, TRY_ADD, Event, Folio, Word
 from sandbox.mm.flags import MMF_HAS_PINNED, PG_anon, PG_anon_exclusive
 from sandbox.offsets import COMPOUND_HEAD, WRITE_PROTECT_SEQ
 
@@ -29,39 +29,34 @@ class PinChecks:
     report: Callable[..., None]
     sanity_check_pinned_pages: Callable[[int], None]
 
-    def holds_moved(self, event: Event, cpu: int, addr: int, old: Word, new: Word) -> None:
-        """Keep the table of pinned pages (both directions)."""
-        self.pinned = self.pinned_pages()
+    def held(self, event: Event, cpu: int) -> None:
+        """I-22, I-26, I-27 when a pin is recorded."""
+        _, _, _, _, kind, pages, mm = event
+        if kind == "get" or not pages:
+            return
+        folio = Folio(self.cells[pages[0] + 6])
+        self.report(
+            bool(self.cells[mm] & MMF_HAS_PINNED),
+            "I-27",
+            folio,
+            "pinned before MMF_HAS_PINNED",
+            mm,
+        )
+        overlapped = self.pinned_during_fork(pages, mm, cpu)
+        self.report(not overlapped, "I-26", folio, "pinned while fork copied the mm", mm + 2)
+        for page in pages:
+            self.pin_exclusive(page)
 
-    def holds_changed(self, event: Event, cpu: int, addr: int, old: Word, new: Word) -> None:
-        """I-22, I-26, I-27 when a pin is recorded or released."""
-        for hold in new:
-            if hold in old or hold[1] == "get":
-                continue
-            mm = hold[3]
-            folio = Folio(self.cells[hold[2][0] + COMPOUND_HEAD])
-            self.report(
-                bool(self.cells[mm] & MMF_HAS_PINNED),
-                "I-27",
-                folio,
-                "pinned before MMF_HAS_PINNED",
-                mm,
-            )
-            overlapped = self.pinned_during_fork(hold, cpu)
-            self.report(not overlapped, "I-26", folio, "pinned while fork copied the mm", mm + 2)
-            for page in hold[2]:
-                self.pin_exclusive(page)
-                self.sanity_check_pinned_pages(page)
-        for hold in old:
-            for page in hold[2] if hold not in new and hold[1] != "get" else ():
-                self.sanity_check_pinned_pages(page)
-        for page in {p for h in old for p in h[2]} - self.pinned.keys():
-            self.engine.holds("I-22", page)
+    def given_back(self) -> None:
+        """I-22 is about pages that are pinned."""
+        for rule, page in list(self.engine.now):
+            if rule == "I-22" and page not in self.pinned:
+                self.engine.holds("I-22", page)
 
     def start_pins(self) -> None:
         """Make the tables of sequences that are odd, and of references taken meanwhile."""
         table = self.derived.table
-        self.pinned = self.pinned_pages()
+        self.pinned = self.ledger.book.pinned
         self.odd: dict[int, int] = table("odd", {})
         """By mm whose `write_protect_seq` is odd: the CPU that made it so."""
         self._odd = self.derived.number(self.odd)
@@ -89,19 +84,10 @@ class PinChecks:
         for word in list(self.taken[cpu]):
             self.derived.put(self._taken[cpu], word, GONE)
 
-    def pinned_during_fork(self, hold: Word, cpu: int) -> bool:
-        """Was a reference of the hold taken while fork copied the mm?"""
-        refs = {Folio(self.cells[page + COMPOUND_HEAD])._refcount for page in hold[2]}
-        return any(hold[3] in self.taken[cpu].get(ref, ()) for ref in refs)
-
-    def pinned_pages(self) -> dict[int, int]:
-        """How often each page is pinned (FOLL_PIN)."""
-        pages: dict[int, int] = {}
-        for hold in self.cells[Globals.holds]:
-            if hold[1] != "get":
-                for page in hold[2]:
-                    pages[page] = pages.get(page, 0) + 1
-        return pages
+    def pinned_during_fork(self, pages: tuple[int, ...], mm: int, cpu: int) -> bool:
+        """Was a reference on one of the pages taken while fork copied the mm?"""
+        refs = {Folio(self.cells[page + COMPOUND_HEAD])._refcount for page in pages}
+        return any(mm in self.taken[cpu].get(ref, ()) for ref in refs)
 
     def pin_exclusive(self, page: int) -> None:
         """I-22 for one page."""

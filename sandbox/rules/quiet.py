@@ -50,13 +50,14 @@ class QuietChecks:
         self.zero_page()
         self.swap_at_rest()
         self.statistics(recent)
-        for name, mm in self.cells[Globals.processes]:
-            self.rss(name, Mm(mm))
+        for name, mm in self.ledger.book.processes.items():
+            self.rss(name, mm)
 
     def zero_page(self) -> None:
         """I-17 at rest: only FOLL_GET takes references on the zero page."""
         zero = self.cells[Globals.zero_page]
-        gets = sum(hold[2].count(zero) for hold in self.cells[Globals.holds] if hold[1] == "get")
+        holds = self.ledger.book.holds
+        gets = sum(hold.pages.count(zero) for hold in holds if hold.kind == "get")
         ref = self.cells[zero + REFCOUNT]
         text = f"the zero page has refcount {ref}, {gets} gets hold it"
         folio = Folio(self.cells[zero + COMPOUND_HEAD])
@@ -71,13 +72,14 @@ class QuietChecks:
     def known_references(self) -> dict[int, int]:
         """References of gets, pins and LRU batches by folio head."""
         known: dict[int, int] = {}
-        for hold in self.cells[Globals.holds]:
-            for page in hold[2]:
+        for hold in self.ledger.book.holds:
+            for page in hold.pages:
                 folio = Folio(self.cells[page + COMPOUND_HEAD])
-                weight = GUP_PIN_COUNTING_BIAS if hold[1] != "get" and not folio.large else 1
+                weight = GUP_PIN_COUNTING_BIAS if hold.kind != "get" and not folio.large else 1
                 known[folio & ADDR_MASK] = known.get(folio & ADDR_MASK, 0) + weight
         for cpu in range(len(self.machine.running)):
-            for item in self.cells[PerCpu.lru_add(cpu)]:
+            for i in range(self.cells[PerCpu.lru_add_nr(cpu)]):
+                item = self.cells[PerCpu.lru_add_folio(cpu, i)]
                 known[item & ADDR_MASK] = known.get(item & ADDR_MASK, 0) + 1
         return known
 

@@ -25,11 +25,15 @@ from sandbox.arch.arm64.pgtable import (
     pte_page,
     pte_pfn,
 )
+from sandbox.book import File, Region
 from sandbox.calls import Call
 from sandbox.errors import UsageError
 from sandbox.kernels.base import Kernel
-from sandbox.memory import Globals, Mm, Vma
+from sandbox.memory import Mm
 from sandbox.mm.flags import (
+    HOST_SHMEM,
+    HOST_TMPFS,
+    HOST_XFS,
     VM_ACCOUNT,
     VM_HUGEPAGE,
     VM_MAYSHARE,
@@ -116,11 +120,10 @@ class Planner:
 
     def base(self, region: str) -> int:
         """First virtual page of a region's place; the same for every process."""
-        names = self.session.machine.peek(Globals.regions)
-        for name, base in names:
-            if name == region:
-                return int(base)
-        used = len({name for name, _ in names} | self.places.keys())
+        known: dict[str, int] = self.session.book.places
+        if region in known:
+            return known[region]
+        used = len(known.keys() | self.places.keys())
         if region not in self.places and used >= MAX_REGIONS:
             raise self.refuse("too many regions", f"at most {MAX_REGIONS}")
         return self.places.setdefault(region, (used + 1) * REGION_PAGES)
@@ -128,19 +131,29 @@ class Planner:
     def span(self, mm: Mm) -> tuple[int, int]:
         """Virtual pages [start, end) of the action's range within its region."""
         region, start, end = self.args["region"], self.args["start"], self.args["end"]
-        mine = {name: (base, size) for name, base, size in self.session.machine.peek(mm.regions)}
-        proc = self.args["proc"]
-        if region not in mine:
-            raise self.refuse(
-                f"{proc} has no region {region}", "one of: " + (", ".join(mine) or "none yet")
-            )
-        base, size = mine[region]
-        if end > size:
+        proc, found = self.args["proc"], self.region(mm, region, self.args["proc"])
+        if end > found.pages:
             raise self.refuse(
                 f"pages {start} {end} reach outside {proc}'s region {region}",
-                f"a range within 0 {size}",
+                f"a range within 0 {found.pages}",
             )
-        return base + start, base + end
+        return found.base + start, found.base + end
+
+    def region(self, mm: Mm, region: str, proc: str) -> Region:
+        """The region of that name of the process called *proc*."""
+        found: Region | None = self.session.book.region_of(mm, region)
+        if found is None:
+            mine = ", ".join(known.name for known in self.session.book.regions(mm))
+            raise self.refuse(f"{proc} has no region {region}", "one of: " + (mine or "none yet"))
+        return found
+
+    def file(self, name: str) -> File:
+        """The file of that name."""
+        files: dict[str, File] = self.session.book.files
+        if name not in files:
+            known = ", ".join(files) or "none yet"
+            raise self.refuse(f"there is no file {name}", f"one of: {known}")
+        return files[name]
 
 
 def _access(p: Planner) -> Call:
@@ -171,8 +184,7 @@ def _mmap(p: Planner) -> Call:
     if at + size > REGION_PAGES:
         raise p.refuse("the region is too large", "at most 8G, at= included")
     if isinstance(mm, Mm):
-        for item in p.session.machine.peek(mm.mm_mt):
-            vma = Vma(item)
+        for vma in p.session.ledger.vmas(mm):
             cells = p.session.ledger.cells
             if cells[vma.vm_start] < base + at + size and cells[vma.vm_end] > base + at:
                 raise p.refuse(
@@ -188,10 +200,7 @@ def _file(p: Planner) -> int:
     name = p.args.get("fd")
     if not name:
         return 0
-    files = {n: (m, size) for n, m, size in p.session.machine.peek(Globals.files)}
-    if name not in files:
-        raise p.refuse(f"there is no file {name}", "one of: " + (", ".join(files) or "none yet"))
-    mapping, size = files[name]
+    mapping, size = p.file(name)
     if p.args.get("pgoff", 0) + p.args["size"] > size:
         raise p.refuse(f"file {name} has {size} pages", f"pgoff and size within {size} pages")
     return int(mapping)
@@ -199,11 +208,11 @@ def _file(p: Planner) -> int:
 
 def _make_file(p: Planner) -> Call:
     name, size = p.args["name"], p.args["size"]
-    if any(f[0] == name for f in p.session.machine.peek(Globals.files)):
+    if name in p.session.book.files:
         raise p.refuse(f"there is a file {name} already", "a new name")
     if p.action.verb == "memfd":
-        return p.call("sys_open", name, size, "shmem", 0)
-    host = "tmpfs" if p.args["path"].startswith("/t/") else "xfs"
+        return p.call("sys_open", name, size, HOST_SHMEM, 0)
+    host = HOST_TMPFS if p.args["path"].startswith("/t/") else HOST_XFS
     chunk = p.args.get("chunk") or size
     return p.call("sys_open", name, size, host, min(chunk, 512))
 
@@ -239,7 +248,7 @@ def _proc(p: Planner) -> Call:
 
 def _exit(p: Planner) -> Call:
     mm = p.mm()
-    return p.call("sys_exit", mm)
+    return p.call("sys_exit", mm, p.session.book.buffers(mm))
 
 
 def _munmap(p: Planner) -> Call:
@@ -285,7 +294,7 @@ def _pin(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
     id_, verb, flags = p.args["id"], p.action.verb, p.args["flags"]
-    if any(hold[0] == id_ for hold in p.session.machine.peek(Globals.holds)):
+    if p.session.book.held(id_):
         raise p.refuse(f"something is held under {id_} already", "a free id")
     kind = "get" if verb == "get" else "pin"
     return p.call("sys_pin", mm, start, end, id_, kind, flags, verb == "repeat")
@@ -293,10 +302,11 @@ def _pin(p: Planner) -> Call:
 
 def _unpin(p: Planner) -> Call:
     id_ = p.args["id"]
-    held = [hold[0] for hold in p.session.machine.peek(Globals.holds) if hold[1] != "uring"]
-    if id_ not in held:
-        raise p.refuse(f"nothing is held under {id_}", "one of: " + (", ".join(held) or "none"))
-    return p.call("sys_unpin", id_)
+    book = p.session.book
+    if id_ not in book.ids:
+        raise p.refuse(f"nothing is held under {id_}", "one of: " + (", ".join(book.ids) or "none"))
+    (hold,) = book.held(id_)
+    return p.call("sys_unpin", id_, hold.kind, hold.pages)
 
 
 def _uring(p: Planner) -> Call:
@@ -307,11 +317,10 @@ def _uring(p: Planner) -> Call:
 
 def _unuring(p: Planner) -> Call:
     mm = p.mm()
-    if not any(
-        hold[1] == "uring" and hold[3] == mm for hold in p.session.machine.peek(Globals.holds)
-    ):
+    buffers = p.session.book.buffers(mm)
+    if not buffers:
         raise p.refuse(f"{p.args['proc']} has no registered buffer", "uring first")
-    return p.call("sys_unuring", mm)
+    return p.call("sys_unuring", mm, buffers)
 
 
 def _block_entries(p: Planner, mm: Mm, block: int) -> list[int]:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sandbox.errors import UsageError
-from sandbox.memory import Globals
 from sandbox.scenario.language import Action, CpuBlock
 
 if TYPE_CHECKING:
@@ -87,11 +86,11 @@ class _Names:
     """The names that one CPU will find when it comes to an action of the block."""
 
     def __init__(self, session: Session) -> None:
-        peek = session.machine.peek
-        self._procs = dict.fromkeys(session.ledger.processes())
-        self._ids = dict.fromkeys(hold[0] for hold in peek(Globals.holds) if hold[1] != "uring")
-        self._files = dict.fromkeys(name for name, *_ in peek(Globals.files))
-        self._regions = dict.fromkeys(name for name, _ in peek(Globals.regions))
+        book = session.book
+        self._procs = dict.fromkeys(book.processes)
+        self._ids = dict.fromkeys(book.ids)
+        self._files = dict.fromkeys(book.files)
+        self._regions = dict.fromkeys(book.places)
 
     def check(self, action: Action) -> None:
         """Refuse an action whose names will not be there, or will be there already."""

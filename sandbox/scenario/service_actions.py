@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sandbox.calls import Call
-from sandbox.memory import Globals, Mapping, Mm, Vma
+from sandbox.memory import Mm
 
 if TYPE_CHECKING:
     from sandbox.scenario.actions import Planner
@@ -29,17 +29,14 @@ def _dropcache(p: Planner) -> Call:
 
 def _fsync(p: Planner) -> Call:
     name = p.args["name"]
-    files = {n: (m, size) for n, m, size in p.session.machine.peek(Globals.files)}
-    if name not in files:
-        raise p.refuse(f"there is no file {name}", "one of: " + (", ".join(files) or "none yet"))
-    mapping, size = files[name]
-    return p.call("sys_fsync", Mapping(mapping), size)
+    mapping, size = p.file(name)
+    return p.call("sys_fsync", mapping, size)
 
 
 def _exec(p: Planner) -> Call:
     mm, region = p.mm(), p.args["region"]
     base = p.base(region)
-    return p.call("sys_execve", mm, region, base, p.step)
+    return p.call("sys_execve", mm, region, base, p.step, p.session.book.buffers(mm))
 
 
 def _pageout(p: Planner) -> Call:
@@ -59,8 +56,7 @@ def _no_files(p: Planner, mm: Mm, start: int, end: int) -> int:
     """Refuse ranges with a file (or shmem) in them; how many pages are mapped."""
     cells = p.session.ledger.cells
     covered = 0
-    for item in p.session.machine.peek(mm.mm_mt):
-        vma = Vma(item)
+    for vma in p.session.ledger.vmas(mm):
         lo, hi = max(cells[vma.vm_start], start), min(cells[vma.vm_end], end)
         if lo < hi:
             covered += hi - lo
@@ -73,12 +69,7 @@ def _no_files(p: Planner, mm: Mm, start: int, end: int) -> int:
 
 def _other_span(p: Planner, mm: Mm, proc: str, region: str, first: int, pages: int) -> int:
     """First virtual page of *pages* pages of another region, which must hold them."""
-    mine = {name: (base, size) for name, base, size in p.session.machine.peek(mm.regions)}
-    if region not in mine:
-        raise p.refuse(
-            f"{proc} has no region {region}", "one of: " + (", ".join(mine) or "none yet")
-        )
-    base, size = mine[region]
+    _, base, size = p.region(mm, region, proc)
     if first + pages > size:
         raise p.refuse(
             f"pages {first} {first + pages} reach outside {proc}'s region {region}",

@@ -52,7 +52,7 @@ def machine_state(session: Session) -> dict[str, Any]:
 def holds_state(ledger: Ledger) -> dict[str, Any]:
     """Pins and gets alive, by id."""
     out = {}
-    for id_, kind, pages, _mm in ledger.cells[Globals.holds]:
+    for id_, kind, pages, _mm in ledger.book.holds:
         if kind == "uring":
             continue
         names = []
@@ -70,7 +70,7 @@ def process_state(ledger: Ledger, mm: Mm) -> dict[str, Any]:
         n: cells[mm.rss_stat(m)] for n, m in (("anon", 1), ("file", 0), ("shmem", 3), ("swap", 2))
     }
     return {
-        "vmas": [vma_state(ledger, Vma(vma)) for vma in cells[mm.mm_mt]],
+        "vmas": [vma_state(ledger, vma) for vma in ledger.vmas(mm)],
         "ptes": pte_runs(ledger, mm),
         "rss": rss,
         "has_pinned": int(bool(cells[mm.flags] & f.MMF_HAS_PINNED)),
@@ -168,7 +168,7 @@ def _host(ledger: Ledger, folio: Folio) -> str:
     mapping = Mapping(ledger.cells[folio.mapping])
     if not mapping:
         return "none"
-    return "file" if ledger.cells[mapping.host] == "xfs" else "shmem"
+    return "file" if ledger.cells[mapping.host] == f.HOST_XFS else "shmem"
 
 
 def large_state(session: Session, folio: Folio) -> dict[str, Any]:

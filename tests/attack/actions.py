@@ -75,11 +75,10 @@ def _of_process(random: Random, procs: list[str]) -> str:
 
 def _range(random: Random, bench: Bench) -> str | None:
     """Pages of a region, often at an edge of something; None without a region."""
-    peek = bench.session.machine.peek
     there = [
         (name, region, size)
         for name, mm in bench.session.ledger.processes().items()
-        for region, _, size in peek(mm + 12)
+        for region, _, size in bench.session.book.regions(mm)
     ]
     if not there:
         return None

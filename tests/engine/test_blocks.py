@@ -7,7 +7,6 @@ import random
 import pytest
 
 from sandbox.errors import UsageError
-from sandbox.memory import Globals
 from sandbox.scenario.language import parse_lines
 from sandbox.session import Session
 from tests.engine.support import act, begin, broken, explain, run, snapshot
@@ -57,9 +56,9 @@ def test_four_cpus_do_their_actions_one_after_the_other(kernel: str) -> None:
             mine = [line.partition(": ")[2] for line in FOUR.splitlines() if f"cpu{cpu}" in line]
             assert texts(session, cpu) == mine
         assert sorted(session.ledger.processes()) == [*"ACD"]
-        bases = [base for _, base in session.machine.peek(Globals.regions)]
+        bases = list(session.book.places.values())
         assert len(set(bases)) == len(bases) == 3
-        assert [h[0] for h in session.machine.peek(Globals.holds)] == ["p"]
+        assert session.book.ids == ["p"]
         assert not broken(session), explain(session)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from sandbox.errors import UsageError
-from sandbox.memory import STORE, USER_STORE, Globals
+from sandbox.memory import NOTE, STORE, USER_STORE, Globals
 from sandbox.mm.flags import PG_anon_exclusive
 from sandbox.session import Session
 from tests.engine.support import act, begin, broken, explain, run, snapshot
@@ -81,16 +81,14 @@ def test_what_two_cpus_do_at_once_is_both_done(
             session.machine.step(chance.choice(session.machine.runnable()))
         session.finish()
         assert check(session), f"seed {seed}"
-        names = [name for name, _ in session.machine.peek(Globals.regions)]
-        bases = [base for _, base in session.machine.peek(Globals.regions)]
-        assert len(set(names)) == len(names)
+        bases = list(session.book.places.values())
         assert len(set(bases)) == len(bases)
         assert not broken(session), explain(session)
 
 
 def held(session: Session) -> list[str]:
     """Ids held."""
-    return [h[0] for h in session.machine.peek(Globals.holds)]
+    return [hold.id for hold in session.book.holds]
 
 
 # -- GUP-fast against fork ---------------------------------------------------------------
@@ -115,8 +113,8 @@ def test_a_fast_pin_during_forks_copy_falls_back(kernel: str, size: str) -> None
         functions = {e["function"] for e in session.event_log()}
         fell_back += "_get_user_pages_locked" in functions
         assert not broken(session) - {"I-05", "I-06", "I-09"}, explain(session)
-        (hold_,) = session.machine.peek(Globals.holds)
-        for page in hold_[2]:
+        (hold_,) = session.book.holds
+        for page in hold_.pages:
             assert session.machine.peek(page) & PG_anon_exclusive
             assert session.ledger.page_leaves[page] == 1
     assert fell_back
@@ -141,7 +139,7 @@ def test_a_pin_taken_before_fork_began_is_no_overlap(verb: str) -> None:
         task = machine.running[1]
         assert task is not None
         assert task.pending is not None
-        if task.pending[1] == Globals.holds:
+        if task.pending[0] == NOTE and task.pending[2] == "hold":
             break
         machine.step(1)
     while not machine.peek(mm.write_protect_seq) & 1:
@@ -178,7 +176,7 @@ def test_a_store_translated_before_forks_flush(verb: str) -> None:
 
 def test_exit_gives_registered_buffers_back() -> None:
     session = run("7.2", "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 16 w\nuring A R 0 16\nexit A")
-    assert not session.machine.peek(Globals.holds)
+    assert not list(session.book.holds)
     assert not session.ledger.live_folios()
     assert not broken(session), explain(session)
 

@@ -64,13 +64,13 @@ def test_while_it_moves_the_stack_is_marked(kernel: str) -> None:
         function = session.stack()[-1].function
         if function == "move_ptes":
             mm = session.ledger.processes()["A"]
-            (vma,) = session.machine.peek(mm.mm_mt)
+            (vma,) = session.ledger.vmas(mm)
             marked = bool(session.machine.peek(Vma(vma).vm_flags) & VM_STACK_INCOMPLETE_SETUP)
             assert marked
             moved = True
         session.step_event()
     assert moved
-    (vma,) = session.machine.peek(session.ledger.processes()["A"].mm_mt)
+    (vma,) = session.ledger.vmas(session.ledger.processes()["A"])
     assert not session.machine.peek(Vma(vma).vm_flags) & VM_STACK_INCOMPLETE_SETUP
 
 

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sandbox.errors import UsageError
-from sandbox.memory import Globals
 from sandbox.scenario.language import parse_lines
 from sandbox.session import Session
 from tests.engine.support import UPSTREAM, act, as_json, begin, broken, explain, snapshot
@@ -45,23 +44,21 @@ def examples(count: int) -> settings:
 
 def regions_of(session: Session) -> list[tuple[str, str, int]]:
     """(process, region, size) of everything that can be named now."""
-    peek = session.machine.peek
     return [
         (name, region, size)
         for name, mm in session.ledger.processes().items()
-        for region, _, size in peek(mm + 12)
+        for region, _, size in session.book.regions(mm)
     ]
 
 
 def holds_of(session: Session) -> list[str]:
     """Ids that can be unpinned."""
-    return [h[0] for h in session.machine.peek(Globals.holds) if h[1] != "uring"]
+    return session.book.ids
 
 
 def uring_owners(session: Session) -> list[str]:
     """Processes with a registered buffer."""
-    owners = {h[3] for h in session.machine.peek(Globals.holds) if h[1] == "uring"}
-    return [name for name, mm in session.ledger.processes().items() if mm in owners]
+    return [name for name, mm in session.book.processes.items() if session.book.buffers(mm)]
 
 
 RANGE_VERBS = (

@@ -23,7 +23,6 @@ from sandbox.memory import (
     Page,
     add,
     alloc,
-    append,
     bits,
     cas,
     load,
@@ -216,14 +215,14 @@ def test_what_operations_answer_and_do() -> None:
     def body() -> Gen[Any]:
         out = [(yield load(WORD)), (yield add(WORD, 5)), (yield try_add(WORD, -5))]
         out += [(yield try_add(WORD, 1)), (yield cas(WORD, 1, 2)), (yield cas(WORD, 0, 2))]
-        out += [(yield bits(WORD, 5, 2)), (yield xchg(WORD, ())), (yield append(WORD, "x"))]
+        out += [(yield bits(WORD, 5, 2)), (yield xchg(WORD, 7))]
         out += [(yield load(WORD)), (yield store(WORD, 0))]
         return out
 
     machine = History()
     put(machine, "body", body)
     task = machine.run()
-    assert task.result == [0, 5, True, False, False, True, 2, 5, 1, ("x",), None]
+    assert task.result == [0, 5, True, False, False, True, 2, 5, 7, None]
     while machine.position:
         machine.undo()
     assert machine.peek(WORD) == 0

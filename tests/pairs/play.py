@@ -13,7 +13,7 @@ from sandbox.scenario.language import CpuBlock, parse_lines
 from sandbox.session import Session
 from tests.pairs.cases import Pair
 
-MAX_EVENTS = 60_000
+MAX_EVENTS = 80_000
 """Events of one schedule; more is an action that does not end."""
 
 

@@ -9,7 +9,7 @@ import pytest
 from sandbox.kernels.base import Kernel
 from sandbox.kernels.linux_6_12 import Linux612
 from sandbox.kernels.linux_7_2 import Linux72
-from sandbox.memory import AnonVma, Folio, Gen, Globals, Mapping, Mm, Vma, add, bits, load, store
+from sandbox.memory import AnonVma, Avc, Folio, Gen, Mapping, Mm, add, bits, load, store
 from sandbox.mm.flags import PG_dirty, PG_locked
 from sandbox.scenario.language import parse_lines
 from sandbox.session import Session
@@ -119,10 +119,13 @@ def test_two_first_faults_agree_on_the_anon_vma(kernel: str) -> None:
             session.machine.step(dice.choice(session.machine.runnable()))
         session.finish()
         peek = session.machine.peek
-        ((_name, mm),) = peek(Globals.processes)
-        (vma,) = (Vma(v) for v in peek(Mm(mm).mm_mt))
-        assert peek(vma.anon_vma_chain) == (peek(vma.anon_vma),)
-        assert peek(AnonVma(peek(vma.anon_vma)).rb_root) == (vma,)
+        (mm,) = session.book.processes.values()
+        (vma,) = session.ledger.vmas(mm)
+        avc = Avc(peek(vma.anon_vma_chain))
+        assert (peek(avc.vma), peek(avc.anon_vma)) == (vma, peek(vma.anon_vma))
+        assert not peek(avc.same_vma)
+        anon_vma = AnonVma(peek(vma.anon_vma))
+        assert peek(anon_vma.rb_root) == peek(anon_vma.rb_last) == avc
         mappings = {peek(folio.mapping) for folio in session.ledger.live_folios()}
         assert mappings == {peek(vma.anon_vma)}
 
@@ -139,7 +142,6 @@ def test_files_and_regions_made_at_once_are_all_there() -> None:
             while session.running:
                 session.machine.step(dice.choice(session.machine.runnable()))
             session.finish()
-        peek = session.machine.peek
-        assert {name for name, _, _ in peek(Globals.files)} == {"F", "G"}
-        ((_name, mm),) = peek(Globals.processes)
-        assert {name for name, _, _ in peek(Mm(mm).regions)} == {"R", "S", "T"}
+        assert set(session.book.files) == {"F", "G"}
+        (mm,) = session.book.processes.values()
+        assert {region.name for region in session.book.regions(mm)} == {"R", "S", "T"}

@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.arch.arm64.pgtable import PTE_AF, PTE_CONT, PTE_WRITE, pte_dirty
 from sandbox.ledger import entry_kind
-from sandbox.memory import Folio, Globals
+from sandbox.memory import Folio
 from sandbox.mm.flags import (
     MM_ID_MASK,
     MM_ID_SHARED,
@@ -108,7 +108,7 @@ def many_references_no_pin(session: Session) -> bool:
 
 def marked_without_pin(session: Session) -> bool:
     mm = session.ledger.processes()["A"]
-    none_held = not session.machine.peek(Globals.holds)
+    none_held = not list(session.book.holds)
     return none_held and bool(session.machine.peek(mm.flags) & MMF_HAS_PINNED)
 
 

@@ -13,7 +13,7 @@ from mmtui.model.script import open_source
 from mmtui.views.episodes import listed
 from sandbox.errors import SandboxError
 from sandbox.following import Follower
-from sandbox.memory import ADDR_MASK, Globals
+from sandbox.memory import ADDR_MASK
 from sandbox.rules import Violation
 from sandbox.scenario.language import parse_action
 from sandbox.session import Session, Step
@@ -74,7 +74,7 @@ def check_progress(bench: Bench) -> None:
 
 def check_ledger(session: Session) -> None:
     ledger = session.ledger
-    held = {int(p) & ADDR_MASK for hold in session.machine.peek(Globals.holds) for p in hold[2]}
+    held = {int(p) & ADDR_MASK for hold in session.book.holds for p in hold.pages}
     heads = {int(ledger.cells[p + 6]) & ADDR_MASK for p in held}
     assert [int(folio) & ADDR_MASK for folio in ledger.live_folios()] == [
         head

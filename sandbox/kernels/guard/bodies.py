@@ -32,7 +32,7 @@ _TAKE_VALUES = (int, bool, float, range, min, max, abs, sum, round, divmod, pow,
 _WHOLE_VALUES = frozenset(("add", "try_add", "bits", "cas", "store", "xchg"))
 """Events whose operands, after the address, are values."""
 _AT_A_WORD = _WHOLE_VALUES | frozenset(
-    ("load", "lock", "trylock", "unlock", "lock_bit", "append", "user_store")
+    ("load", "lock", "trylock", "unlock", "lock_bit", "user_store")
 )
 
 

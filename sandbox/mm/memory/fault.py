@@ -72,13 +72,11 @@ class FaultMixin(KernelPart):
 
     def find_vma(self, mm: Mm, addr: int) -> Gen[Vma | None]:
         """The VMA that holds virtual page *addr*, or None (`vma_lookup`)."""
-        for vma in (yield load(mm.mm_mt)):
-            v = Vma(vma)
-            if (yield load(v.vm_start)) <= addr:
-                if addr < (yield load(v.vm_end)):
-                    return v
-            else:
-                return None
+        vma = Vma((yield load(mm.mm_mt)))
+        while vma and (yield load(vma.vm_start)) <= addr:
+            if addr < (yield load(vma.vm_end)):
+                return vma
+            vma = Vma((yield load(vma.vm_next)))
         return None
 
     def do_page_fault(self, mm: Mm, addr: int, write: bool) -> Gen[int]:

@@ -1,0 +1,217 @@
+"""The scenario's book: which processes, regions, files and holds there are, and their names.
+
+No kernel decides by these names: they are what a person called things.  Kernel text says in notes
+what begins and ends under which name, and the tables here follow them, as derived words do: in the
+state of a machine, taken back with the event.
+
+| note | what it says |
+|---|---|
+| ``process NAME MM`` | a process begins |
+| ``inherits MM OLD`` | a child has the regions of its parent |
+| ``exec OLD MM`` | a process goes on with another mm |
+| ``process_gone MM`` | it has ended |
+| ``region MM NAME BASE PAGES`` | pages of an mm are called so |
+| ``file NAME MAPPING PAGES`` | a file is made |
+| ``hold ID KIND PAGES MM`` | pages are held: ``pin``, ``get``, or ``uring`` (registered buffers) |
+| ``hold_gone ID`` | what is held under the id is given back |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from sandbox.derived import GONE
+from sandbox.errors import KernelBug
+from sandbox.machine import Machine
+from sandbox.memory import Event, Mapping, Mm, Page
+
+__all__ = ["Book", "File", "Hold", "Region"]
+
+SHAPES: dict[str, tuple[type, ...]] = {
+    "process": (str, int),
+    "inherits": (int, int),
+    "exec": (int, int),
+    "process_gone": (int,),
+    "region": (int, str, int, int),
+    "file": (str, int, int),
+    "hold": (str, str, tuple, int),
+    "hold_gone": (str,),
+}
+"""What each note says after its kind."""
+
+
+class Region(NamedTuple):
+    """Pages of an address space that have a name."""
+
+    name: str
+    base: int
+    """First virtual page; the same in every process."""
+    pages: int
+
+
+class File(NamedTuple):
+    """A file that mappings can name."""
+
+    mapping: Mapping
+    pages: int
+
+
+class Hold(NamedTuple):
+    """Pages on which references are held."""
+
+    id: str
+    kind: str
+    """``pin`` and ``uring`` (FOLL_PIN), or ``get``."""
+    pages: tuple[Page, ...]
+    mm: Mm
+    """The mm they were taken of."""
+
+
+class Book:
+    """The tables of one machine, read by name; entries are in the order in which they began."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._derived = machine.derived
+        table = machine.derived.table
+        self.processes: dict[str, Mm] = table("processes", {})
+        """Living processes by name."""
+        self._regions: dict[int, tuple[Region, ...]] = table("regions", {})
+        self.places: dict[str, int] = table("places", {})
+        """First virtual page of every region named so far."""
+        self.files: dict[str, File] = table("files", {})
+        """Files by name."""
+        self._holds: dict[str, tuple[Hold, ...]] = table("holds", {})
+        self.pinned: dict[int, int] = table("pinned", {}, follows=True)
+        """How often each page is pinned (FOLL_PIN)."""
+        self._numbered: list[dict[Any, Any]] = [
+            self.processes, self._regions, self.places, self.files, self._holds
+        ]  # fmt: skip
+        self._undo = machine.derived.undoer(self._unput)
+        self._notes: dict[str, Callable[..., None]] = {
+            "process": self._process,
+            "inherits": self._inherits,
+            "exec": self._exec,
+            "process_gone": self._process_gone,
+            "region": self._region,
+            "file": self._file,
+            "hold": self._hold,
+            "hold_gone": self._hold_gone,
+        }
+        machine.note_watchers.append(self._noted)
+
+    # -- reading -----------------------------------------------------------------------
+
+    def regions(self, mm: int) -> tuple[Region, ...]:
+        """The named regions of an mm."""
+        return self._regions.get(mm, ())
+
+    def region_of(self, mm: int, name: str) -> Region | None:
+        """The region of that name of an mm, if it has one."""
+        return next((region for region in self.regions(mm) if region.name == name), None)
+
+    @property
+    def holds(self) -> Iterator[Hold]:
+        """All that is held."""
+        for holds in self._holds.values():
+            yield from holds
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids that an ``unpin`` can name."""
+        return [hold.id for hold in self.holds if hold.kind != "uring"]
+
+    def held(self, id_: str) -> tuple[Hold, ...]:
+        """What is held under an id: one hold, or all registered buffers of an mm."""
+        return self._holds.get(id_, ())
+
+    def buffers(self, mm: int) -> tuple[tuple[Page, ...], ...]:
+        """What an mm has registered with io_uring."""
+        return tuple(hold.pages for hold in self.holds if hold.kind == "uring" and hold.mm == mm)
+
+    # -- notes -------------------------------------------------------------------------
+
+    def _noted(self, event: Event, cpu: int) -> None:
+        write = self._notes.get(event[2])
+        if write is None:
+            return
+        types, payload = SHAPES[event[2]], event[3:]
+        if len(payload) != len(types) or not all(map(isinstance, payload, types)):
+            what = ", ".join(kind.__name__ for kind in types)
+            raise KernelBug(f"the note {event[2]} says {payload!r}", expected=what)
+        write(*payload)
+
+    def _process(self, name: str, mm: int) -> None:
+        self._put(self.processes, name, Mm(mm))
+
+    def _inherits(self, mm: int, old: int) -> None:
+        self._put(self._regions, Mm(mm), self.regions(old))
+
+    def _exec(self, old: int, mm: int) -> None:
+        self._put(self.processes, self._name_of(old), Mm(mm))
+        self._put(self._regions, Mm(old), GONE)
+
+    def _process_gone(self, mm: int) -> None:
+        self._put(self.processes, self._name_of(mm), GONE)
+        self._put(self._regions, Mm(mm), GONE)
+
+    def _name_of(self, mm: int) -> str:
+        for name, own in self.processes.items():
+            if own == mm:
+                return name
+        raise KernelBug(f"no process has the mm {mm:#x}")
+
+    def _region(self, mm: int, name: str, base: int, pages: int) -> None:
+        self._put(self.places, name, base)
+        before = self.regions(mm)
+        others = tuple(region for region in before if region.name != name)
+        pages = max([pages, *(region.pages for region in before if region.name == name)])
+        self._put(self._regions, Mm(mm), (*others, Region(name, base, pages)))
+
+    def _file(self, name: str, mapping: int, pages: int) -> None:
+        self._put(self.files, name, File(Mapping(mapping), pages))
+
+    def _hold(self, id_: str, kind: str, pages: tuple[int, ...], mm: int) -> None:
+        hold = Hold(id_, kind, tuple(Page(page) for page in pages), Mm(mm))
+        self._put(self._holds, id_, (*self.held(id_), hold))
+
+    def _hold_gone(self, id_: str) -> None:
+        self._put(self._holds, id_, GONE)
+
+    # -- tables ------------------------------------------------------------------------
+
+    def _put(self, table: dict[Any, Any], key: int | str, value: Any) -> None:  # noqa: ANN401  # an entry of one of the tables
+        """Set an entry, or take it out (`GONE`); the event takes it back as it was."""
+        before = table.get(key, GONE)
+        if before == value:
+            return
+        place = list(table).index(key) if value is GONE else -1
+        number = next(i for i, one in enumerate(self._numbered) if one is table)
+        self._derived.add(self._undo, number, key, before, place)
+        self._set(table, key, value)
+
+    def _unput(self, number: int, key: int | str, before: Any, place: int) -> None:  # noqa: ANN401  # an entry of one of the tables
+        table = self._numbered[number]
+        later = list(table.items())[place:] if place >= 0 else []
+        for other, _ in later:
+            del table[other]
+        self._set(table, key, before)
+        table.update(later)
+
+    def _set(self, table: dict[Any, Any], key: int | str, value: Any) -> None:  # noqa: ANN401  # an entry of one of the tables
+        if table is self._holds:
+            self._count(table.get(key, ()), -1)
+            self._count(value or (), 1)
+        if value is GONE:
+            del table[key]
+        else:
+            table[key] = value
+
+    def _count(self, holds: tuple[Hold, ...], by: int) -> None:
+        for hold in holds:
+            for page in hold.pages if hold.kind != "get" else ():
+                count = self.pinned.get(page, 0) + by
+                if count:
+                    self.pinned[page] = count
+                else:
+                    del self.pinned[page]
