@@ -13,6 +13,7 @@ from sandbox.fields import Struct, field
 from sandbox.frames import calls_of
 from sandbox.memory import ADDR_MASK, Event, Folio, Mm
 from sandbox.mm.flags import MMF_DEAD, PG_anon, PG_anon_exclusive
+from sandbox.offsets import COMPOUND_HEAD, MAPCOUNT, MAPPING, REFCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,7 +78,7 @@ CHECKS = (
     KernelCheck("I-18", "wp_page_reuse",
                 "kernel BUG: wp_page_reuse: VM_BUG_ON(PageAnon(page) && !PageAnonExclusive(page))",
                 always),
-    KernelCheck("I-46", "wp_can_reuse_large_anon_folio",
+    KernelCheck("I-46", "_wp_can_reuse_large_anon_folio",
                 "WARNING: __wp_can_reuse_large_anon_folio: VM_WARN_ON_ONCE_FOLIO("
                 "folio_large_mapcount(folio) > folio_nr_pages(folio), folio)",
                 always),
@@ -143,15 +144,15 @@ class ComplaintChecks:
             if folio.order > 1 and cells[folio._deferred_list] == 1:
                 yield folio.page(2), "on deferred list"
         end = head + 16 * folio.nr_pages
-        mapped = cells[head + 2 : end : 16].count(-1) != folio.nr_pages
-        if not mapped and not cells[head + 3] and not any(cells[head + 1 : end : 16]):
+        mapped = cells[head + MAPCOUNT : end : 16].count(-1) != folio.nr_pages
+        if not mapped and not cells[head + MAPPING] and not any(cells[head + REFCOUNT : end : 16]):
             return
         for page in range(head, end, 16):
-            if cells[page + 1]:
+            if cells[page + REFCOUNT]:
                 yield page, "nonzero _refcount"
-            elif page == head and cells[page + 3]:
+            elif page == head and cells[page + MAPPING]:
                 yield page, "non-NULL mapping"
-            elif cells[page + 2] != -1:
+            elif cells[page + MAPCOUNT] != -1:
                 yield page, "nonzero mapcount"
 
     # -- mappings --------------------------------------------------------------------------
@@ -191,7 +192,7 @@ class ComplaintChecks:
 
     def sanity_check_pinned_pages(self, page: int) -> None:
         """An anonymous page that is being pinned or unpinned is exclusive, or its folio is."""
-        folio = Folio(self.cells[page + 6])
+        folio = Folio(self.cells[page + COMPOUND_HEAD])
         head = self.cells[folio.flags]
         if head & PG_anon and not (head | self.cells[page]) & PG_anon_exclusive:
             text = ": VM_WARN_ON_ONCE_PAGE(!PageAnonExclusive(page), page)"

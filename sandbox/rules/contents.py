@@ -19,10 +19,12 @@ from sandbox.arch.arm64.pgtable import (
     PTE_VALID,
 )
 from sandbox.fields import Struct, field
+from sandbox.handles import PFN_TO_ADDR
 from sandbox.ledger import PMD_KIND, TABLE_MASK
 from sandbox.memory import STORE, USER_STORE, Event, Folio, Globals, Mapping, Mm, Vma
 from sandbox.mm.flags import VM_SHARED, PG_anon, PG_swapcache
 from sandbox.mm.swapfile import DATA
+from sandbox.offsets import COMPOUND_HEAD, LAST_ENTRY, PAGE_DATA, PT_MM, PT_START, VM_END
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,10 +75,14 @@ class ContentChecks:
             self.pinned_entry(word, first, now)
         if now & PTE_SWP:
             if first & PRESENT:
-                self.slot_named(word, now >> PFN_SHIFT, self.cells[(first >> PFN_SHIFT << 4) + 5])
+                self.slot_named(
+                    word,
+                    now >> PFN_SHIFT,
+                    self.cells[(first >> PFN_SHIFT << PFN_TO_ADDR) + PAGE_DATA],
+                )
         elif now & PRESENT:
-            page = now >> PFN_SHIFT << 4
-            data = self.cells[page + 5]
+            page = now >> PFN_SHIFT << PFN_TO_ADDR
+            data = self.cells[page + PAGE_DATA]
             if first & PTE_SWP:
                 slot = first >> PFN_SHIFT
                 want = self.slot_contents.get(slot, data)
@@ -84,14 +90,14 @@ class ContentChecks:
                 ok = data == want or self.in_flight(data, want)
                 self.report_slot(ok, "I-63", slot, text, word, page + 5)
             elif first & NAMES_A_PAGE:
-                self.same_content(word, first >> PFN_SHIFT << 4, page)
+                self.same_content(word, first >> PFN_SHIFT << PFN_TO_ADDR, page)
             elif not first and data:
                 self.fresh(word, page, data, cpu)
 
     def same_content(self, word: int, old: int, new: int) -> None:
         """I-60: an entry of a page is one of another page now."""
-        want, data = self.cells[old + 5], self.cells[new + 5]
-        folio = Folio(self.cells[new + 6])
+        want, data = self.cells[old + PAGE_DATA], self.cells[new + PAGE_DATA]
+        folio = Folio(self.cells[new + COMPOUND_HEAD])
         text = f"page {folio.index_of(new)} reads as {data}, the page it replaces as {want}"
         ok = data == want or self.in_flight(data, want)
         self.report(ok, "I-60", folio, text, word, old + 5, new + 5)
@@ -107,13 +113,13 @@ class ContentChecks:
         The page may be mapped elsewhere (fork), be a file's, or have been moved; a page of its own
         has what the file has or, when fork had to copy it, the parent's at the same place.
         """
-        folio = Folio(self.cells[page + 6])
+        folio = Folio(self.cells[page + COMPOUND_HEAD])
         if self.ledger.page_leaves[page] > 1 or not self.cells[folio.flags] & PG_anon:
             return
         if data == self.machine.action_in_flight() + 1 or self.moved(word, page, folio, cpu):
             return
         table = word & TABLE_MASK
-        mm, addr = Mm(self.cells[table + 513]), self.cells[table + 514] + (word & 511)
+        mm, addr = Mm(self.cells[table + PT_MM]), self.cells[table + PT_START] + (word & LAST_ENTRY)
         vma = self.vma_at(mm, addr)
         if vma is None or self.file_has(vma, addr, data) or self.parent_has(mm, addr, data):
             return
@@ -141,7 +147,7 @@ class ContentChecks:
     def vma_at(self, mm: Mm, addr: int) -> Vma | None:
         """The VMA of a virtual page."""
         cells = self.cells
-        return next((Vma(v) for v in cells[mm.mm_mt] if cells[v] <= addr < cells[v + 1]), None)
+        return next((Vma(v) for v in cells[mm.mm_mt] if cells[v] <= addr < cells[v + VM_END]), None)
 
     def file_has(self, vma: Vma, addr: int, data: int) -> bool:
         """Is that what the file of a VMA has there, as far as it is cached?"""
@@ -161,14 +167,14 @@ class ContentChecks:
         cells = self.cells
         for _, other in cells[Globals.processes]:
             pmds = cells[Mm(other).pud(addr)] if other != mm else 0
-            pmd = cells[pmds + (addr >> 9 & 511)] if pmds else 0
+            pmd = cells[pmds + (addr >> 9 & LAST_ENTRY)] if pmds else 0
             if pmd & PTE_HUGE:
-                frame = (pmd >> PFN_SHIFT) + (addr & 511)
+                frame = (pmd >> PFN_SHIFT) + (addr & LAST_ENTRY)
             elif pmd:
-                frame = cells[(pmd >> PFN_SHIFT) + (addr & 511)] >> PFN_SHIFT
+                frame = cells[(pmd >> PFN_SHIFT) + (addr & LAST_ENTRY)] >> PFN_SHIFT
             else:
                 continue
-            have = cells[(frame << 4) + 5]
+            have = cells[(frame << PFN_TO_ADDR) + PAGE_DATA]
             if frame and (have == data or self.in_flight(have)):
                 return True
         return False
@@ -178,13 +184,13 @@ class ContentChecks:
 
         A private copy may replace a file's page or the zero page: such a pin is of the file.
         """
-        page = first >> PFN_SHIFT << 4
+        page = first >> PFN_SHIFT << PFN_TO_ADDR
         if page not in self.pinned or not now or first & PTE_SPECIAL:
             return
-        folio = Folio(self.cells[page + 6])
+        folio = Folio(self.cells[page + COMPOUND_HEAD])
         anon = self.cells[folio.flags] & PG_anon
         if not now & PTE_SWP:
-            other = Folio(self.cells[(now >> PFN_SHIFT << 4) + 6])
+            other = Folio(self.cells[(now >> PFN_SHIFT << PFN_TO_ADDR) + COMPOUND_HEAD])
             if not now & NAMES_A_PAGE or (anon and first & now & PTE_VALID):
                 return  # a marker; I-23
             if not anon and self.cells[other.flags] & PG_anon:
@@ -229,11 +235,11 @@ class ContentChecks:
         cells = self.cells
         if event[0] == USER_STORE:
             word = event[4]
-            start = cells[(word & TABLE_MASK) + 514]
+            start = cells[(word & TABLE_MASK) + PT_START]
             if self.machine.memory.kinds[word] == PMD_KIND:
-                addr = start + ((word & 511) << 9) + folio.index_of(page)
+                addr = start + ((word & LAST_ENTRY) << 9) + folio.index_of(page)
             else:
-                addr = start + (word & 511)
+                addr = start + (word & LAST_ENTRY)
             vma = self.vma_at(mm, addr)
             shared = vma is not None and bool(cells[vma.vm_flags] & VM_SHARED)
         else:

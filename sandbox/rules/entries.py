@@ -112,7 +112,7 @@ class EntryChecks:
             if (new | left | cells[addr + 1]) & PTE_CONT:
                 self.contiguous(addr, old, new)
         if (old | new) & NOT_PRESENT:
-            mm = cells[(addr & TABLE_MASK) + 513]
+            mm = cells[(addr & TABLE_MASK) + PT_MM]
             self.count_absent(mm, old, new)
             self.derived.add(self._count_absent, mm, new, old)
 

@@ -20,6 +20,7 @@ from sandbox.fields import Struct, field
 from sandbox.ledger import PMD_KIND, TABLE_MASK
 from sandbox.memory import ADDR_MASK, Event, Folio, Mapping, Mm, Vma
 from sandbox.mm.flags import MMF_DEAD, PG_anon, PG_buddy, PG_ksm
+from sandbox.offsets import COMPOUND_HEAD, LAST_ENTRY, MAPPING, PT_MM, PT_START, VM_END
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -72,8 +73,8 @@ class PlaceChecks:
         if bool(old) == bool(new):
             return
         table = addr & TABLE_MASK
-        mine = self.pmds.setdefault(self.cells[table + 513], {})
-        start = self.cells[table + 514] + ((addr & 511) << 9)
+        mine = self.pmds.setdefault(self.cells[table + PT_MM], {})
+        start = self.cells[table + PT_START] + ((addr & LAST_ENTRY) << 9)
         if new:
             mine[start] = addr
         else:
@@ -84,7 +85,7 @@ class PlaceChecks:
         kind = self.machine.memory.kinds[addr]
         if kind == MM_MT_KIND:
             return addr - 10
-        mm: int = self.cells[Vma(addr if kind == VM_START_KIND else addr - 1).vm_mm]
+        mm: int = self.cells[Vma(addr if kind == VM_START_KIND else addr - VM_END).vm_mm]
         return mm
 
     def layout_changed(self, event: Event, cpu: int, addr: int, old: Any, new: Any) -> None:  # noqa: ANN401  # a word
@@ -113,7 +114,7 @@ class PlaceChecks:
         for addr in touched:
             kind = kinds[addr]
             if kind == FOLIO_KIND:
-                self.place_of_folio(Folio(self.cells[addr + 6]))
+                self.place_of_folio(Folio(self.cells[addr + COMPOUND_HEAD]))
             elif kind == MM_KIND and not self.cells[Mm(addr).flags] & MMF_DEAD:
                 self.entries_in_vmas(Mm(addr))
 
@@ -137,7 +138,7 @@ class PlaceChecks:
     def strays(self, mm: Mm) -> Iterator[tuple[int, int]]:
         """(virtual page, word) of entries of an mm outside its VMAs."""
         cells = self.cells
-        vmas = [(cells[v], cells[v + 1]) for v in cells[mm.mm_mt]]
+        vmas = [(cells[v], cells[v + VM_END]) for v in cells[mm.mm_mt]]
         starts = [start for start, _ in vmas]
         for first, word in self.pmds.get(mm, {}).items():
             at, last = bisect_right(starts, first) - 1, first + 512
@@ -223,7 +224,7 @@ class PlaceChecks:
         """I-57: a folio leaves its file after its slots."""
         if new or self.machine.memory.kinds[old] != MAPPING_KIND:
             return
-        folio = Folio(self.cells[addr + 3])
+        folio = Folio(self.cells[addr - MAPPING + COMPOUND_HEAD])
         first = self.cells[Mapping(old).i_pages] + self.cells[folio.index]
         left = folio in self.cells[first : first + folio.nr_pages]
         text = f"out of its file, whose index {self.cells[folio.index]} still has it"
@@ -239,15 +240,18 @@ class PlaceChecks:
         index, nr, pfn, found = cells[folio.index], folio.nr_pages, folio.pfn, 0
         for vma in dict.fromkeys(cells[mapping + (1 if anon else 4)]):
             base = cells[vma] + index - cells[vma + pgoff]
-            lo, hi = max(base, cells[vma]), min(base + nr, cells[vma + 1])
+            lo, hi = max(base, cells[vma]), min(base + nr, cells[vma + VM_END])
             while lo < hi:
-                pmds = cells[cells[vma + 7] + 16 + (lo >> 18)]
-                pmd = cells[pmds + (lo >> 9 & 511)] if pmds else 0
-                end = min((lo | 511) + 1, hi)
+                pmds = cells[Mm(cells[Vma(vma).vm_mm]).pud(lo)]
+                pmd = cells[pmds + (lo >> 9 & LAST_ENTRY)] if pmds else 0
+                end = min((lo | LAST_ENTRY) + 1, hi)
                 if pmd & PTE_HUGE:
-                    found += bool(pmd & PRESENT) and (pmd >> PFN_SHIFT) - pfn == (lo & ~511) - base
+                    found += (
+                        bool(pmd & PRESENT)
+                        and (pmd >> PFN_SHIFT) - pfn == (lo & ~LAST_ENTRY) - base
+                    )
                 elif pmd:
-                    table = (pmd >> PFN_SHIFT) + (lo & 511)
+                    table = (pmd >> PFN_SHIFT) + (lo & LAST_ENTRY)
                     for i, pte in enumerate(cells[table : table + end - lo], pfn + lo - base):
                         if pte >> PFN_SHIFT == i and pte & PRESENT:
                             found += 1

@@ -30,7 +30,7 @@ from sandbox.mm.flags import (
     PG_buddy,
     PG_ksm,
 )
-from sandbox.offsets import COMPOUND_HEAD, ENTIRE_MAPCOUNT, MAPCOUNT, MM_ID
+from sandbox.offsets import COMPOUND_HEAD, ENTIRE_MAPCOUNT, MAPCOUNT, MM_ID, PAGE_DATA, PT_MM
 from sandbox.rules.places import less
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class SectionChecks:
     def mms_of(self, entries: dict[int, tuple[int, int]]) -> list[int]:
         """The mms whose tables have these entries."""
         tables = {word & TABLE_MASK for word in entries}
-        return [self.cells[table + 513] for table in tables]
+        return [self.cells[table + PT_MM] for table in tables]
 
     def forget_touched(self) -> None:
         """Nothing is in flight, and what was touched has been looked at."""
@@ -352,7 +352,7 @@ class SectionChecks:
         """I-23: an entry that mapped a pinned page maps another one now; what is not present."""
         now = self.cells[word]
         if (first ^ now) >> PFN_SHIFT and (
-            first or (now & PTE_VALID and self.cells[(now >> PFN_SHIFT << 4) + 5])
+            first or (now & PTE_VALID and self.cells[(now >> PFN_SHIFT << PFN_TO_ADDR) + PAGE_DATA])
         ):
             self.replaced(word, first, now, cpu)
         if now & NOT_PRESENT_OR_UFFD:

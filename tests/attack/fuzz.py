@@ -227,6 +227,7 @@ class Fuzzer:
 
     def _come_to_rest(self, terminal: Terminal) -> Standing | None:
         """Get out of every dialog and action; where we are then, None without a status line."""
+        terminal.resume()  # a Ctrl+Z pasted while it came back has stopped it again
         terminal.settle(0.2, 10)
         for _ in range(3):
             terminal.send(b"\x1b")
@@ -237,6 +238,7 @@ class Fuzzer:
         for number in range(_ASKED):
             if self._has_answered(terminal, f"rest{number}"):
                 return self._standing_at_rest(terminal)
+            terminal.resume()
             terminal.send(b"\x1b")
             terminal.settle(0.3, 5)  # an escape and the next key at once would be one key
         if terminal.alive() and terminal.standing is not None:
@@ -296,6 +298,7 @@ def _same(standing: Standing, found: Standing, way: str) -> bool:
 def _press_until_ended(terminal: Terminal, key: bytes) -> None:
     """Press a key that leaves; again when what was typed before has opened another dialog."""
     for _ in range(4):
+        terminal.resume()
         terminal.send(key)
         if terminal.wait(lambda: not terminal.alive(), 5):
             return
