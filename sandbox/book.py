@@ -13,7 +13,7 @@ state of a machine, taken back with the event.
 | ``region MM NAME BASE PAGES`` | pages of an mm are called so |
 | ``file NAME MAPPING PAGES`` | a file is made |
 | ``hold ID KIND PAGES MM`` | pages are held: ``pin``, ``get``, or ``uring`` (registered buffers) |
-| ``hold_gone ID`` | what is held under the id is given back |
+| ``hold_gone ID KIND PAGES`` | these pages of what is held under the id are given back |
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SHAPES: dict[str, tuple[type, ...]] = {
     "region": (int, str, int, int),
     "file": (str, int, int),
     "hold": (str, str, tuple, int),
-    "hold_gone": (str,),
+    "hold_gone": (str, str, tuple),
 }
 """What each note says after its kind."""
 
@@ -175,8 +175,13 @@ class Book:
         hold = Hold(id_, kind, tuple(Page(page) for page in pages), Mm(mm))
         self._put(self._holds, id_, (*self.held(id_), hold))
 
-    def _hold_gone(self, id_: str) -> None:
-        self._put(self._holds, id_, GONE)
+    def _hold_gone(self, id_: str, kind: str, pages: tuple[int, ...]) -> None:
+        held = self.held(id_)
+        for at, hold in enumerate(held):
+            if (hold.kind, hold.pages) == (kind, pages):
+                self._put(self._holds, id_, (*held[:at], *held[at + 1 :]) or GONE)
+                return
+        raise KernelBug(f"nothing is held so under {id_}")
 
     # -- tables ------------------------------------------------------------------------
 

@@ -277,7 +277,7 @@ class SyscallsMixin(KernelPart):
 
     def sys_unpin(self, id_: str, kind: str, pages: tuple[Page, ...]) -> Gen[Result]:
         """Release the *pages* that are held under an id."""
-        yield note("hold_gone", id_)
+        yield note("hold_gone", id_, kind, pages)
         yield from self.unpin_user_pages(list(pages), FOLL_PIN if kind == "pin" else FOLL_GET)
         return Result(0, f'{{"released":{len(pages)}}}')
 
@@ -309,8 +309,8 @@ class SyscallsMixin(KernelPart):
 
     def sys_unuring(self, mm: Mm, buffers: Buffers) -> Gen[Result]:
         """Unregister the buffers of a process."""
-        yield note("hold_gone", uring_id(mm))
         for pages in buffers:
+            yield note("hold_gone", uring_id(mm), "uring", pages)
             yield from self.unpin_user_pages(list(pages))
         return Result()
 

@@ -40,7 +40,7 @@ class FreezeChecks:
     still_translated: Callable[[Folio], None]
     tlb: Tlb
     held: Callable[[Event, int], None]
-    given_back: Callable[[], None]
+    given_back: Callable[[Event], None]
     migrations: dict[int, int]
     swapped: dict[int, int]
 
@@ -156,7 +156,7 @@ class FreezeChecks:
         elif event[2] == "hold":
             self.held(event, cpu)
         elif event[2] == "hold_gone":
-            self.given_back()
+            self.given_back(event)
         if event[2] == "discard":
             self.discarded(event)
         if event[2] != "reuse":

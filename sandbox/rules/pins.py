@@ -47,10 +47,11 @@ class PinChecks:
         for page in pages:
             self.pin_exclusive(page)
 
-    def given_back(self) -> None:
+    def given_back(self, event: Event) -> None:
         """I-22 is about pages that are pinned."""
-        for rule, page in list(self.engine.now):
-            if rule == "I-22" and page not in self.pinned:
+        _, _, _, _, _, pages = event
+        for page in pages:
+            if page not in self.pinned:
                 self.engine.holds("I-22", page)
 
     def start_pins(self) -> None:

@@ -61,7 +61,7 @@ CASES = (
     Case("I-24", wrong.SharesPinned, f"{SMALL}\npin A R 1 2 p w\nfork A B",
          "copy_pte_range", "unlock"),
     Case("I-25", wrong.NoSequence, f"{SMALL}\nfork A B", "folio_try_dup_anon_rmap_pte", "add"),
-    Case("I-27", wrong.ForgetsHasPinned, f"{SMALL}\npin A R 1 2 p w", "change", "cas"),
+    Case("I-27", wrong.ForgetsHasPinned, f"{SMALL}\npin A R 1 2 p w", "sys_pin", "note"),
     Case("I-36", wrong.ForgetsRss, f"{SMALL}\nfork A B", "", "note"),
     Case("I-38", wrong.NeverUnfolds, f"{FORK_64K}\nwrite B R 5 6", "set_ptes", "store"),
     Case("I-39", wrong.AlwaysCont, "mthp 32K madvise\nmmap A R 32K\nwrite A R 0 1",
@@ -118,7 +118,7 @@ def test_a_fast_pin_that_fork_overlaps(kernel: type[Kernel]) -> None:
         session.machine.step(1)
     session.finish()
     if kernel is wrong.PinsDuringFork:
-        assert first_of(session, "I-26") == ("change", "cas")
+        assert first_of(session, "I-26") == ("sys_pin", "note")
     else:
         assert not broken(session), explain(session)
 

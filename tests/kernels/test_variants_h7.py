@@ -187,7 +187,7 @@ def test_old_kernels_have_no_exclusive_pages(kernel: str) -> None:
 
 @pytest.mark.parametrize(("kernel", "lost"), [("no-seqcount", True), ("7.2", False)])
 def test_a_fast_pin_during_fork(kernel: str, lost: bool) -> None:
-    session = run(kernel, PAGE + "cpu0: fork A B\ncpu1: pin A R 0 1 p w\nschedule 0x88 1x40\n")
+    session = run(kernel, PAGE + "cpu0: fork A B\ncpu1: pin A R 0 1 p w\nschedule 0x102 1x40\n")
     assert ({"I-22", "I-24"} <= rules(session)) is lost
     assert bool(rules(session)) is lost
 
