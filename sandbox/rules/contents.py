@@ -165,8 +165,8 @@ class ContentChecks:
     def parent_has(self, mm: Mm, addr: int, data: int) -> bool:
         """Does another process read the same there, as after a fork that had to copy?"""
         cells = self.cells
-        for _, other in cells[Globals.processes]:
-            pmds = cells[Mm(other).pud(addr)] if other != mm else 0
+        for other in self.ledger.book.processes.values():
+            pmds = cells[other.pud(addr)] if other != mm else 0
             pmd = cells[pmds + (addr >> 9 & LAST_ENTRY)] if pmds else 0
             if pmd & PTE_HUGE:
                 frame = (pmd >> PFN_SHIFT) + (addr & LAST_ENTRY)
