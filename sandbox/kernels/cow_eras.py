@@ -55,7 +55,7 @@ class Cow57(Linux66):
         yield bits(folio.flags, PG_swapbacked)
         yield store(folio._mapcount, 0)
         yield add(Globals.nr_anon_mapped, 1)
-        yield from self._folio_set_anon(folio, vma, addr)
+        yield from self._folio_set_anon(folio, vma, addr, exclusive)
 
     def folio_try_dup_anon_rmap_pte(
         self, folio: Folio, page: Page, dst_mm: Mm, src_vma: Vma

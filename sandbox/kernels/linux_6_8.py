@@ -26,7 +26,7 @@ class Linux68(MthpMixin, Linux66):
     ) -> Gen[None]:
         """Mapping and index come before the counters (`__folio_set_anon`)."""
         yield bits(folio.flags, PG_swapbacked)
-        yield from self._folio_set_anon(folio, vma, addr)
+        yield from self._folio_set_anon(folio, vma, addr, exclusive)
         if not folio.large:
             yield store(folio._mapcount, 0)
             if exclusive:

@@ -28,7 +28,7 @@ class Linux69(BatchDupMixin, BatchZapMixin, MthpMixin, ContptePgtable, Linux66):
     ) -> Gen[None]:
         """Mapping and index before the counters; the counters are plain stores."""
         yield bits(folio.flags, PG_swapbacked)
-        yield from self._folio_set_anon(folio, vma, addr)
+        yield from self._folio_set_anon(folio, vma, addr, exclusive)
         mm = Mm((yield load(vma.vm_mm)))
         if not folio.large:
             yield store(folio._mapcount, 0)

@@ -53,7 +53,7 @@ class Rfc26(Linux72NoPageMapcount):
             yield from super().folio_add_new_anon_rmap(folio, vma, addr, exclusive)
             return
         yield bits(folio.flags, PG_swapbacked)
-        yield from self._folio_set_anon(folio, vma, addr)
+        yield from self._folio_set_anon(folio, vma, addr, exclusive)
         mm = Mm((yield load(vma.vm_mm)))
         yield from self.folio_set_large_mapcount(folio, 1, mm)
         yield from self.set_nr_pages_mapped(folio, folio.nr_pages)

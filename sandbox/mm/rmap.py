@@ -7,6 +7,7 @@ kept.  All require the page-table lock of the entry concerned.  Counters are raw
 
 from __future__ import annotations
 
+from sandbox.handles import Avc
 from sandbox.kernels.part import KernelPart
 from sandbox.memory import Folio, Gen, Globals, Mm, Page, Vma, add, bits, load, lock, store, unlock
 from sandbox.mm.flags import (
@@ -59,7 +60,7 @@ class RmapMixin(KernelPart):
             yield from self.new_anon_pages(folio, exclusive)
             yield store(folio._nr_pages_mapped, folio.nr_pages)
         yield add(Globals.nr_anon_mapped, folio.nr_pages)
-        yield from self._folio_set_anon(folio, vma, addr)
+        yield from self._folio_set_anon(folio, vma, addr, exclusive)
         if exclusive and (not folio.large or self.is_pmd_mapping(folio)):
             yield bits(folio.page(0).flags, PG_anon_exclusive)
 
@@ -75,11 +76,22 @@ class RmapMixin(KernelPart):
             if exclusive:
                 yield bits(page.flags, PG_anon_exclusive)
 
-    def _folio_set_anon(self, folio: Folio, vma: Vma, addr: int) -> Gen[None]:
-        """Mapping and index (`__page_set_anon_rmap` until 6.6)."""
+    def _folio_set_anon(
+        self, folio: Folio, vma: Vma, addr: int, exclusive: bool = True
+    ) -> Gen[None]:
+        """Mapping and index (`__page_set_anon_rmap` until 6.6).
+
+        What others may map as well (from swap) belongs to the root of the VMA's anon_vmas.
+        """
         if not (yield load(folio.mapping)):
             yield bits(folio.flags, PG_anon)
-            yield store(folio.mapping, (yield load(vma.anon_vma)))
+            anon_vma = yield load(vma.anon_vma)
+            if not exclusive:  # anon_vma->root: that of the link made first
+                avc = Avc((yield load(vma.anon_vma_chain)))
+                while older := (yield load(avc.same_vma)):
+                    avc = Avc(older)
+                anon_vma = yield load(avc.anon_vma)
+            yield store(folio.mapping, anon_vma)
             pgoff = yield load(self.anon_pgoff_word(vma))
             yield store(folio.index, addr - (yield load(vma.vm_start)) + pgoff)
 

@@ -24,7 +24,7 @@ from sandbox.ledger import PMD_KIND, TABLE_MASK
 from sandbox.memory import STORE, USER_STORE, Event, Folio, Globals, Mapping, Mm, Vma
 from sandbox.mm.flags import VM_SHARED, PG_anon, PG_swapcache
 from sandbox.mm.swapfile import DATA
-from sandbox.offsets import COMPOUND_HEAD, LAST_ENTRY, PAGE_DATA, PT_MM, PT_START, VM_END
+from sandbox.offsets import COMPOUND_HEAD, LAST_ENTRY, PAGE_DATA, PT_MM, PT_START
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +147,8 @@ class ContentChecks:
     def vma_at(self, mm: Mm, addr: int) -> Vma | None:
         """The VMA of a virtual page."""
         cells = self.cells
-        return next((Vma(v) for v in cells[mm.mm_mt] if cells[v] <= addr < cells[v + VM_END]), None)
+        vmas = self.ledger.vmas(mm)
+        return next((v for v in vmas if cells[v] <= addr < cells[v.vm_end]), None)
 
     def file_has(self, vma: Vma, addr: int, data: int) -> bool:
         """Is that what the file of a VMA has there, as far as it is cached?"""
@@ -245,8 +246,8 @@ class ContentChecks:
         else:
             mapping = cells[folio.mapping]
             shared = any(
-                cells[Vma(v).vm_flags] & VM_SHARED and cells[Vma(v).vm_file] == mapping
-                for v in cells[mm.mm_mt]
+                cells[v.vm_flags] & VM_SHARED and cells[v.vm_file] == mapping
+                for v in self.ledger.vmas(mm)
             )
         text = f"page {folio.index_of(page)} of the file is written through a private mapping"
         self.report(shared, "I-61", folio, text, page + 5)

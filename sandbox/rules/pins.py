@@ -34,7 +34,7 @@ class PinChecks:
         _, _, _, _, kind, pages, mm = event
         if kind == "get" or not pages:
             return
-        folio = Folio(self.cells[pages[0] + 6])
+        folio = Folio(self.cells[pages[0] + COMPOUND_HEAD])
         self.report(
             bool(self.cells[mm] & MMF_HAS_PINNED),
             "I-27",
@@ -43,14 +43,19 @@ class PinChecks:
             mm,
         )
         overlapped = self.pinned_during_fork(pages, mm, cpu)
-        self.report(not overlapped, "I-26", folio, "pinned while fork copied the mm", mm + 2)
+        self.report(
+            not overlapped, "I-26", folio, "pinned while fork copied the mm", mm + WRITE_PROTECT_SEQ
+        )
         for page in pages:
             self.pin_exclusive(page)
+            self.sanity_check_pinned_pages(page)
 
     def given_back(self, event: Event) -> None:
-        """I-22 is about pages that are pinned."""
-        _, _, _, _, _, pages = event
+        """I-22 is about pages that are pinned; unpin_user_pages() looks at them once more."""
+        _, _, _, _, kind, pages = event
         for page in pages:
+            if kind != "get":
+                self.sanity_check_pinned_pages(page)
             if page not in self.pinned:
                 self.engine.holds("I-22", page)
 

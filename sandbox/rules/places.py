@@ -16,11 +16,12 @@ from sandbox.arch.arm64.pgtable import (
     PTE_PRESENT_INVALID,
     PTE_VALID,
 )
-from sandbox.fields import Struct, field
+from sandbox.fields import FIELDS, Struct, field
+from sandbox.handles import Avc
 from sandbox.ledger import PMD_KIND, TABLE_MASK
-from sandbox.memory import ADDR_MASK, Event, Folio, Mapping, Mm, Vma
+from sandbox.memory import ADDR_MASK, AnonVma, Event, Folio, Mapping, Mm, Vma
 from sandbox.mm.flags import MMF_DEAD, PG_anon, PG_buddy, PG_ksm
-from sandbox.offsets import COMPOUND_HEAD, LAST_ENTRY, MAPPING, PT_MM, PT_START, VM_END
+from sandbox.offsets import COMPOUND_HEAD, LAST_ENTRY, MAPPING, PT_MM, PT_START
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 MM_KIND = field(Struct.MM, "flags")
 FOLIO_KIND = field(Struct.PAGE, "flags")
-MM_MT_KIND, VM_START_KIND = field(Struct.MM, "mm_mt"), field(Struct.VMA, "vm_start")
+MM_MT_KIND = field(Struct.MM, "mm_mt")
 MAPPING_KIND = field(Struct.MAPPING, "i_mmap_rwsem")
 PRESENT = PTE_VALID | PTE_PRESENT_INVALID
 
@@ -62,7 +63,7 @@ class PlaceChecks:
         watch = self.machine.watch
         watch(PMD_KIND, self.pmd_linked)
         watch(MM_MT_KIND, self.layout_changed, self.layout_unchanged)
-        for name in ("vm_start", "vm_end"):
+        for name in ("vm_start", "vm_end", "vm_next"):
             watch(field(Struct.VMA, name), self.layout_changed, self.layout_unchanged)
         self.machine.check(field(Struct.PAGE, "mapping"), self.mapping_changed)
 
@@ -83,9 +84,8 @@ class PlaceChecks:
     def _mm_of(self, addr: int) -> int:
         """The mm that a word of a VMA, or of an mm, belongs to; 0 when it is not said yet."""
         kind = self.machine.memory.kinds[addr]
-        if kind == MM_MT_KIND:
-            return addr - 10
-        mm: int = self.cells[Vma(addr if kind == VM_START_KIND else addr - VM_END).vm_mm]
+        base = addr - FIELDS[kind].offset
+        mm: int = base if kind == MM_MT_KIND else self.cells[Vma(base).vm_mm]
         return mm
 
     def layout_changed(self, event: Event, cpu: int, addr: int, old: Any, new: Any) -> None:  # noqa: ANN401  # a word
@@ -138,7 +138,7 @@ class PlaceChecks:
     def strays(self, mm: Mm) -> Iterator[tuple[int, int]]:
         """(virtual page, word) of entries of an mm outside its VMAs."""
         cells = self.cells
-        vmas = [(cells[v], cells[v + VM_END]) for v in cells[mm.mm_mt]]
+        vmas = [(cells[v.vm_start], cells[v.vm_end]) for v in self.ledger.vmas(mm)]
         starts = [start for start, _ in vmas]
         for first, word in self.pmds.get(mm, {}).items():
             at, last = bisect_right(starts, first) - 1, first + 512
@@ -236,13 +236,13 @@ class PlaceChecks:
         if not mapping:
             return 0
         anon = cells[folio.flags] & PG_anon
-        pgoff = self.anon_pgoff if anon else 4
+        pgoff = self.anon_pgoff if anon else Vma(0).vm_pgoff
         index, nr, pfn, found = cells[folio.index], folio.nr_pages, folio.pfn, 0
-        for vma in dict.fromkeys(cells[mapping + (1 if anon else 4)]):
-            base = cells[vma] + index - cells[vma + pgoff]
-            lo, hi = max(base, cells[vma]), min(base + nr, cells[vma + VM_END])
+        for vma in self.of_anon_vma(mapping) if anon else self.of_file(mapping):
+            base = cells[vma.vm_start] + index - cells[vma + pgoff]
+            lo, hi = max(base, cells[vma.vm_start]), min(base + nr, cells[vma.vm_end])
             while lo < hi:
-                pmds = cells[Mm(cells[Vma(vma).vm_mm]).pud(lo)]
+                pmds = cells[Mm(cells[vma.vm_mm]).pud(lo)]
                 pmd = cells[pmds + (lo >> 9 & LAST_ENTRY)] if pmds else 0
                 end = min((lo | LAST_ENTRY) + 1, hi)
                 if pmd & PTE_HUGE:
@@ -259,6 +259,24 @@ class PlaceChecks:
             if found >= enough:
                 break
         return found
+
+    def of_anon_vma(self, anon_vma: int) -> Iterator[Vma]:
+        """The VMAs in the tree of an anon_vma, each once."""
+        cells, seen = self.cells, set()
+        avc = Avc(cells[AnonVma(anon_vma).rb_root])
+        while avc:
+            vma = Vma(cells[avc.vma])
+            if vma not in seen:
+                seen.add(vma)
+                yield vma
+            avc = Avc(cells[avc.rb_next])
+
+    def of_file(self, mapping: int) -> Iterator[Vma]:
+        """The VMAs that map a file."""
+        vma = Vma(self.cells[Mapping(mapping).i_mmap])
+        while vma:
+            yield vma
+            vma = Vma(self.cells[vma.shared_next])
 
 
 def less(counts: dict[int, int], key: int) -> None:

@@ -93,7 +93,9 @@ class LeavesTheFileFirst(Linux66):
 class NumbersFromZero(Linux66):
     """Anonymous pages are numbered from the start of their VMA."""
 
-    def set_anon_mapping(self, folio: Folio, vma: Vma, addr: int) -> Gen[None]:
+    def _folio_set_anon(
+        self, folio: Folio, vma: Vma, addr: int, exclusive: bool = True
+    ) -> Gen[None]:
         if not (yield load(folio.mapping)):
             yield bits(folio.flags, PG_anon)
             yield store(folio.mapping, (yield load(vma.anon_vma)))
@@ -110,7 +112,9 @@ class NotInTheTree(Linux66):
 class NumbersWithTheFile(Linux73):
     """The private pages of a file are numbered as up to 7.2, rmap looks as in 7.3."""
 
-    def set_anon_mapping(self, folio: Folio, vma: Vma, addr: int) -> Gen[None]:
+    def _folio_set_anon(
+        self, folio: Folio, vma: Vma, addr: int, exclusive: bool = True
+    ) -> Gen[None]:
         if not (yield load(folio.mapping)):
             yield bits(folio.flags, PG_anon)
             yield store(folio.mapping, (yield load(vma.anon_vma)))
