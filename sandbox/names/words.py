@@ -48,6 +48,7 @@ _SHIFTS = {"pte": 0, "pmd": 9}
 """log2 of the pages that an entry of the field translates."""
 _STRUCT_NAMES = {
     Struct.ANON_VMA: "anon_vma",
+    Struct.AVC: "anon_vma_chain",
     Struct.MAPPING: "address_space",
     Struct.XARRAY: "i_pages",
     Struct.SWAP: "swap_info",

@@ -76,7 +76,7 @@ CASES = (
     Told(wrong_places.ForgetsSwapEntries, f"swap on\n{SMALL}\npageout A R 0 4\nfork A B\nexit B",
          "BUG: Bad rss-counter state", "type:MM_SWAPENTS val:-4", "exit_mm"),
     Told(wrong.SharesPinned, f"{SMALL}\npin A R 1 2 p w\nfork A B\nunpin p",
-         "WARNING: sanity_check_pinned_pages", "!PageAnonExclusive(page)", "change"),
+         "WARNING: sanity_check_pinned_pages", "!PageAnonExclusive(page)", "sys_unpin"),
     Told(wrong_kernels.UnfreezesWithoutFreezing, "mthp 2M madvise\nmmap A R 2M\ntouch A R 0 1 w\n"
          "split A R 0 1", "kernel BUG: page_ref_unfreeze", "page_ref_count(page) != 0",
          "split_frozen"),
@@ -86,7 +86,7 @@ CASES = (
          "WARNING: __folio_rmap_sanity_checks", "is_zero_folio(folio)", "folio_remove_rmap_ptes"),
     Told(wrong_kernels.ReusesTwiceMapped, f"{LARGE}\nfork A B\nwrite A R 0 1",
          "WARNING: __wp_can_reuse_large_anon_folio", "folio_large_mapcount(folio) > folio_nr_pages",
-         "wp_can_reuse_large_anon_folio"),
+         "_wp_can_reuse_large_anon_folio"),
 )  # fmt: skip
 
 
