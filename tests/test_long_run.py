@@ -11,14 +11,14 @@ import pytest
 from mmtui.cli import dispatch
 from mmtui.exit_codes import ExitCode
 from mmtui.headless import working
-from sandbox import machine
+from sandbox import history
 from sandbox.long_move import LongMove
 
 
 @pytest.fixture
 def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A file whose last action is looked at in between many times."""
-    monkeypatch.setattr(machine, "BURST", 32)
+    monkeypatch.setattr(history, "BURST", 32)
     file = tmp_path / "long.scn"
     file.write_text("scenario long\nmmap A R 64K\nwrite A R 0 16\nfork A B\nend\n")
     return str(file)

@@ -126,7 +126,12 @@ class Rude(Linux72):
 
 def test_a_kernel_that_prints_reads_and_closes(scenario: str, tmp_path: Path) -> None:
     (tmp_path / "rude.py").write_text(KERNEL)
-    with PtyApp(scenario, "--kernel", f"{tmp_path}/rude.py:Rude") as app:
+    with PtyApp(
+        scenario,
+        "--kernel",
+        f"{tmp_path}/rude.py:Rude",
+        size=(200, 30),  # the path is long
+    ) as app:
         do_an_action(app)
         app.send(b"n")
         app.wait_for(b"F1")

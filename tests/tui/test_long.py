@@ -14,7 +14,7 @@ from mmtui.screens.main import MainScreen
 from mmtui.screens.working import Mover, WorkingScreen
 from mmtui.views.lines import plain
 from mmtui.widgets.bars import Bar
-from sandbox import machine
+from sandbox import history
 from sandbox.long_move import LongMove
 from sandbox.scenario.language import parse_action
 from tests.tui.support import SIXTEEN
@@ -31,7 +31,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         look(self)
         opened.wait(60)
 
-    monkeypatch.setattr(machine, "BURST", 32)
+    monkeypatch.setattr(history, "BURST", 32)
     monkeypatch.setattr(LongMove, "_look", held)
     yield opened
     opened.set()
