@@ -77,8 +77,10 @@ class SafeApp(Contained, App[None]):
 
     async def on_event(self, event: events.Event) -> None:
         """Send a text that is typed faster than it is taken to a line as one key."""
-        if isinstance(event, events.Key) and isinstance(self.focused, LineInput):
-            event = self._with_what_follows(event)
+        if isinstance(event, events.Key):
+            line = self.focused
+            if isinstance(line, LineInput) and line.only_takes_characters():
+                event = self._with_what_follows(event)
         await super().on_event(event)
 
     def _with_what_follows(self, first: events.Key) -> events.Key:

@@ -22,6 +22,8 @@ class LineInput(ContainedWidget, Input):
     (a paste into a terminal without bracketed paste).
     """
 
+    _at_a_key = False
+    """Whether a key that writes nothing is being handled."""
     _typed = ""
     """Characters that are not in the line yet."""
 
@@ -30,10 +32,26 @@ class LineInput(ContainedWidget, Input):
         value = value[:_LONGEST]
         return value if value.isprintable() else "".join(map(_harmless, value))
 
+    def only_takes_characters(self) -> bool:
+        """Whether all that is on its way to the line is written into it.
+
+        Enter or Escape would give what is typed behind it to the screen, key by key.
+        """
+        if self._at_a_key:
+            return False
+        # Looked at from without: taking a message out, were it to put it back, could take it from
+        # the loop that waits for it.
+        waiting = (self._pending_message, *getattr(self._message_queue, "_queue", ()))
+        return all(is_character(message) for message in waiting if isinstance(message, events.Key))
+
     async def _dispatch_message(self, message: Message) -> None:
         if self._typed and not is_character(message):
             self._put_in()  # what comes now, a paste or Enter, comes after it
-        await super()._dispatch_message(message)
+        self._at_a_key = isinstance(message, events.Key) and not is_character(message)
+        try:
+            await super()._dispatch_message(message)
+        finally:
+            self._at_a_key = False
 
     async def _on_key(self, event: events.Key) -> None:
         if not event.is_printable or event.character is None:

@@ -46,6 +46,10 @@ class _Field(LineInput):
         """Hand the line over."""
         self.prompt.submit(self.value)
 
+    def only_takes_characters(self) -> bool:
+        """Not when it is closed: then they are keys of the screen."""
+        return self.prompt.is_open and super().only_takes_characters()
+
     async def _on_key(self, event: events.Key) -> None:
         """Take keys in the order in which they were typed, however fast.
 

@@ -248,6 +248,7 @@ class Walk:
         if not bench.end:
             return
         bench.goto(self.random.choice((bench.end, self.random.randrange(bench.end + 1))))
+        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"bench-{self.seed}.scn"
         self.history.append(f"saved at {bench.session.position}")
         try:
