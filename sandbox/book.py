@@ -19,7 +19,7 @@ state of a machine, taken back with the event.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sandbox.derived import GONE
 from sandbox.errors import KernelBug
@@ -72,7 +72,7 @@ class Book:
     """The tables of one machine, read by name; entries are in the order in which they began."""
 
     def __init__(self, machine: Machine) -> None:
-        self._derived = machine.derived
+        self._put = machine.derived.put
         table = machine.derived.table
         self.processes: dict[str, Mm] = table("processes", {})
         """Living processes by name."""
@@ -84,10 +84,6 @@ class Book:
         self._holds: dict[str, tuple[Hold, ...]] = table("holds", {})
         self.pinned: dict[int, int] = table("pinned", {}, follows=True)
         """How often each page is pinned (FOLL_PIN)."""
-        self._numbered: list[dict[Any, Any]] = [
-            self.processes, self._regions, self.places, self.files, self._holds
-        ]  # fmt: skip
-        self._undo = machine.derived.undoer(self._unput)
         self._notes: dict[str, Callable[..., None]] = {
             "process": self._process,
             "inherits": self._inherits,
@@ -142,18 +138,18 @@ class Book:
         write(*payload)
 
     def _process(self, name: str, mm: int) -> None:
-        self._put(self.processes, name, Mm(mm))
+        self._put("processes", name, Mm(mm))
 
     def _inherits(self, mm: int, old: int) -> None:
-        self._put(self._regions, Mm(mm), self.regions(old))
+        self._put("regions", Mm(mm), self.regions(old))
 
     def _exec(self, old: int, mm: int) -> None:
-        self._put(self.processes, self._name_of(old), Mm(mm))
-        self._put(self._regions, Mm(old), GONE)
+        self._put("processes", self._name_of(old), Mm(mm))
+        self._put("regions", Mm(old), GONE)
 
     def _process_gone(self, mm: int) -> None:
-        self._put(self.processes, self._name_of(mm), GONE)
-        self._put(self._regions, Mm(mm), GONE)
+        self._put("processes", self._name_of(mm), GONE)
+        self._put("regions", Mm(mm), GONE)
 
     def _name_of(self, mm: int) -> str:
         for name, own in self.processes.items():
@@ -162,61 +158,29 @@ class Book:
         raise KernelBug(f"no process has the mm {mm:#x}")
 
     def _region(self, mm: int, name: str, base: int, pages: int) -> None:
-        self._put(self.places, name, base)
+        self._put("places", name, base)
         before = self.regions(mm)
         others = tuple(region for region in before if region.name != name)
         pages = max([pages, *(region.pages for region in before if region.name == name)])
-        self._put(self._regions, Mm(mm), (*others, Region(name, base, pages)))
+        self._put("regions", Mm(mm), (*others, Region(name, base, pages)))
 
     def _file(self, name: str, mapping: int, pages: int) -> None:
-        self._put(self.files, name, File(Mapping(mapping), pages))
+        self._put("files", name, File(Mapping(mapping), pages))
 
     def _hold(self, id_: str, kind: str, pages: tuple[int, ...], mm: int) -> None:
         hold = Hold(id_, kind, tuple(Page(page) for page in pages), Mm(mm))
-        self._put(self._holds, id_, (*self.held(id_), hold))
+        self._put("holds", id_, (*self.held(id_), hold))
+        self._count(hold, 1)
 
     def _hold_gone(self, id_: str, kind: str, pages: tuple[int, ...]) -> None:
         held = self.held(id_)
         for at, hold in enumerate(held):
             if (hold.kind, hold.pages) == (kind, pages):
-                self._put(self._holds, id_, (*held[:at], *held[at + 1 :]) or GONE)
+                self._put("holds", id_, (*held[:at], *held[at + 1 :]) or GONE)
+                self._count(hold, -1)
                 return
         raise KernelBug(f"nothing is held so under {id_}")
 
-    # -- tables ------------------------------------------------------------------------
-
-    def _put(self, table: dict[Any, Any], key: int | str, value: Any) -> None:  # noqa: ANN401  # an entry of one of the tables
-        """Set an entry, or take it out (`GONE`); the event takes it back as it was."""
-        before = table.get(key, GONE)
-        if before == value:
-            return
-        place = list(table).index(key) if value is GONE else -1
-        number = next(i for i, one in enumerate(self._numbered) if one is table)
-        self._derived.add(self._undo, number, key, before, place)
-        self._set(table, key, value)
-
-    def _unput(self, number: int, key: int | str, before: Any, place: int) -> None:  # noqa: ANN401  # an entry of one of the tables
-        table = self._numbered[number]
-        later = list(table.items())[place:] if place >= 0 else []
-        for other, _ in later:
-            del table[other]
-        self._set(table, key, before)
-        table.update(later)
-
-    def _set(self, table: dict[Any, Any], key: int | str, value: Any) -> None:  # noqa: ANN401  # an entry of one of the tables
-        if table is self._holds:
-            self._count(table.get(key, ()), -1)
-            self._count(value or (), 1)
-        if value is GONE:
-            del table[key]
-        else:
-            table[key] = value
-
-    def _count(self, holds: tuple[Hold, ...], by: int) -> None:
-        for hold in holds:
-            for page in hold.pages if hold.kind != "get" else ():
-                count = self.pinned.get(page, 0) + by
-                if count:
-                    self.pinned[page] = count
-                else:
-                    del self.pinned[page]
+    def _count(self, hold: Hold, by: int) -> None:
+        for page in hold.pages if hold.kind != "get" else ():
+            self._put("pinned", page, self.pinned.get(page, 0) + by or GONE)

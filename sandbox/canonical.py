@@ -39,8 +39,8 @@ def canonical(machine: Machine) -> Hashable:
     """The state of a machine on which nothing runs: equal for two that differ in addresses only.
 
     Each object is (struct, order, words); a word that leads to another one is ("ref", number of
-    the object in the walk, distance into it, what else it says).  What derived words remember
-    beyond memory is compared by how much of it there is: at rest there is hardly any.
+    the object in the walk, distance into it, what else it says).  Of derived words the book's are
+    in it; what rules remember between events is not, for at rest nothing is decided by it any more.
     """
     walk = _Walk(machine)
     for base, struct, _ in machine.memory.objects:

@@ -30,8 +30,8 @@ GONE: Final = None
 class Derived:
     """The tables of one machine, and how their changes are taken back."""
 
-    def __init__(self, position: Callable[[], int] | None = None) -> None:
-        """*position* counts the events done; without it nothing can be taken back."""
+    def __init__(self, position: Callable[[], int]) -> None:
+        """*position* counts the events done."""
         self._position = position
         self.tables: dict[str, Any] = {}
         """By name; what is in them is the affair of whoever asked for them."""
@@ -39,7 +39,6 @@ class Derived:
         self.entries: Records = []
         """``(position, number of the undo function, its arguments ...)``."""
         self._undoers: list[Callable[..., None]] = [self._unput]
-        self._numbered: list[dict[Any, Any]] = []
 
     # -- tables --------------------------------------------------------------------------
 
@@ -58,7 +57,7 @@ class Derived:
         """What a state is besides its words, as a value: tables that do not follow from memory."""
         return tuple(_frozen(self.tables[name]) for name in sorted(self._remembered))
 
-    def copied(self, position: Callable[[], int] | None = None) -> Derived:
+    def copied(self, position: Callable[[], int]) -> Derived:
         """A copy of the tables; what was done so far cannot be taken back in it."""
         other = Derived(position)
         other.tables = {name: _copy(table) for name, table in self.tables.items()}
@@ -67,24 +66,26 @@ class Derived:
 
     # -- changes -------------------------------------------------------------------------
 
-    def number(self, table: dict[Any, Any]) -> int:
-        """The number by which `put` knows a table."""
-        self._numbered.append(table)
-        return len(self._numbered) - 1
+    def put(self, name: str, key: int | str, value: Any) -> None:  # noqa: ANN401  # a word
+        """Set a word of the table of that name, or take it out (`GONE`).
 
-    def put(self, number: int, key: int, value: Any) -> None:  # noqa: ANN401  # a word
-        """Set a word of a numbered table, or take it out (`GONE`)."""
-        table = self._numbered[number]
+        It is taken back as it was, in the same place of the table's order.
+        """
+        table = self.tables[name]
         before = table.get(key, GONE)
-        if before != value:
-            self.add(0, number, key, before)
-            self._unput(number, key, value)
+        if before == value:
+            return
+        place = next(at for at, own in enumerate(table) if own == key) if value is GONE else -1
+        self.add(0, name, key, before, place)
+        _set(table, key, value)
 
-    def _unput(self, number: int, key: int, value: Any) -> None:  # noqa: ANN401  # a word
-        if value is GONE:
-            self._numbered[number].pop(key, None)
-        else:
-            self._numbered[number][key] = value
+    def _unput(self, name: str, key: int | str, before: Any, place: int) -> None:  # noqa: ANN401  # a word
+        table = self.tables[name]
+        later = list(table.items())[place:] if place >= 0 else []
+        for other, _ in later:
+            del table[other]
+        _set(table, key, before)
+        table.update(later)
 
     def undoer(self, undo: Callable[..., None]) -> int:
         """Number by which `add` is told to undo with this function."""
@@ -93,8 +94,6 @@ class Derived:
 
     def add(self, undoer: int, *args: Any) -> None:  # noqa: ANN401  # numbers, or text of a few
         """The present event changed a table: the function with these arguments takes that back."""
-        if self._position is None:
-            return
         entries = self.entries
         entries.append((self._position() - 1, undoer, *args))
         if len(entries) & (CHUNK - 1) == 0:
@@ -106,6 +105,13 @@ class Derived:
         while entries and entries[-1][0] >= position:
             _, undoer, *args = entries.pop()
             self._undoers[undoer](*args)
+
+
+def _set(table: dict[Any, Any], key: int | str, value: Any) -> None:  # noqa: ANN401  # a word
+    if value is GONE:
+        del table[key]
+    else:
+        table[key] = value
 
 
 def _copy(table: Any) -> Any:  # noqa: ANN401  # any container

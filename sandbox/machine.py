@@ -45,7 +45,7 @@ class Machine(Performer):
         """Start an empty machine; `checked` is for functions that are not the models' own."""
         self.memory = memory or first_memory()
         self.running: list[Task | None] = [None] * cpus
-        self.derived = Derived()
+        self.derived = Derived(lambda: self.position)
         self.acting = 0
         """The CPU that performs events, or was the last to."""
         self.interruption: BaseException | None = None
@@ -136,17 +136,13 @@ class Machine(Performer):
             return None
         return f"waits for a lock held by CPU {owner}"
 
-    def runnable(self) -> list[int]:
-        """CPUs whose pending event could be performed now."""
+    def enabled(self) -> list[int]:
+        """CPUs whose pending event could be performed now, ascending."""
         return [
             c
             for c in range(len(self.running))
             if self.running[c] is not None and self.blocked(c) is None
         ]
-
-    def enabled(self) -> list[int]:
-        """CPUs whose pending event could be performed now, ascending."""
-        return self.runnable()
 
     def apply(self, cpu: int) -> Event:
         """Perform the pending event of a CPU and return it."""
@@ -171,7 +167,7 @@ class Machine(Performer):
         What derives words (`Ledger`, `RuleEngine`) goes on with them when it is put on the clone.
         """
         other = Machine(len(self.running), checked=self.checked, memory=self.memory.copied())
-        other.derived = self.derived.copied()
+        other.derived = self.derived.copied(lambda: other.position)
         other.acting = self.acting
         other.running = [task.copied() if task is not None else None for task in self.running]
         return other

@@ -24,7 +24,6 @@ MM_ID = offset(Struct.MM, "mm_id")
 WRITE_PROTECT_SEQ = offset(Struct.MM, "write_protect_seq")
 PUD = offset(Struct.MM, "pud")
 
-VM_END = offset(Struct.VMA, "vm_end")
 
 PT_LOCK = offset(Struct.PTE_TABLE, "ptl")
 PT_MM = offset(Struct.PTE_TABLE, "pt_mm")

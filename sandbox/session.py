@@ -58,7 +58,8 @@ class Session:
         self._begun = Begun()
         self._boot()
         self.ledger = Ledger(self.machine)
-        self.rules = RuleEngine(self.machine, self.ledger, self.kernel)
+        with self.contained(f"the kernel {self.kernel.id}"):  # the rules ask one of its own
+            self.rules = RuleEngine(self.machine, self.ledger, self.kernel)
 
     def _boot(self) -> None:
         memory = self.machine.memory
@@ -238,9 +239,9 @@ class Session:
         """
         waiting: dict[int, int] = {}
         while self.running:
-            runnable = self.machine.runnable()
-            able = [cpu for cpu in runnable if cpu not in waiting]
-            cpu = (able or runnable or [self.running[0].cpu])[0]
+            enabled = self.machine.enabled()
+            able = [cpu for cpu in enabled if cpu not in waiting]
+            cpu = (able or enabled or [self.running[0].cpu])[0]
             try:
                 if len(self.running) == 1:
                     self.machine.run(cpu)
@@ -257,7 +258,7 @@ class Session:
         """
         guard, position = self.machine.guard, self.machine.position
         waiting[cpu] = position
-        others = [c for c in self.machine.runnable() if c != cpu]
+        others = [c for c in self.machine.enabled() if c != cpu]
         if not others or len(waiting) == 1 or not error.waits:
             if others and error.waits:
                 return

@@ -110,7 +110,7 @@ class Bench:
             return self._chosen
         if machine.future_cpus and machine.running[machine.future_cpus[-1]] is not None:
             return machine.future_cpus[-1]
-        return next(iter(machine.runnable()), running[0].cpu)
+        return next(iter(machine.enabled()), running[0].cpu)
 
     @property
     def _chosen(self) -> int | None:

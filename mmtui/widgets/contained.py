@@ -64,9 +64,9 @@ class Contained(MessagePump):
         except BaseException as error:  # SystemExit too: this is the last place
             if _ends_the_task(error) or not self.may_contain(message):
                 raise
-            self._net(error)
+            self._tell_of(error)
 
-    def _net(self, error: BaseException) -> None:
+    def _tell_of(self, error: BaseException) -> None:
         """Contain an error, unless it comes of nothing but that this is gone."""
         if not (isinstance(error, NOT_FOUND) and self.is_gone()):
             self.net.contain(error)
@@ -116,7 +116,7 @@ class Contained(MessagePump):
             except BaseException as error:
                 if _ends_the_task(error):
                     raise
-                self._net(error)
+                self._tell_of(error)
 
         return run
 

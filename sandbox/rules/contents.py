@@ -59,7 +59,6 @@ class ContentChecks:
         """Make the table of what swap slots have."""
         self.slot_contents: dict[int, int] = self.derived.table("slot contents", {})
         """By swap slot: the content of the page whose entry named it first."""
-        self._slot_contents = self.derived.number(self.slot_contents)
         self.machine.check(field(Struct.SWAP, "swap_data"), self.slot_written)
 
     # -- entries ---------------------------------------------------------------------------
@@ -205,7 +204,7 @@ class ContentChecks:
     def slot_named(self, word: int, slot: int, data: int) -> None:
         """I-63: an entry of a page with content *data* names a slot now; the first one says."""
         if self.swapped[slot] == 1 or slot not in self.slot_contents:
-            self.derived.put(self._slot_contents, slot, data)
+            self.derived.put("slot contents", slot, data)
         want = self.slot_contents[slot]
         text = f"slot {slot} has {want} for the entries before, and {data} for one more"
         self.report_slot(data == want, "I-63", slot, text, word)
@@ -229,7 +228,7 @@ class ContentChecks:
         elif flags & PG_swapcache and event[0] == STORE and self.slot_contents:
             slot = self.cells[folio.private] - 1 + folio.index_of(page)
             if slot in self.slot_contents:
-                self.derived.put(self._slot_contents, slot, event[2])
+                self.derived.put("slot contents", slot, event[2])
 
     def file_written(self, event: Event, folio: Folio, mm: Mm, page: int) -> None:
         """I-61: a process writes to a file's page; through a shared mapping of it, or not."""

@@ -70,7 +70,6 @@ class RuleEngine:
         self._unbreak, self._unset = derived.undoer(self._unbroken), derived.undoer(self._put)
         self.windows: dict[int, str] = derived.table("windows", {})
         """By folio: the window of upstream's own that is open for it."""
-        self._windows = derived.number(self.windows)
         self.checks = Checks(self)
         machine.note_watchers.append(self._note)
         machine.idle_watchers.append(self.checks.quiet)
@@ -176,7 +175,7 @@ class RuleEngine:
     def _note(self, event: Event, cpu: int) -> None:
         kind = event[2]
         if kind == "window_open":
-            self.machine.derived.put(self._windows, event[4], event[3])
+            self.machine.derived.put("windows", event[4], event[3])
         elif kind == "window_close":
-            self.machine.derived.put(self._windows, event[4], GONE)
+            self.machine.derived.put("windows", event[4], GONE)
         self.checks.note(event, cpu)

@@ -48,10 +48,8 @@ class FreezeChecks:
         """Make the table of frozen folios."""
         self.frozen: dict[int, int] = self.derived.table("frozen", {})
         """CPU that brought the folio's references to 0 by compare-and-exchange, by its head."""
-        self._frozen = self.derived.number(self.frozen)
         self.decided: dict[int, int] = self.derived.table("decided", {})
         """By CPU: the folio that it has decided to reuse, and has not said so yet."""
-        self._decided = self.derived.number(self.decided)
 
     # -- freezing ------------------------------------------------------------------------
 
@@ -62,14 +60,14 @@ class FreezeChecks:
         head = addr - 1
         if op == CAS and new == 0:
             self.freeze(folio, old)
-            self.derived.put(self._frozen, head, cpu)
+            self.derived.put("frozen", head, cpu)
         elif op == STORE:
             owner = self.frozen.get(head, cpu)
             ok = old == 0 and owner == cpu
             text = f"unfrozen from {old} by CPU {cpu}, frozen by CPU {owner}"
             self.report(ok, "I-34", folio, text, addr)
             self.page_ref_unfreeze(folio, old)
-            self.derived.put(self._frozen, head, GONE)
+            self.derived.put("frozen", head, GONE)
 
     def freeze(self, folio: Folio, refs: int) -> None:
         """I-35: nothing but the freezer's own reference and the cache's."""
@@ -91,7 +89,7 @@ class FreezeChecks:
         if self.frozen and not new & PG_buddy:
             self.touched_while_frozen(folio, head, head, cpu)
         if new & PG_buddy:
-            self.derived.put(self._frozen, head, GONE)
+            self.derived.put("frozen", head, GONE)
             return
         changed = old ^ new
         if changed & old & PG_locked and self.migrations:
@@ -165,9 +163,9 @@ class FreezeChecks:
         if event[0] == DECIDE:
             if self.cells[event[1]] == event[5]:
                 self.reused(event)
-                self.derived.put(self._decided, cpu, folio)
+                self.derived.put("decided", cpu, folio)
         elif decided == folio:
-            self.derived.put(self._decided, cpu, GONE)
+            self.derived.put("decided", cpu, GONE)
         else:  # accepted without a look at the references
             self.reused(event)
 

@@ -65,16 +65,14 @@ class PinChecks:
         self.pinned = self.ledger.book.pinned
         self.odd: dict[int, int] = table("odd", {})
         """By mm whose `write_protect_seq` is odd: the CPU that made it so."""
-        self._odd = self.derived.number(self.odd)
         self.taken: list[dict[int, tuple[int, ...]]]
-        self.taken = table("taken", [{} for _ in range(MAX_CPUS)])
+        self.taken = [table(f"taken {cpu}", {}) for cpu in range(MAX_CPUS)]
         """By CPU and word of a reference count: the mms whose sequence another CPU held odd when
         the CPU last took that reference in its present action."""
-        self._taken = [self.derived.number(words) for words in self.taken]
 
     def sequence(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """A `write_protect_seq` becomes odd, or even."""
-        self.derived.put(self._odd, addr - WRITE_PROTECT_SEQ, cpu if new & 1 else GONE)
+        self.derived.put("odd", addr - WRITE_PROTECT_SEQ, cpu if new & 1 else GONE)
 
     def reference_taken(self, event: Event, cpu: int, old: int, new: int) -> None:
         """Remember what was odd when a reference was taken: the last one counts.
@@ -83,12 +81,12 @@ class PinChecks:
         """
         if new > old and event[0] in (ADD, TRY_ADD):
             mms = tuple(sorted(mm for mm, other in self.odd.items() if other != cpu))
-            self.derived.put(self._taken[cpu], event[1], mms or GONE)
+            self.derived.put(f"taken {cpu}", event[1], mms or GONE)
 
     def action_begins(self, cpu: int) -> None:
         """What an action before this one took is none of its holds' references."""
         for word in list(self.taken[cpu]):
-            self.derived.put(self._taken[cpu], word, GONE)
+            self.derived.put(f"taken {cpu}", word, GONE)
 
     def pinned_during_fork(self, pages: tuple[int, ...], mm: int, cpu: int) -> bool:
         """Was a reference on one of the pages taken while fork copied the mm?"""

@@ -58,7 +58,6 @@ class PlaceChecks:
         """By mm: the words of the middle level that are not 0, by the first page they map."""
         self.alone: dict[int, int] = table("alone", {})
         """CPUs whose action no other CPU's has run beside so far."""
-        self._alone = self.derived.number(self.alone)
         self.anon_pgoff = self.kernel().anon_pgoff_word(Vma(0))
         watch = self.machine.watch
         watch(PMD_KIND, self.pmd_linked)
@@ -103,8 +102,8 @@ class PlaceChecks:
         """An action begins: is it alone? Those that run beside it no longer are."""
         others = [c for c, task in enumerate(self.machine.running) if task and c != cpu]
         for other in others:
-            self.derived.put(self._alone, other, None)
-        self.derived.put(self._alone, cpu, None if others else 1)
+            self.derived.put("alone", other, None)
+        self.derived.put("alone", cpu, None if others else 1)
 
     # -- at rest ---------------------------------------------------------------------------
 

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from sandbox.calls import Call
-from sandbox.history import History, Task
+from sandbox.history import Task
 from sandbox.kernels.base import Kernel
+from sandbox.machine import Machine
 from sandbox.memory import MAX_CPUS, OP_NAMES, Gen
 from sandbox.rules import Violation
 from sandbox.scenario.language import parse_lines
@@ -66,7 +67,7 @@ def run(kernel: str | type[Kernel], lines: str = "", cpus: int = MAX_CPUS) -> Se
     return session
 
 
-def put(machine: History, name: str, body: Callable[[], Gen[Any]], cpu: int = 0) -> Task:
+def put(machine: Machine, name: str, body: Callable[[], Gen[Any]], cpu: int = 0) -> Task:
     """Put a function of a test on a CPU, as the one function of a kernel of its own."""
     return machine.spawn(name, Call("body"), SimpleNamespace(body=body), cpu)
 

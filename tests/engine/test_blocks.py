@@ -33,7 +33,7 @@ def random_run(session: Session, seed: int) -> list[int]:
     """Step whatever can go on, drawn at random, until nothing runs; the order."""
     chance, order = random.Random(seed), []
     while session.running:
-        cpu = chance.choice(session.machine.runnable())
+        cpu = chance.choice(session.machine.enabled())
         session.step_event(cpu)
         order.append(cpu)
     return order
@@ -94,7 +94,7 @@ def test_undo_and_redo_are_exact_with_several_actions_per_cpu(seed: int) -> None
     begin(session, FOUR)
     seen = {session.position: snapshot(session)}
     while session.running:
-        session.machine.step(chance.choice(session.machine.runnable()))
+        session.machine.step(chance.choice(session.machine.enabled()))
         seen[session.position] = snapshot(session)
     end = session.position
     for _ in range(60):

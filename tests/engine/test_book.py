@@ -10,7 +10,7 @@ import pytest
 from sandbox.book import Book
 from sandbox.canonical import canonical
 from sandbox.errors import KernelBug
-from sandbox.fields import STRUCTS
+from sandbox.fields import FIELDS, STRUCTS, WIDTHS
 from sandbox.memory import Event, Gen, note
 from tests.engine.support import act, begin, put, run
 
@@ -129,7 +129,11 @@ def test_every_word_begins_as_a_number() -> None:
 @pytest.mark.parametrize("kernel", ["6.6", "6.9", "6.12", "7.2", "7.3", "ryan-v2"])
 def test_every_word_stays_a_number(kernel: str) -> None:
     session = run(kernel, LIFE.partition("\n")[2] if kernel == "6.6" else LIFE)
-    assert all(isinstance(value, int) for value in session.machine.memory.cells)
+    memory = session.machine.memory
+    assert all(isinstance(value, int) for value in memory.cells)
+    for kind, value in zip(memory.kinds, memory.cells, strict=True):
+        bits = WIDTHS.get(kind, 64)
+        assert -(1 << bits - 1) <= value < 1 << bits, FIELDS[kind]
 
 
 BLOCK = """\
@@ -148,7 +152,7 @@ def test_a_state_at_rest_does_not_depend_on_who_was_first() -> None:
         begin(session, BLOCK)
         dice = random.Random(seed)
         while session.running:
-            session.machine.step(dice.choice(session.machine.runnable()))
+            session.machine.step(dice.choice(session.machine.enabled()))
         session.finish()
         states.add(canonical(session.machine))
     assert len(states) == 1

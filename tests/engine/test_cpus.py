@@ -78,7 +78,7 @@ def test_what_two_cpus_do_at_once_is_both_done(
         begin(session, block)
         chance = random.Random(seed)
         while len(session.running) == 2:
-            session.machine.step(chance.choice(session.machine.runnable()))
+            session.machine.step(chance.choice(session.machine.enabled()))
         session.finish()
         assert check(session), f"seed {seed}"
         bases = list(session.book.places.values())
@@ -107,7 +107,7 @@ def test_a_fast_pin_during_forks_copy_falls_back(kernel: str, size: str) -> None
         begin(session, f"cpu0: fork A B\ncpu1: pin A R 0 {last} p w")
         for turn in range(lead):
             cpu = 1 if turn % 11 > 8 else 0
-            if cpu in session.machine.runnable():
+            if cpu in session.machine.enabled():
                 session.machine.step(cpu)
         session.finish()
         functions = {e["function"] for e in session.event_log()}

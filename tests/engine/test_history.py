@@ -292,7 +292,7 @@ def test_two_cpus_interleaved_with_undo_and_redo(kernel: str) -> None:
     while len(session.running) == 2:
         turns += 1
         for cpu in (0, 1, 1):
-            if cpu in session.machine.runnable():
+            if cpu in session.machine.enabled():
                 session.machine.step(cpu)
         if turns % 3 == 0:
             for _ in range(5):

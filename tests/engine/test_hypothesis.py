@@ -333,7 +333,7 @@ def race(session: Session, lines: tuple[str, str], schedule: list[int]) -> None:
     begin(session, f"cpu0: {lines[0]}\ncpu1: {lines[1]}")
     for turn, count in enumerate(schedule):
         for _ in range(count):
-            if turn & 1 in session.machine.runnable():
+            if turn & 1 in session.machine.enabled():
                 session.machine.step(turn & 1)
     session.finish()
 

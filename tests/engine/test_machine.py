@@ -69,7 +69,7 @@ def hold(*locks: int, mode: int = WRITE) -> Body:
 def test_a_lock_held_by_another_cpu_blocks() -> None:
     machine = machine_with(hold(PTL), hold(PTL))
     machine.step(0)
-    assert machine.runnable() == [0]
+    assert machine.enabled() == [0]
     assert machine.blocked(1) == "waits for a lock held by CPU 0"
     with pytest.raises(DeadlockError, match=r"CPU 1 \(task1\) waits for .* held by CPU 0"):
         machine.step(1)
@@ -93,7 +93,7 @@ def test_readers_share_and_keep_writers_out() -> None:
 def test_a_writer_keeps_readers_out() -> None:
     machine = machine_with(hold(PTL), hold(PTL, mode=READ))
     machine.step(0)
-    assert machine.runnable() == [0]
+    assert machine.enabled() == [0]
 
 
 def test_a_lock_bit_blocks_and_names_its_owner() -> None:
@@ -115,7 +115,7 @@ def test_a_deadlock_names_the_cycle_and_changes_nothing() -> None:
     machine = machine_with(hold(MMAP_LOCK, PTL), hold(PTL, MMAP_LOCK))
     machine.step(0)
     machine.step(1)
-    assert machine.runnable() == []
+    assert machine.enabled() == []
     cells, position = list(machine.memory.cells), machine.position
     for move in (machine.step, machine.run):
         with pytest.raises(DeadlockError) as caught:
@@ -126,7 +126,7 @@ def test_a_deadlock_names_the_cycle_and_changes_nothing() -> None:
         assert "CPU 1 (task1) waits for split_queue_lock held by CPU 0" in text
     assert (machine.memory.cells, machine.position) == (cells, position)
     machine.undo()
-    assert machine.runnable() == [0, 1]
+    assert machine.enabled() == [0, 1]
     machine.run(0)
     machine.run(1)
 

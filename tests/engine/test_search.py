@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from sandbox.errors import KernelBug
+from sandbox.memory import Gen, cas
 from sandbox.model import Model
-from tests.engine.support import begin, run
+from tests.engine.support import begin, put, run
 
 PIN = "cpu0: fork A B\ncpu1: pin A R 0 1 p w"
 
@@ -140,3 +142,20 @@ def test_a_clone_goes_its_own_way() -> None:
     assert again.identity() == model.identity()
     assert again.machine.apply(0) == model.machine.apply(0)
     assert again.identity() == model.identity()
+
+
+def test_an_event_whose_function_fails_has_not_happened() -> None:
+    model = Model.of(run("7.2", SMALL))
+    (folio,) = model.ledger.live_folios()
+
+    def fails() -> Gen[None]:
+        yield cas(folio._refcount, model.machine.peek(folio._refcount), 0)  # I-35, and frozen
+        raise ValueError("wrong")
+
+    put(model.machine, "fails", fails)
+    before = model.identity()
+    with pytest.raises(KernelBug):
+        model.apply(0)
+    assert model.rules.checks.frozen == {}
+    assert model.rules.violations == []
+    assert model.identity() == before

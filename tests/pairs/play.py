@@ -81,7 +81,7 @@ def play(kernel: str | type[Kernel], pair: Pair, turns: Iterable[tuple[int, int]
                 n += 1
             if n:
                 done.append((cpu, n))
-            elif session.running and not machine.runnable():
+            elif session.running and not machine.enabled():
                 machine.step(session.running[0].cpu)  # says who waits for whom
             if not session.running:
                 break

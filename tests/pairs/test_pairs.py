@@ -116,7 +116,7 @@ def test_two_first_faults_agree_on_the_anon_vma(kernel: str) -> None:
         session.begin(block)
         dice = random.Random(seed)
         while session.running:
-            session.machine.step(dice.choice(session.machine.runnable()))
+            session.machine.step(dice.choice(session.machine.enabled()))
         session.finish()
         peek = session.machine.peek
         (mm,) = session.book.processes.values()
@@ -140,7 +140,7 @@ def test_files_and_regions_made_at_once_are_all_there() -> None:
             session.begin(step)
             dice = random.Random(seed)
             while session.running:
-                session.machine.step(dice.choice(session.machine.runnable()))
+                session.machine.step(dice.choice(session.machine.enabled()))
             session.finish()
         assert set(session.book.files) == {"F", "G"}
         (mm,) = session.book.processes.values()

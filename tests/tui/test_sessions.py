@@ -299,10 +299,10 @@ def walked(seed: int) -> Bench:
     bench.act(parse(FOUR), paused=True)
     for _ in range(4):
         while not bench.idle and chance.random() > 0.002:
-            bench.cpu = chance.choice(bench.session.machine.runnable())
+            bench.cpu = chance.choice(bench.session.machine.enabled())
             bench.step_event()
         bench.goto(chance.randint(first + 1, bench.session.position))
-        bench.cpu = chance.choice(bench.session.machine.runnable() or [0])
+        bench.cpu = chance.choice(bench.session.machine.enabled() or [0])
         if not bench.idle:
             bench.step_event()
     return bench
