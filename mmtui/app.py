@@ -107,7 +107,6 @@ class MmtuiApp(SafeApp):
 
     async def _begin(self) -> None:
         """Open the document; in the library, import behind the screen what opening needs."""
-        opening = self.screen
         if self._source is not None:
             try:
                 desk = self._main_screen(self._bench(self._source, self._kernel))
@@ -124,9 +123,7 @@ class MmtuiApp(SafeApp):
             self.run_worker(
                 lambda: import_module("mmtui.screens.main"), thread=True, exit_on_error=False
             )
-        if isinstance(opening, OpeningScreen):
-            for key in opening.typed:  # before those that wait in the queue
-                await self.on_event(key)
+        await self.typed.go_on()
 
     # -- documents -----------------------------------------------------------------------
 

@@ -15,11 +15,11 @@ from textual.notifications import SeverityLevel
 from mmtui.crash import brief, write_report
 from mmtui.driver import MmtuiDriver
 from mmtui.exit_codes import ExitCode
+from mmtui.key_queue import KeyQueue
 from mmtui.terminal import Terminal
 from mmtui.views.lines import pure_text, say
 from mmtui.widgets.bars import Bar
 from mmtui.widgets.contained import NOT_FOUND, Contained
-from mmtui.widgets.line_input import LineInput, is_character
 from sandbox.errors import UsageError
 
 __all__ = ["SafeApp"]
@@ -38,6 +38,7 @@ class SafeApp(Contained, App[None]):
         self.terminal = terminal
         """What the driver draws on; None: it looks for one itself."""
         super().__init__(ansi_color=ansi_color)
+        self.typed = KeyQueue(self, super().on_event)
         self.last_words: list[str] = []
         """Lines for stderr when the screen is gone."""
         self.leaving = False
@@ -71,31 +72,17 @@ class SafeApp(Contained, App[None]):
         if self.leaving and isinstance(message, events.InputEvent):
             # A queue that is not empty is worked off without a turn for the event loop's
             # callbacks: keys held down would keep up the end for as long as they take.
+            self.typed.clear()
             await asyncio.sleep(0)
             return
         await super()._dispatch_message(message)
 
     async def on_event(self, event: events.Event) -> None:
-        """Send a text that is typed faster than it is taken to a line as one key."""
-        if isinstance(event, events.Key):
-            line = self.focused
-            if isinstance(line, LineInput) and line.only_takes_characters():
-                event = self._with_what_follows(event)
-        await super().on_event(event)
-
-    def _with_what_follows(self, first: events.Key) -> events.Key:
-        """A key that writes all the characters which wait behind a character.
-
-        Each key takes a millisecond on its way; a program that types a page (a paste into a
-        terminal without bracketed paste) would stop everything for a minute.
-        """
-        if first.is_forwarded or not is_character(first):
-            return first
-        text = [first.character or ""]
-        while is_character(waiting := self.what_follows()):
-            self._pending_message = None
-            text.append(getattr(waiting, "character", ""))
-        return first if len(text) == 1 else events.Key(first.key, "".join(text))
+        """Take what is typed in its turn."""
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            await self.typed.put(event)
+        else:
+            await super().on_event(event)
 
     def keep(self) -> str | None:
         """Save what was done; what there is to say about it."""

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from shlex import quote
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
@@ -50,8 +51,7 @@ T = TypeVar("T")
 def _bindings() -> list[BindingType]:
     """The key bindings of all commands.
 
-    They have priority, so that keys are taken in the order in which they were typed, however
-    fast: `:` has opened the prompt before the next key is looked at.
+    They have priority: a pane that has the focus does not see them first.
     """
     return [
         Binding(
@@ -65,10 +65,6 @@ def _bindings() -> list[BindingType]:
 
 _AT_PROMPT = re.compile(r"^<command>:\d+:\d+: ")
 """Where an error is in a line typed at `:`; there is only one line it can be in."""
-
-_COMMAND_OF_KEY = {
-    textual_key(k): command.name for command in COMMANDS.values() for k in command.keys
-}
 
 
 class MainScreen(ContainedScreen, Screen[None]):
@@ -230,13 +226,14 @@ class MainScreen(ContainedScreen, Screen[None]):
             done(future.result())
             return
 
-        def ended(_nothing: None) -> None:
+        async def ended() -> None:
             with self.guard():
                 done(future.result())
+            await self.app.typed.go_on()
 
         for pane in self.frame.panes.values():
             pane.let_go()  # what they would read is being changed
-        self.app.push_screen(WorkingScreen(move, future), ended)
+        self.app.push_screen(WorkingScreen(move, future, partial(self.call_next, ended)))
 
     def moved(self, message: str = "") -> None:
         """Show the bench after a move, with a message or what the move brought."""
@@ -411,14 +408,6 @@ class MainScreen(ContainedScreen, Screen[None]):
             event.prevent_default()
             self._prompt.hold()
             self._prompt.type_key(event.key, event.character)
-
-    @on(Prompt.Ahead)
-    def _typed_ahead(self, event: Prompt.Ahead) -> None:
-        event.stop()
-        if self._prompt.is_open:
-            self._prompt.type_key(event.key, event.character)
-        elif (name := _COMMAND_OF_KEY.get(event.key)) is not None:
-            self.action_give(name)
 
     @on(Prompt.Completed)
     def _prompt_completed(self, event: Prompt.Completed) -> None:

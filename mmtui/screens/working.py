@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual._context import active_app
 from textual.app import App, ComposeResult
@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from mmtui.exit_codes import ExitCode
+from mmtui.key_queue import HoldsKeys
 from mmtui.views.lines import say
 from mmtui.widgets.bars import Bar
 from mmtui.widgets.contained import ContainedScreen
@@ -22,6 +23,9 @@ from sandbox.confined import confined
 from sandbox.errors import UsageError
 from sandbox.long_move import LongMove
 from sandbox.session import Session
+
+if TYPE_CHECKING:
+    from mmtui.app import MmtuiApp
 
 __all__ = ["Mover", "WorkingScreen"]
 
@@ -109,14 +113,16 @@ def _apart(session: Session) -> AbstractContextManager[None]:
     return confined() if session.machine.checked else nullcontext()
 
 
-class WorkingScreen(ContainedScreen, Screen[None]):
+class WorkingScreen(HoldsKeys, ContainedScreen, Screen[None]):
     """Over the panes, which must not be drawn while another thread changes what they show."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "stop", "Stop", show=False)]
 
-    def __init__(self, move: LongMove, future: Future[Any]) -> None:
+    app: MmtuiApp
+
+    def __init__(self, move: LongMove, future: Future[Any], ended: Callable[[], None]) -> None:
         super().__init__()
-        self._move, self._future = move, future
+        self._move, self._future, self._ended = move, future, ended
         self.progress = Bar("progress")
         self._keys = Bar("working-keys")
 
@@ -135,11 +141,18 @@ class WorkingScreen(ContainedScreen, Screen[None]):
         if self._future.done():
             if self.is_current:
                 self.dismiss()
+                self._ended()
             return
         self.progress.show(say(f" {self._move.text or 'working'}", "strong"))
 
+    def answers(self, key: str, *, first: bool) -> bool:
+        """What stops it, too; `q` may be a letter of a line that is typed ahead."""
+        stops = key == "escape" or (key == "q" and first)
+        return stops or super().answers(key, first=first)
+
     def action_stop(self) -> None:
-        """Ask it to stop; the screen goes when it has."""
+        """Ask it to stop, and forget what was typed ahead; the screen goes when it has."""
+        self.app.typed.clear()
         self._move.stop()
 
     def stop_and_wait(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 from textual import events
 from textual.message import Message
 from textual.widgets import Input
@@ -22,8 +24,6 @@ class LineInput(ContainedWidget, Input):
     (a paste into a terminal without bracketed paste).
     """
 
-    _at_a_key = False
-    """Whether a key that writes nothing is being handled."""
     _typed = ""
     """Characters that are not in the line yet."""
 
@@ -32,26 +32,15 @@ class LineInput(ContainedWidget, Input):
         value = value[:_LONGEST]
         return value if value.isprintable() else "".join(map(_harmless, value))
 
-    def only_takes_characters(self) -> bool:
-        """Whether all that is on its way to the line is written into it.
-
-        Enter or Escape would give what is typed behind it to the screen, key by key.
-        """
-        if self._at_a_key:
-            return False
-        # Looked at from without: taking a message out, were it to put it back, could take it from
-        # the loop that waits for it.
-        waiting = (self._pending_message, *getattr(self._message_queue, "_queue", ()))
-        return all(is_character(message) for message in waiting if isinstance(message, events.Key))
+    @property
+    def takes_text(self) -> bool:
+        """Whether characters that come now are written into the line."""
+        return True
 
     async def _dispatch_message(self, message: Message) -> None:
         if self._typed and not is_character(message):
             self._put_in()  # what comes now, a paste or Enter, comes after it
-        self._at_a_key = isinstance(message, events.Key) and not is_character(message)
-        try:
-            await super()._dispatch_message(message)
-        finally:
-            self._at_a_key = False
+        await super()._dispatch_message(message)
 
     async def _on_key(self, event: events.Key) -> None:
         if not event.is_printable or event.character is None:
@@ -74,7 +63,7 @@ class LineInput(ContainedWidget, Input):
             self.replace(text, start, end)
 
 
-def is_character(message: object) -> bool:
+def is_character(message: object) -> TypeGuard[events.Key]:
     """Whether a message is a key that writes a character, or several."""
     return isinstance(message, events.Key) and message.is_printable
 

@@ -9,7 +9,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Horizontal
-from textual.keys import _character_to_key
 from textual.message import Message
 from textual.widgets import Input, Label
 
@@ -46,25 +45,14 @@ class _Field(LineInput):
         """Hand the line over."""
         self.prompt.submit(self.value)
 
-    def only_takes_characters(self) -> bool:
+    @property
+    def takes_text(self) -> bool:
         """Not when it is closed: then they are keys of the screen."""
-        return self.prompt.is_open and super().only_takes_characters()
+        return self.prompt.is_open
 
     async def _on_key(self, event: events.Key) -> None:
-        """Take keys in the order in which they were typed, however fast.
-
-        Keys that are bound would else go round by the application, and letters typed after
-        them come first.  What comes after Enter or Escape is meant for the screen.
-        """
-        if not self.prompt.is_open:
-            event.stop()
-            event.prevent_default()
-            several = (event.character or "") if event.is_printable else ""
-            keys: list[tuple[str, str | None]]
-            keys = [(_character_to_key(char), char) for char in several]
-            for key, character in keys or [(event.key, event.character)]:
-                self.prompt.post_message(Prompt.Ahead(key, character))
-        elif not event.is_printable:
+        """Take keys that are bound here, without the way round by the application."""
+        if not event.is_printable:
             for binding in self._bindings.key_to_bindings.get(event.key, ()):
                 event.stop()
                 event.prevent_default()
@@ -108,13 +96,6 @@ class Prompt(ContainedWidget, Horizontal):
         """Words that may come next, to be shown."""
 
         words: list[str]
-
-    @dataclass
-    class Ahead(Message):
-        """A key was pressed before the screen could take the keys back."""
-
-        key: str
-        character: str | None
 
     @dataclass
     class Closed(Message):

@@ -37,9 +37,10 @@ async def clicks_beside(app: MmtuiApp, pilot: Pilot[None]) -> None:
         await pilot.pause()
         await pilot.pause()
         assert isinstance(app.screen, MainScreen)
-    before = len(app.screen.bench.session.steps)
+    session = app.screen.bench.session
+    before = session.position
     await pilot.press("n")
-    assert len(app.screen.bench.session.steps) == before + 1
+    assert session.position > before
 
 
 async def test_any_key_right_after_the_palette_is_opened() -> None:
@@ -51,8 +52,7 @@ async def test_any_key_right_after_the_palette_is_opened() -> None:
                 app.post_message(events.Key(name, name if len(name) == 1 else None))
             await pilot.pause()
             await pilot.pause()
-            await pilot.press("escape")
-            assert isinstance(app.screen, MainScreen)
+            await until(pilot, lambda: isinstance(app.screen, MainScreen))
         await pilot.press("ctrl+p")
         command_list = app.screen.query_one(CommandList)
         await until(pilot, lambda: command_list.option_count)

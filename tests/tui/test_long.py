@@ -6,7 +6,10 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from textual import events
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from mmtui.app import MmtuiApp
 from mmtui.model import changes
@@ -17,7 +20,7 @@ from mmtui.widgets.bars import Bar
 from sandbox import history
 from sandbox.long_move import LongMove
 from sandbox.scenario.language import parse_action
-from tests.tui.support import SIXTEEN
+from tests.tui.support import SIXTEEN, until
 from tests.tui.support import machine as bench_of
 
 
@@ -132,3 +135,42 @@ def test_a_move_too_long_to_mark_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     assert bench.changes.unmarked
     bench.step_event()
     assert not bench.changes.unmarked
+
+
+async def test_what_is_typed_meanwhile_is_taken_afterwards_in_order(gate: threading.Event) -> None:
+    app = MmtuiApp("seed-pin-middle", "7.2")
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await prepared(app, pilot)
+        done = len(screen.bench.session.steps)
+        for key in (
+            ":",
+            *"pin A R 5 6 1 w",
+            "enter",
+            "n",
+            ":",
+            *"unq",
+        ):
+            char = key if len(key) == 1 else None
+            app.post_message(events.Key(_character_to_key(char) if char else key, char))
+        await pilot.pause()
+        assert isinstance(app.screen, WorkingScreen)
+        screen.mover.patience = 60
+        gate.set()
+        line = screen.query_one(Input)
+        await until(pilot, lambda: line.has_focus and line.value == "unq")
+        texts = [step.action.text for step in screen.bench.session.steps[done - 1 :]]
+        assert texts == ["fork A B", "pin A R 5 6 1 w", "mthp 64K madvise"]
+
+
+async def test_escape_forgets_what_was_typed_meanwhile(gate: threading.Event) -> None:
+    app = MmtuiApp("seed-pin-middle", "7.2")
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await prepared(app, pilot)
+        done = len(screen.bench.session.steps)
+        await pilot.press(":", *"exit A", "enter", "escape")
+        gate.set()
+        await until_over(app, pilot)
+        await pilot.press("n")
+        await until_over(app, pilot)
+        assert screen.bench.idle
+        assert len(screen.bench.session.steps) == done
