@@ -10,8 +10,8 @@ from statistics import median
 from benchmarks.report import Section
 from benchmarks.timing import alternate, seconds
 from benchmarks.workload import machine_like, populated, run_tasks
+from sandbox.run.session import Session
 from sandbox.scenario.language import parse_action
-from sandbox.session import Session
 
 __all__ = ["history", "throughput"]
 

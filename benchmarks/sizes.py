@@ -17,8 +17,8 @@ from functools import partial
 from benchmarks.report import Section
 from benchmarks.timing import seconds
 from benchmarks.workload import FOLIO_PAGES, populated
+from sandbox.run.session import Session
 from sandbox.scenario.language import parse_action
-from sandbox.session import Session
 
 __all__ = ["DAVID", "by_folio_size"]
 

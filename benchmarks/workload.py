@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sandbox.history import History, Task
-from sandbox.ledger import Ledger
-from sandbox.memory import Globals
+from sandbox.machine.history import History, Task
+from sandbox.machine.memory import Globals
 from sandbox.rules import RuleEngine
+from sandbox.run.session import Session
 from sandbox.scenario.language import parse_action
-from sandbox.session import Session
+from sandbox.truth.ledger import Ledger
 
 __all__ = [
     "FOLIO_PAGES",

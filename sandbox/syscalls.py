@@ -17,7 +17,7 @@ from sandbox.arch.arm64.pgtable import (
     PTE_WRITE,
     pte_pfn,
 )
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     READ,
     Gen,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.conform import ConformReport, conform_paths
+from sandbox.conform.states import ConformReport, conform_paths
 
 RECORDINGS = Path(__file__).parent / "recordings"
 STATES = sorted(f for f in RECORDINGS.glob("*/*.json") if not f.parent.name.endswith("-micro"))

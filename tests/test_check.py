@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sandbox.errors import UsageError, Where
-from sandbox.scenario.check import PresetCheck, check_preset
+from sandbox.run.check import PresetCheck, check_preset
 from sandbox.scenario.language import Action, CpuBlock
-from sandbox.scenario.observed import ViolationFacts
 from sandbox.scenario.presets import parse_preset
+from sandbox.truth.observed import ViolationFacts
 from tests.conftest import RECORDINGS
 
 HEAD = """+++

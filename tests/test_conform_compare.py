@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from sandbox.compare import Cell, FolioNames, compare, count_cells
-from sandbox.conform import Run, conform_paths, conform_recording
-from sandbox.conform_text import markdown_report, text_report
+from sandbox.conform.states import Run, conform_paths, conform_recording
+from sandbox.conform.text import markdown_report, text_report
 from sandbox.errors import SandboxError, UsageError
 from sandbox.scenario.language import Action, CpuBlock
+from sandbox.truth.compare import Cell, FolioNames, compare, count_cells
 from tests.conftest import RECORDINGS, STATES
 
 State = dict[str, Any]

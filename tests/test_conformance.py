@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from sandbox.conform import ConformReport
-from sandbox.conform_text import text_report
+from sandbox.conform.states import ConformReport
+from sandbox.conform.text import text_report
 from tests.conftest import RECORDINGS, SCENARIOS
 
 

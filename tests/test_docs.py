@@ -13,11 +13,11 @@ import pytest
 from mmtui.__main__ import main
 from mmtui.commands.registry import COMMANDS
 from mmtui.exit_codes import ExitCode
-from sandbox.conform import ConformReport
-from sandbox.conform_text import markdown_report
+from sandbox.conform.states import ConformReport
+from sandbox.conform.text import markdown_report
 from sandbox.kernels import REGISTRY, kernel_by_name
 from sandbox.rules import RULES
-from sandbox.scenario.actions import HANDLERS
+from sandbox.run.plan import HANDLERS
 from sandbox.scenario.language import parse_scenarios
 from sandbox.scenario.verbs import VERBS
 

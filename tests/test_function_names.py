@@ -9,8 +9,8 @@ import pytest
 
 from sandbox.kernels import REGISTRY, kernel_by_name
 from sandbox.kernels.base import Kernel
-from sandbox.kernels.part import KernelPart
-from sandbox.names.functions import _names, is_kernels, is_ours, kernel_name
+from sandbox.machine.part import KernelPart
+from sandbox.truth.names.functions import _names, is_kernels, is_ours, kernel_name
 
 KERNELS, OURS = _names("kernel_functions.txt"), _names("own_functions.txt")
 TWICE: frozenset[str] = frozenset()

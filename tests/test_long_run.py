@@ -11,8 +11,8 @@ import pytest
 from mmtui.cli import dispatch
 from mmtui.exit_codes import ExitCode
 from mmtui.headless import working
-from sandbox import history
-from sandbox.long_move import LongMove
+from sandbox.machine import history
+from sandbox.run.long_move import LongMove
 
 
 @pytest.fixture

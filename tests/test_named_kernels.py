@@ -18,7 +18,7 @@ from mmtui.model.script import open_source
 from sandbox import kernels
 from sandbox.errors import SandboxError, UnknownKernelError
 from sandbox.kernels import KERNEL_IDS, kernel_by_name, name_kernel
-from sandbox.session import Session
+from sandbox.run.session import Session
 from tests.tui.support import machine
 
 MODULE = """\

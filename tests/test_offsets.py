@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import offsets
-from sandbox.fields import FIELDS, STRUCTS, Field, Struct
-from sandbox.memory import AnonVma, Folio, Mapping, MemoryImage, Mm, Page, Vma
+from sandbox.machine import offsets
+from sandbox.machine.fields import FIELDS, STRUCTS, Field, Struct
+from sandbox.machine.memory import AnonVma, Folio, Mapping, MemoryImage, Mm, Page, Vma
 
 ROOT = Path(__file__).parent.parent
-WATCHED = ("sandbox/ledger.py", "sandbox/names", "sandbox/rules", "sandbox/scenario", "mmtui")
+WATCHED = ("sandbox/truth/ledger.py", "sandbox/names", "sandbox/rules", "sandbox/scenario", "mmtui")
 NEIGHBOURS = {("sandbox/rules/entries.py", "cells[addr - 1]"),
               ("sandbox/rules/entries.py", "cells[addr + 1]")}  # fmt: skip
 """The entries beside one, in the same table."""

@@ -13,10 +13,10 @@ import pytest
 
 from mmtui.cli import dispatch
 from mmtui.exit_codes import ExitCode
-from sandbox import watchdog
+from sandbox.machine import watchdog
 
 HEAD = '''from sandbox.kernels.linux_6_9 import Linux69
-from sandbox.memory import *
+from sandbox.machine.memory import *
 
 
 class K(Linux69):
@@ -181,7 +181,7 @@ def test_ctrl_c_is_still_ctrl_c(where: Path) -> None:
 def test_a_word_changed_behind_the_journals_back_is_named(
     where: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    find = "import gc\nfrom sandbox.history import History\nfor it in gc.get_objects():\n"
+    find = "import gc\nfrom sandbox.machine.history import History\nfor it in gc.get_objects():\n"
     find += "    if isinstance(it, History) and any(it.running):\n"  # not one of another test
     find += "        it.memory.cells[folio._refcount] += 5\n"
     assert dispatch(["run", "s.scn", "--kernel", kernel(where, find + REST)]) == ExitCode.USAGE

@@ -9,11 +9,11 @@ import pytest
 from mmtui.__main__ import main
 from mmtui.exit_codes import ExitCode
 from sandbox.errors import UsageError
-from sandbox.fs.pages import KPF, average_mapcount, kpagecount, kpageflags
-from sandbox.fs.proc import WHATS, pagemap, proc_text, status
-from sandbox.fs.smaps import MemSizeStats, smaps
-from sandbox.memory import Folio
-from sandbox.session import Session
+from sandbox.machine.memory import Folio
+from sandbox.run.session import Session
+from sandbox.truth.procfs.pages import KPF, average_mapcount, kpagecount, kpageflags
+from sandbox.truth.procfs.proc import WHATS, pagemap, proc_text, status
+from sandbox.truth.procfs.smaps import MemSizeStats, smaps
 from tests.engine.support import ALL, BUSY_LIFE, FORK_64K, UPSTREAM, begin, run
 
 LARGE = "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 16 w"

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from mmtui.__main__ import main
 from mmtui.exit_codes import ExitCode
-from sandbox.compare import compare, count_cells
-from sandbox.conform_micro import compare_stores, logged
+from sandbox.conform.recordings import MAX_CELLS, read_log, read_recording
+from sandbox.conform.stores import compare_stores, logged
 from sandbox.errors import SandboxError
-from sandbox.recordings import MAX_CELLS, read_log, read_recording
+from sandbox.truth.compare import compare, count_cells
 from tests.conftest import RECORDINGS
 
 Keys = tuple[str | int, ...]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.scenario.text import page_range, page_set, pte_words, step_lines, wrap
+from sandbox.truth.text import page_range, page_set, pte_words, step_lines, wrap
 from tests.conftest import RECORDINGS, STATES
 
 

@@ -9,10 +9,10 @@ from string import ascii_uppercase
 from mmtui.commands.model import Command, Desk, Group
 from mmtui.model.bench import Bench
 from sandbox.arch.arm64.pgtable import pte_page
-from sandbox.book import Hold
 from sandbox.errors import ScenarioError, UsageError
+from sandbox.run.session import Step
 from sandbox.scenario.language import Action, CpuBlock, parse_action, parse_lines
-from sandbox.session import Step
+from sandbox.truth.book import Hold
 
 __all__ = ["COMMANDS", "is_block", "last_action", "parse", "perform"]
 

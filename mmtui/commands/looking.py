@@ -102,7 +102,7 @@ def _select(desk: Desk, text: str) -> None:
 
 def _cat(desk: Desk, text: str) -> None:
     """`cat smaps A` or `cat /proc/A/smaps`: of a process, or of all."""
-    from sandbox.fs.proc import WHATS, proc_text
+    from sandbox.truth.procfs.proc import WHATS, proc_text
 
     words = text.split()
     if text.startswith("/proc/"):

@@ -101,7 +101,7 @@ def completions(line: str, bench: Bench, themes: list[str]) -> list[str]:
         "select": [*bench.procs(), *regions],
     }
     if name == "cat":
-        from sandbox.fs.proc import WHATS  # only this needs it, and start-up time counts
+        from sandbox.truth.procfs.proc import WHATS  # only this needs it, and start-up time counts
 
         choices[name] = [*(bench.procs() if " " in rest else WHATS)]
     if name in choices:

@@ -10,7 +10,7 @@ from mmtui.exit_codes import ExitCode
 from mmtui.headless.documents import open_preset
 from mmtui.headless.working import WatchedRun
 from sandbox.errors import UsageError
-from sandbox.scenario.check import PresetCheck, check_preset
+from sandbox.run.check import PresetCheck, check_preset
 from sandbox.scenario.expect import ExpectResult
 from sandbox.scenario.presets import Preset, list_presets
 

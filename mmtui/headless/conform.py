@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from mmtui.exit_codes import ExitCode
-from sandbox.conform import conform_paths
-from sandbox.conform_text import markdown_report, text_report
+from sandbox.conform.states import conform_paths
+from sandbox.conform.text import markdown_report, text_report
 from sandbox.printable import one_line
 
 __all__ = ["conform"]

@@ -9,8 +9,8 @@ from mmtui.headless.documents import open_document
 from mmtui.headless.run import choose
 from mmtui.headless.working import WatchedRun
 from sandbox.errors import UsageError
-from sandbox.fs.proc import WHATS, proc_text
-from sandbox.scenario.text import wrap
+from sandbox.truth.procfs.proc import WHATS, proc_text
+from sandbox.truth.text import wrap
 
 __all__ = ["WHATS", "proc"]
 

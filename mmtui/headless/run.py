@@ -12,9 +12,9 @@ from mmtui.headless.working import WatchedRun
 from sandbox.errors import NoEventError, NoProgressError, UsageError
 from sandbox.printable import one_line
 from sandbox.rules import Complaint
+from sandbox.run.runner import ScenarioRun
 from sandbox.scenario.language import Scenario
-from sandbox.scenario.runner import ScenarioRun
-from sandbox.scenario.text import step_lines, wrap
+from sandbox.truth.text import step_lines, wrap
 
 __all__ = ["choose", "run"]
 

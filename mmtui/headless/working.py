@@ -11,11 +11,11 @@ from types import FrameType
 from typing import Any, TextIO
 
 from mmtui.streams import bare
-from sandbox.long_move import LongMove
 from sandbox.printable import printable
+from sandbox.run.long_move import LongMove
+from sandbox.run.runner import ScenarioRun
+from sandbox.run.session import Session
 from sandbox.scenario.language import Action, CpuBlock
-from sandbox.scenario.runner import ScenarioRun
-from sandbox.session import Session
 
 __all__ = ["WatchedRun", "watched"]
 
@@ -55,7 +55,7 @@ def _kept_apart(session: Session, what: str) -> Iterator[None]:
         return
     # Imported here: the models need neither, and start-up time counts.
     from mmtui.headless.streams import own_streams
-    from sandbox.confined import confined
+    from sandbox.machine.confined import confined
 
     with own_streams(what), confined():
         yield
@@ -70,7 +70,7 @@ class WatchedRun(ScenarioRun):
             return
         # Imported here: the models need neither, and start-up time counts.
         from mmtui.headless.streams import own_streams
-        from sandbox.confined import confined
+        from sandbox.machine.confined import confined
 
         with own_streams(f"loading {kernel}"), confined():
             super().__init__(kernel, name=name, about=about)

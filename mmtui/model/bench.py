@@ -21,14 +21,14 @@ from mmtui.model.script import Script, Source
 from mmtui.model.selection import Selection, areas_of
 from mmtui.model.tree import Done, Place, Tree, place_of, root_steps, tree_of
 from sandbox.errors import Cancelled, SandboxError, UsageError
-from sandbox.memory import Event
+from sandbox.machine.memory import Event
 from sandbox.rules import Violation
+from sandbox.run.runner import ScenarioRun
+from sandbox.run.scheduling import play
+from sandbox.run.session import Session, Step
 from sandbox.scenario.expect import ExpectResult
 from sandbox.scenario.language import Action, CpuBlock
-from sandbox.scenario.runner import ScenarioRun
 from sandbox.scenario.schedule import Turn, turns_of
-from sandbox.scheduling import play
-from sandbox.session import Session, Step
 
 __all__ = ["Bench", "Stop", "actions_of"]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.history import History
-from sandbox.memory import ALLOC, FIRST_MUTATING
+from sandbox.machine.history import History
+from sandbox.machine.memory import ALLOC, FIRST_MUTATING
 
 __all__ = ["NO_CHANGES", "ChangeRecorder", "Changes"]
 

@@ -12,9 +12,9 @@ from itertools import accumulate
 
 from mmtui.model.changes import NO_CHANGES, Changes
 from sandbox.arch.arm64.pgtable import pte_page
-from sandbox.fields import Struct
-from sandbox.memory import ADDR_MASK, Folio, Page
-from sandbox.session import Session
+from sandbox.machine.fields import Struct
+from sandbox.machine.memory import ADDR_MASK, Folio, Page
+from sandbox.run.session import Session
 
 __all__ = ["Living", "Roll"]
 

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from mmtui.model.script import Script
 from sandbox.errors import SandboxError
-from sandbox.following import Follower
+from sandbox.run.following import Follower
+from sandbox.run.runner import ScenarioRun
+from sandbox.run.session import Session, Step
 from sandbox.scenario.checks import Refusal
 from sandbox.scenario.expect import ExpectResult, evaluate_all
-from sandbox.scenario.runner import ScenarioRun
-from sandbox.session import Session, Step
 
 __all__ = ["Progress", "Unexpected", "step_state"]
 

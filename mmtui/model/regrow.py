@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from mmtui.model.tree import Done, Fork, Item, Place, Tree, root_steps
 from sandbox.errors import Cancelled, SandboxError, UsageError
+from sandbox.run.scheduling import play
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.scenario.schedule import events_of, turns_of
-from sandbox.scheduling import play
 
 if TYPE_CHECKING:
     from mmtui.model.bench import Bench

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sandbox.session import Session
+from sandbox.run.session import Session
 
 __all__ = ["Area", "Selection", "areas_of"]
 

@@ -23,8 +23,8 @@ from mmtui.model.files import sync_folder, temporary, write_all
 from mmtui.model.session_list import forget_leftovers, session_folder
 from mmtui.model.session_text import MARK, Head, done_lines, section_text, summed, tail
 from mmtui.model.tree import Done, Place, place_of, root_steps
-from sandbox.history import Task
-from sandbox.session import Step
+from sandbox.machine.history import Task
+from sandbox.run.session import Step
 
 __all__ = ["SessionLog", "saved_text"]
 

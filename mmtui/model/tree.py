@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 from typing import NamedTuple, TypeAlias
 
-from sandbox.history import Branch, History, Task
+from sandbox.machine.history import Branch, History, Task
+from sandbox.run.session import Step
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.scenario.schedule import turns_of
-from sandbox.session import Step
 
 __all__ = ["DEEPEST", "Done", "Fork", "Item", "Place", "Tree", "place_of", "root_steps", "tree_of"]
 

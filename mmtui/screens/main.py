@@ -38,7 +38,7 @@ from mmtui.widgets.contained import ContainedScreen
 from mmtui.widgets.pane import Pane
 from mmtui.widgets.prompt import Asking, Prompt
 from sandbox.errors import SandboxError, UsageError
-from sandbox.long_move import LongMove
+from sandbox.run.long_move import LongMove
 
 if TYPE_CHECKING:
     from mmtui.app import MmtuiApp

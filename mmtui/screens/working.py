@@ -18,11 +18,11 @@ from mmtui.key_queue import HoldsKeys
 from mmtui.views.lines import say
 from mmtui.widgets.bars import Bar
 from mmtui.widgets.contained import ContainedScreen
-from sandbox import watchdog
-from sandbox.confined import confined
 from sandbox.errors import UsageError
-from sandbox.long_move import LongMove
-from sandbox.session import Session
+from sandbox.machine import watchdog
+from sandbox.machine.confined import confined
+from sandbox.run.long_move import LongMove
+from sandbox.run.session import Session
 
 if TYPE_CHECKING:
     from mmtui.app import MmtuiApp

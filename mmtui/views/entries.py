@@ -8,9 +8,9 @@ from typing import Any
 
 from mmtui.model.selection import Area
 from sandbox.arch.arm64 import pgtable as pt
-from sandbox.ledger import entry_kind, vmas_of
-from sandbox.memory import Mm, Page
-from sandbox.offsets import LAST_ENTRY
+from sandbox.machine.memory import Mm, Page
+from sandbox.machine.offsets import LAST_ENTRY
+from sandbox.truth.ledger import entry_kind, vmas_of
 
 __all__ = ["GLYPH_LEGEND", "Entry", "attribute", "glyph", "in_vma", "read_entries"]
 

@@ -6,8 +6,8 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from sandbox.following import Follower
 from sandbox.rules import RuleEngine, Violation
+from sandbox.run.following import Follower
 
 __all__ = ["Episode", "Listed", "listed"]
 

@@ -13,10 +13,10 @@ from mmtui.model.living import Roll
 from mmtui.views.lines import EMPTY, Line, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, worst
 from sandbox.arch.arm64.pgtable import pte_page
-from sandbox.memory import ADDR_MASK, Folio
+from sandbox.machine.memory import ADDR_MASK, Folio
 from sandbox.mm import flags as f
-from sandbox.names.values import FLAG_NAMES
-from sandbox.scenario.observed import shown_runs
+from sandbox.truth.names.values import FLAG_NAMES
+from sandbox.truth.observed import shown_runs
 
 __all__ = ["Counter", "FolioView", "FoliosDoc", "PageRow", "view"]
 

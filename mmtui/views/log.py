@@ -13,10 +13,10 @@ from weakref import WeakKeyDictionary
 
 from mmtui.model.bench import Bench
 from mmtui.views.lines import EMPTY, Line, clip, join, say
-from sandbox.history import History, Task
-from sandbox.memory import ADD, FIRST_MUTATING, STORE, USER_STORE, XCHG, Event
-from sandbox.names.words import Words
-from sandbox.session import Session, Step
+from sandbox.machine.history import History, Task
+from sandbox.machine.memory import ADD, FIRST_MUTATING, STORE, USER_STORE, XCHG, Event
+from sandbox.run.session import Session, Step
+from sandbox.truth.names.words import Words
 
 __all__ = ["LogDoc", "timeline", "view"]
 

@@ -8,12 +8,12 @@ from weakref import WeakKeyDictionary
 from mmtui.model.bench import Bench
 from mmtui.views.lines import Line, Lines, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, worst
-from sandbox.following import Follower
-from sandbox.memory import Mm
+from sandbox.machine.memory import Mm
 from sandbox.mm.flags import MMF_HAS_PINNED
+from sandbox.run.following import Follower
+from sandbox.run.session import Session, Step
 from sandbox.scenario.language import CpuBlock
-from sandbox.scenario.state import holds_state, vma_state
-from sandbox.session import Session, Step
+from sandbox.truth.state import holds_state, vma_state
 
 __all__ = ["ProcessRow", "ProcessesView", "VmaRow", "render", "view"]
 

@@ -9,10 +9,10 @@ from pathlib import PurePath
 from mmtui.model.bench import Bench
 from mmtui.views.lines import EMPTY, Line, Lines, clip, join, pure_text, say
 from mmtui.views.marks import GLYPHS, Marks
-from sandbox.frames import Frame
-from sandbox.history import Task
-from sandbox.names.words import Words
+from sandbox.machine.frames import Frame
+from sandbox.machine.history import Task
 from sandbox.scenario.language import Action, CpuBlock
+from sandbox.truth.names.words import Words
 
 __all__ = ["CpuView", "SourceView", "render", "view"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from mmtui.model.bench import Bench
 from mmtui.views.lines import Line, clip, join, length, ljust, say
-from sandbox.memory import DECIDE, LOAD, Globals
-from sandbox.names.words import Words
+from sandbox.machine.memory import DECIDE, LOAD, Globals
 from sandbox.rules import Violation
+from sandbox.truth.names.words import Words
 
 __all__ = ["StatusView", "news", "render", "view"]
 

@@ -19,9 +19,9 @@ from mmtui.model.progress import Progress, Unexpected
 from mmtui.model.script import Script
 from mmtui.views.lines import EMPTY, Line, clip, join, pure_text, say
 from mmtui.views.prose import prose_lines
+from sandbox.run.session import Step
 from sandbox.scenario.expect import Expectation, ExpectResult
 from sandbox.scenario.presets import Prose
-from sandbox.session import Step
 
 __all__ = ["Phase", "StoryDoc", "view"]
 

@@ -16,10 +16,10 @@ from mmtui.views.entries import Entry, attribute, glyph, in_vma, read_entries
 from mmtui.views.lines import EMPTY, Line, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, worst
 from sandbox.arch.arm64.pgtable import PTE_CONT
-from sandbox.memory import Folio
+from sandbox.machine.memory import Folio
 from sandbox.mm.flags import PG_anon_exclusive
-from sandbox.names.values import pte_bits
-from sandbox.names.words import Words
+from sandbox.truth.names.values import pte_bits
+from sandbox.truth.names.words import Words
 
 __all__ = ["LEVELS", "Tables", "entry_under_cursor", "moved", "page_of", "view"]
 

@@ -20,7 +20,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_wrprotect,
     pte_young,
 )
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import Gen, Mm, cas, load, store, tlb_flush, xchg
 
 

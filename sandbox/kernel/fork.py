@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.fields import Struct
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     AnonVma,
     Gen,

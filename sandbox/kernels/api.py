@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 from sandbox.kernels import REGISTRY, kernel_by_name
 from sandbox.kernels.base import Kernel
-from sandbox.kernels.part import KernelPart
-from sandbox.names.functions import is_ours
+from sandbox.machine.part import KernelPart
+from sandbox.truth.names.functions import is_ours
 
 __all__ = ["FILE", "api_text", "main"]
 
@@ -32,7 +32,7 @@ FILE = Path(__file__).with_name("kernel_api.pyi")
 _HEAD = '''\
 """The functions and constants of the stock kernel, each as the file that has it declares it.
 
-No release of the kernel has those marked as ours (`sandbox.names.functions`).
+No release of the kernel has those marked as ours (`sandbox.truth.names.functions`).
 
 Written by `python -m sandbox.kernels.api`; do not edit.
 """

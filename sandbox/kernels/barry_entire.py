@@ -24,7 +24,19 @@ from sandbox.arch.arm64.pgtable import (
     pte_wrprotect,
 )
 from sandbox.kernels.small_thp import SmallThp67
-from sandbox.memory import Folio, Gen, Globals, Mm, Page, Vma, add, bits, load, page_of_pfn, store
+from sandbox.memory import (
+    Folio,
+    Gen,
+    Globals,
+    Mm,
+    Page,
+    Vma,
+    add,
+    bits,
+    load,
+    page_of_pfn,
+    store,
+)
 from sandbox.mm.flags import (
     ENTIRELY_MAPPED,
     MM_ANONPAGES,

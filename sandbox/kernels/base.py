@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from sandbox.arch.generic import PgtableMixin
-from sandbox.exec import ExecMixin
+from sandbox.fs.exec import ExecMixin
+from sandbox.fs.task_mmu import TaskMmuMixin
 from sandbox.kernel.fork import ForkMixin
 from sandbox.mm.filemap import FilemapMixin
 from sandbox.mm.gup import GupMixin
@@ -38,7 +39,6 @@ from sandbox.mm.truncate import TruncateMixin
 from sandbox.mm.userfaultfd import UserfaultfdMixin
 from sandbox.mm.vmscan import VmscanMixin
 from sandbox.syscalls import SyscallsMixin
-from sandbox.task_mmu import TaskMmuMixin
 
 
 class Kernel(

@@ -12,7 +12,19 @@ from typing import ClassVar
 
 from sandbox.arch.arm64.pgtable import pte_dirty, pte_write
 from sandbox.kernels.linux_6_6 import Linux66
-from sandbox.memory import Folio, Gen, Globals, Mm, Page, Vma, add, bits, load, store, unlock
+from sandbox.memory import (
+    Folio,
+    Gen,
+    Globals,
+    Mm,
+    Page,
+    Vma,
+    add,
+    bits,
+    load,
+    store,
+    unlock,
+)
 from sandbox.mm.flags import (
     FAULT_FLAG_WRITE,
     FOLL_FORCE,

@@ -1,6 +1,6 @@
 """The functions and constants of the stock kernel, each as the file that has it declares it.
 
-No release of the kernel has those marked as ours (`sandbox.names.functions`).
+No release of the kernel has those marked as ours (`sandbox.truth.names.functions`).
 
 Written by `python -m sandbox.kernels.api`; do not edit.
 """

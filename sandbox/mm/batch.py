@@ -7,7 +7,7 @@ Used by 6.9 and by the proposals that came before it with the same idea.
 from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import pte_mkwrite
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import Folio, Gen, Mm, Page, Vma, add, bits, load
 from sandbox.mm.flags import EAGAIN, MM_ANONPAGES, VM_SHARED, PG_anon, PG_anon_exclusive
 from sandbox.mm.memory.fork import CopyContext, CopyMixin

@@ -6,7 +6,7 @@ Source: mm/memory.c (do_fault, finish_fault, set_pte_range), mm/filemap.c (filem
 from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import pfn_pte, pte_mkdirty, pte_mkyoung, pte_write
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     ADDR_MASK,
     Folio,

@@ -12,7 +12,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_protnone,
     pte_write,
 )
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     READ,
     Folio,

@@ -25,7 +25,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_wrprotect,
 )
 from sandbox.fields import Struct
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     Folio,
     Gen,

@@ -22,7 +22,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_young,
 )
 from sandbox.fields import Struct
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     ADDR_MASK,
     Folio,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import pte_present
 from sandbox.fields import PAGE_LAYOUT
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     ADDR_MASK,
     PAGE_WORDS,

@@ -12,7 +12,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_mkwrite,
     pte_present,
 )
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     WRITE,
     AnonVma,

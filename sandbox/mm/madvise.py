@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import READ, Gen, Mm, Vma, load, lock, store, unlock
 from sandbox.mm.flags import (
     EFAULT,

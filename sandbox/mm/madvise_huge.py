@@ -17,7 +17,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_present,
     pte_young,
 )
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import Folio, Gen, Mm, Vma, bits, load, lock, page_of_pfn, store, unlock
 from sandbox.mm.flags import PG_dirty, PG_locked, PG_referenced
 from sandbox.mm.pgalloc import pmd_is_leaf

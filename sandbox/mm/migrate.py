@@ -17,7 +17,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_mkuffd_wp,
     pte_mkwrite,
 )
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     READ,
     Folio,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import pte_present
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import READ, Folio, Gen, Mm, Vma, bits, load, lock, store, unlock
 from sandbox.mm.flags import VM_LOCKED, VM_WRITE, PG_lru, PG_mlocked, PG_unevictable
 from sandbox.mm.pgalloc import pmd_is_leaf

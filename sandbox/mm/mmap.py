@@ -8,8 +8,20 @@ addresses are in pages.  Writers hold mmap_lock for writing and mark the VMAs th
 from __future__ import annotations
 
 from sandbox.fields import Struct
-from sandbox.kernels.part import KernelPart
-from sandbox.memory import AnonVma, Avc, Gen, Mapping, Mm, Vma, alloc, load, lock, store, unlock
+from sandbox.machine.part import KernelPart
+from sandbox.memory import (
+    AnonVma,
+    Avc,
+    Gen,
+    Mapping,
+    Mm,
+    Vma,
+    alloc,
+    load,
+    lock,
+    store,
+    unlock,
+)
 from sandbox.mm.flags import VM_LOCKED
 from sandbox.mm.memory.zap import MmuGather
 

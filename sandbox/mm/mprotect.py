@@ -12,7 +12,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_present,
     pte_write,
 )
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import Gen, Mm, Page, Vma, load, lock, store, tlb_flush, unlock
 from sandbox.mm.flags import (
     ENOMEM,

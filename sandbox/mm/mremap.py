@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import PTE_MARKER, PTE_UFFD_WP, pte_clear_uffd_wp, pte_present
 from sandbox.fields import Struct
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import Gen, Mm, Vma, alloc, load, lock, store, tlb_flush, unlock
 from sandbox.mm.flags import EFAULT, VM_LOCKED, VM_UFFD_WP, VM_UFFD_WP_ASYNC
 from sandbox.mm.pgalloc import pmd_is_leaf

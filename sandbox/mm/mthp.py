@@ -19,7 +19,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_wrprotect,
     pte_young,
 )
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import Folio, Gen, Globals, load
 from sandbox.mm.flags import VM_HUGEPAGE, VM_NOHUGEPAGE
 from sandbox.mm.memory.fault import VmFault

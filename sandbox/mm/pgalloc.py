@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import PTE_HUGE, PTRS_PER_PTE
 from sandbox.fields import Struct
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import Gen, Mm, alloc, load, lock, store, unlock
 
 PTL_OFFSET = PTRS_PER_PTE

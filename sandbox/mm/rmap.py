@@ -7,9 +7,22 @@ kept.  All require the page-table lock of the entry concerned.  Counters are raw
 
 from __future__ import annotations
 
-from sandbox.handles import Avc
-from sandbox.kernels.part import KernelPart
-from sandbox.memory import Folio, Gen, Globals, Mm, Page, Vma, add, bits, load, lock, store, unlock
+from sandbox.machine.handles import Avc
+from sandbox.machine.part import KernelPart
+from sandbox.memory import (
+    Folio,
+    Gen,
+    Globals,
+    Mm,
+    Page,
+    Vma,
+    add,
+    bits,
+    load,
+    lock,
+    store,
+    unlock,
+)
 from sandbox.mm.flags import (
     ENTIRELY_MAPPED,
     FOLIO_PAGES_MAPPED,

@@ -7,7 +7,7 @@ says what is behind it: shmem (anonymous shared memory, memfd), tmpfs, or xfs.
 from __future__ import annotations
 
 from sandbox.fields import Struct
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     Folio,
     Gen,

@@ -6,7 +6,7 @@ a CPU's batch holds one more reference and has PG_lru clear.
 
 from __future__ import annotations
 
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import Folio, Gen, PerCpu, Vma, add, bits, load, store, try_add
 from sandbox.mm.flags import VM_LOCKED, PG_buddy, PG_lru, PG_mlocked, PG_unevictable
 

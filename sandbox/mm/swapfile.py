@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import PFN_SHIFT, PTE_SWP, PTE_SWP_EXCLUSIVE
 from sandbox.fields import Struct
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     Folio,
     Gen,

@@ -20,7 +20,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_pfn,
     pte_present,
 )
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     READ,
     AnonVma,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import PFN_SHIFT, PTE_UFFD_WP, pte_dirty, pte_present
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     READ,
     Folio,

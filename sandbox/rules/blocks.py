@@ -13,15 +13,15 @@ from sandbox.arch.arm64.pgtable import (
     PTE_VALID,
     PTE_WRITE,
 )
-from sandbox.handles import PFN_TO_ADDR
-from sandbox.memory import Folio, Page, Word
+from sandbox.machine.handles import PFN_TO_ADDR
+from sandbox.machine.memory import Folio, Page, Word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
     from sandbox.kernels.base import Kernel
-    from sandbox.ledger import Ledger
+    from sandbox.truth.ledger import Ledger
 
 
 class BlockChecks:

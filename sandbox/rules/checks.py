@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.fields import DEFERRED_LIST, Struct, field
-from sandbox.ledger import PMD_KIND, PTE_KIND
-from sandbox.memory import (
+from sandbox.machine.fields import DEFERRED_LIST, Struct, field
+from sandbox.machine.memory import (
     ADD,
     ADDR_MASK,
     STORE,
@@ -16,17 +15,7 @@ from sandbox.memory import (
     Globals,
     Page,
 )
-from sandbox.mm.flags import (
-    GUP_PIN_COUNTING_BIAS,
-    PG_anon,
-    PG_anon_exclusive,
-    PG_buddy,
-    PG_locked,
-    PG_private,
-    PG_swapbacked,
-    PG_swapcache,
-)
-from sandbox.offsets import (
+from sandbox.machine.offsets import (
     COMPOUND_HEAD,
     DEFERRED_NODE,
     ENTIRE_MAPCOUNT,
@@ -38,6 +27,16 @@ from sandbox.offsets import (
     REFCOUNT,
     WRITE_PROTECT_SEQ,
 )
+from sandbox.mm.flags import (
+    GUP_PIN_COUNTING_BIAS,
+    PG_anon,
+    PG_anon_exclusive,
+    PG_buddy,
+    PG_locked,
+    PG_private,
+    PG_swapbacked,
+    PG_swapcache,
+)
 from sandbox.rules.blocks import BlockChecks
 from sandbox.rules.complaints import ComplaintChecks
 from sandbox.rules.contents import ContentChecks
@@ -48,6 +47,7 @@ from sandbox.rules.places import PlaceChecks
 from sandbox.rules.quiet import QuietChecks
 from sandbox.rules.section import SectionChecks
 from sandbox.rules.statistics import StatisticsChecks
+from sandbox.truth.ledger import PMD_KIND, PTE_KIND
 
 if TYPE_CHECKING:
     from sandbox.rules.engine import RuleEngine

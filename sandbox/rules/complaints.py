@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sandbox.fields import Struct, field
-from sandbox.frames import calls_of
-from sandbox.memory import ADDR_MASK, Event, Folio, Mm
+from sandbox.machine.fields import Struct, field
+from sandbox.machine.frames import calls_of
+from sandbox.machine.memory import ADDR_MASK, Event, Folio, Mm
+from sandbox.machine.offsets import COMPOUND_HEAD, MAPCOUNT, MAPPING, REFCOUNT
 from sandbox.mm.flags import MMF_DEAD, PG_anon, PG_anon_exclusive
-from sandbox.offsets import COMPOUND_HEAD, MAPCOUNT, MAPPING, REFCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sandbox.kernels.base import Kernel
-    from sandbox.ledger import Ledger
-    from sandbox.machine import Machine
+    from sandbox.machine.machine import Machine
     from sandbox.rules.engine import RuleEngine
+    from sandbox.truth.ledger import Ledger
 
 __all__ = ["Complaint", "ComplaintChecks"]
 

@@ -18,21 +18,21 @@ from sandbox.arch.arm64.pgtable import (
     PTE_SWP,
     PTE_VALID,
 )
-from sandbox.fields import Struct, field
-from sandbox.handles import PFN_TO_ADDR
-from sandbox.ledger import PMD_KIND, TABLE_MASK
-from sandbox.memory import STORE, USER_STORE, Event, Folio, Globals, Mapping, Mm, Vma
+from sandbox.machine.fields import Struct, field
+from sandbox.machine.handles import PFN_TO_ADDR
+from sandbox.machine.memory import STORE, USER_STORE, Event, Folio, Globals, Mapping, Mm, Vma
+from sandbox.machine.offsets import COMPOUND_HEAD, LAST_ENTRY, PAGE_DATA, PT_MM, PT_START
 from sandbox.mm.flags import VM_SHARED, PG_anon, PG_swapcache
 from sandbox.mm.swapfile import DATA
-from sandbox.offsets import COMPOUND_HEAD, LAST_ENTRY, PAGE_DATA, PT_MM, PT_START
+from sandbox.truth.ledger import PMD_KIND, TABLE_MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.derived import Derived
-    from sandbox.ledger import Ledger
-    from sandbox.machine import Machine
+    from sandbox.machine.derived import Derived
+    from sandbox.machine.machine import Machine
     from sandbox.rules.engine import RuleEngine
+    from sandbox.truth.ledger import Ledger
 
 PRESENT = PTE_VALID | PTE_PRESENT_INVALID
 MAPS = PRESENT | PTE_SPECIAL

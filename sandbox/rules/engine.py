@@ -5,13 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
-from sandbox.derived import GONE
-from sandbox.frames import innermost
-from sandbox.ledger import Ledger
-from sandbox.machine import Machine
-from sandbox.memory import Event
+from sandbox.machine.derived import GONE
+from sandbox.machine.frames import innermost
+from sandbox.machine.machine import Machine
+from sandbox.machine.memory import Event
 from sandbox.rules.catalogue import RULES
 from sandbox.rules.complaints import Complaint, told_by
+from sandbox.truth.ledger import Ledger
 
 if TYPE_CHECKING:
     from sandbox.kernels.base import Kernel

@@ -28,11 +28,9 @@ from sandbox.arch.arm64.pgtable import (
     PTRS_PER_PTE,
     pte_dirty,
 )
-from sandbox.handles import PFN_TO_ADDR
-from sandbox.ledger import PMD_KIND, TABLE_MASK
-from sandbox.memory import ADDR_MASK, Event, Folio, Globals, Mm, Page
-from sandbox.mm.flags import PG_anon, PG_anon_exclusive, PG_locked
-from sandbox.offsets import (
+from sandbox.machine.handles import PFN_TO_ADDR
+from sandbox.machine.memory import ADDR_MASK, Event, Folio, Globals, Mm, Page
+from sandbox.machine.offsets import (
     COMPOUND_HEAD,
     LARGE_MAPCOUNT,
     LAST_ENTRY,
@@ -42,16 +40,18 @@ from sandbox.offsets import (
     PT_START,
     SWAP_CACHE,
 )
+from sandbox.mm.flags import PG_anon, PG_anon_exclusive, PG_locked
 from sandbox.rules.tlb import Tlb
+from sandbox.truth.ledger import PMD_KIND, TABLE_MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.derived import Derived
     from sandbox.kernels.base import Kernel
-    from sandbox.ledger import Ledger
-    from sandbox.machine import Machine
+    from sandbox.machine.derived import Derived
+    from sandbox.machine.machine import Machine
     from sandbox.rules.engine import RuleEngine
+    from sandbox.truth.ledger import Ledger
 
 TRANSLATES = -1 << PFN_SHIFT | PTE_VALID
 """What of an entry a TLB goes by: the frame and the valid bit."""

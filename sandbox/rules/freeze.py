@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.derived import GONE, Derived
-from sandbox.memory import ADDR_MASK, CAS, DECIDE, STORE, Event, Folio, Globals, Vma, Word
+from sandbox.machine.derived import GONE, Derived
+from sandbox.machine.memory import ADDR_MASK, CAS, DECIDE, STORE, Event, Folio, Globals, Vma, Word
+from sandbox.machine.offsets import SWAP_CACHE, SWAP_SLOTS
 from sandbox.mm.flags import PG_anon, PG_buddy, PG_dirty, PG_locked, PG_swapbacked, PG_swapcache
-from sandbox.offsets import SWAP_CACHE, SWAP_SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox.kernels.base import Kernel
-    from sandbox.ledger import Ledger
-    from sandbox.machine import Machine
+    from sandbox.machine.machine import Machine
     from sandbox.rules.engine import RuleEngine
     from sandbox.rules.tlb import Tlb
+    from sandbox.truth.ledger import Ledger
 
 
 class FreezeChecks:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.derived import GONE, Derived
-from sandbox.memory import ADD, MAX_CPUS, TRY_ADD, Event, Folio, Word
+from sandbox.machine.derived import GONE, Derived
+from sandbox.machine.memory import ADD, MAX_CPUS, TRY_ADD, Event, Folio, Word
+from sandbox.machine.offsets import COMPOUND_HEAD, WRITE_PROTECT_SEQ
 from sandbox.mm.flags import MMF_HAS_PINNED, PG_anon, PG_anon_exclusive
-from sandbox.offsets import COMPOUND_HEAD, WRITE_PROTECT_SEQ
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.ledger import Ledger
-    from sandbox.machine import Machine
+    from sandbox.machine.machine import Machine
     from sandbox.rules.engine import RuleEngine
+    from sandbox.truth.ledger import Ledger
 
 
 class PinChecks:

@@ -16,21 +16,21 @@ from sandbox.arch.arm64.pgtable import (
     PTE_PRESENT_INVALID,
     PTE_VALID,
 )
-from sandbox.fields import FIELDS, Struct, field
-from sandbox.handles import Avc
-from sandbox.ledger import PMD_KIND, TABLE_MASK
-from sandbox.memory import ADDR_MASK, AnonVma, Event, Folio, Mapping, Mm, Vma
+from sandbox.machine.fields import FIELDS, Struct, field
+from sandbox.machine.handles import Avc
+from sandbox.machine.memory import ADDR_MASK, AnonVma, Event, Folio, Mapping, Mm, Vma
+from sandbox.machine.offsets import COMPOUND_HEAD, LAST_ENTRY, MAPPING, PT_MM, PT_START
 from sandbox.mm.flags import MMF_DEAD, PG_anon, PG_buddy, PG_ksm
-from sandbox.offsets import COMPOUND_HEAD, LAST_ENTRY, MAPPING, PT_MM, PT_START
+from sandbox.truth.ledger import PMD_KIND, TABLE_MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from sandbox.derived import Derived
     from sandbox.kernels.base import Kernel
-    from sandbox.ledger import Ledger
-    from sandbox.machine import Machine
+    from sandbox.machine.derived import Derived
+    from sandbox.machine.machine import Machine
     from sandbox.rules.engine import RuleEngine
+    from sandbox.truth.ledger import Ledger
 
 MM_KIND = field(Struct.MM, "flags")
 FOLIO_KIND = field(Struct.PAGE, "flags")

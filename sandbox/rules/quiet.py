@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox.memory import ADDR_MASK, Folio, Globals, Mm, PerCpu
+from sandbox.machine.memory import ADDR_MASK, Folio, Globals, Mm, PerCpu
+from sandbox.machine.offsets import COMPOUND_HEAD, REFCOUNT
 from sandbox.mm.flags import (
     GUP_PIN_COUNTING_BIAS,
     MM_ANONPAGES,
@@ -12,14 +13,13 @@ from sandbox.mm.flags import (
     MM_SHMEMPAGES,
     MM_SWAPENTS,
 )
-from sandbox.offsets import COMPOUND_HEAD, REFCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sandbox.ledger import Ledger
-    from sandbox.machine import Machine
+    from sandbox.machine.machine import Machine
     from sandbox.rules.engine import RuleEngine
+    from sandbox.truth.ledger import Ledger
 
 
 class QuietChecks:

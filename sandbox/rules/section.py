@@ -16,10 +16,17 @@ from sandbox.arch.arm64.pgtable import (
     PTE_UFFD_WP,
     PTE_VALID,
 )
-from sandbox.fields import DEFERRED_LIST, FIELDS, Struct, field
-from sandbox.handles import PFN_TO_ADDR
-from sandbox.ledger import PMD_KIND, PTE_KIND, TABLE_MASK, maps_page
-from sandbox.memory import ADDR_MASK, MAX_CPUS, Event, Folio, Page, Word
+from sandbox.machine.fields import DEFERRED_LIST, FIELDS, Struct, field
+from sandbox.machine.handles import PFN_TO_ADDR
+from sandbox.machine.memory import ADDR_MASK, MAX_CPUS, Event, Folio, Page, Word
+from sandbox.machine.offsets import (
+    COMPOUND_HEAD,
+    ENTIRE_MAPCOUNT,
+    MAPCOUNT,
+    MM_ID,
+    PAGE_DATA,
+    PT_MM,
+)
 from sandbox.mm.flags import (
     ENTIRELY_MAPPED,
     FOLIO_PAGES_MAPPED,
@@ -30,17 +37,17 @@ from sandbox.mm.flags import (
     PG_buddy,
     PG_ksm,
 )
-from sandbox.offsets import COMPOUND_HEAD, ENTIRE_MAPCOUNT, MAPCOUNT, MM_ID, PAGE_DATA, PT_MM
 from sandbox.rules.places import less
+from sandbox.truth.ledger import PMD_KIND, PTE_KIND, TABLE_MASK, maps_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.derived import Derived
     from sandbox.kernels.base import Kernel
-    from sandbox.ledger import Ledger
-    from sandbox.machine import Machine
-    from sandbox.performing import Watcher
+    from sandbox.machine.derived import Derived
+    from sandbox.machine.machine import Machine
+    from sandbox.machine.performing import Watcher
+    from sandbox.truth.ledger import Ledger
 
 PAGE_KINDS = frozenset(f.number for f in FIELDS if f.struct is Struct.PAGE)
 PTL_KINDS = frozenset((field(Struct.PTE_TABLE, "ptl"), field(Struct.PMD_TABLE, "pmd_ptl")))

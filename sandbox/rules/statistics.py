@@ -5,15 +5,15 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from sandbox.memory import Folio, Globals, Word
+from sandbox.machine.memory import Folio, Globals, Word
+from sandbox.machine.offsets import COMPOUND_HEAD
 from sandbox.mm.flags import PG_anon
-from sandbox.offsets import COMPOUND_HEAD
 
 if TYPE_CHECKING:
-    from sandbox.derived import Derived
     from sandbox.kernels.base import Kernel
-    from sandbox.ledger import Ledger
+    from sandbox.machine.derived import Derived
     from sandbox.rules.engine import RuleEngine
+    from sandbox.truth.ledger import Ledger
 
 DRIFT = "RC-11"
 """The race that makes the statistic drift, named where it is reported."""

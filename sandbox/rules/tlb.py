@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sandbox.derived import Derived
-    from sandbox.memory import Event
+    from sandbox.machine.derived import Derived
+    from sandbox.machine.memory import Event
 
 Stale = tuple[int, bool]
 """(page, was the entry dirty)"""

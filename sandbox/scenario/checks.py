@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from sandbox.scenario.observed import (
+from sandbox.truth.observed import (
     Missing,
     Observed,
     expand,

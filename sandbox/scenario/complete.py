@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from string import ascii_uppercase
 
-from sandbox.handles import MAX_CPUS
+from sandbox.machine.handles import MAX_CPUS
 from sandbox.scenario.schedule import complete_schedule
 from sandbox.scenario.verbs import VERBS, Kind, Param, Style, Verb
 

@@ -14,7 +14,7 @@ from sandbox.scenario.checks import (
     page_values,
     show,
 )
-from sandbox.scenario.observed import Missing, Observed, Segment, shown_runs
+from sandbox.truth.observed import Missing, Observed, Segment, shown_runs
 
 __all__ = ["EntriesAre", "EntriesCount", "EntriesFolio", "EntriesHave", "Span"]
 

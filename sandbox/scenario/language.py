@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from sandbox.errors import ScenarioError, Where
-from sandbox.handles import MAX_CPUS
+from sandbox.machine.handles import MAX_CPUS
 from sandbox.scenario.lines import Budget, Line, Word, near, quote, read_line, read_lines
 from sandbox.scenario.schedule import Turn, format_schedule, read_schedule
 from sandbox.scenario.verbs import VERBS, Group, Kind, Param, Refused, Style, Verb

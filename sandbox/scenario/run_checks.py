@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sandbox.scenario.checks import Comparison, Outcome
-from sandbox.scenario.observed import (
+from sandbox.truth.observed import (
     BrokenCount,
     CountingRun,
     Missing,

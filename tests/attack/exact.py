@@ -21,9 +21,9 @@ from mmtui.model.bench import Bench
 from mmtui.model.script import empty_source, open_source
 from sandbox.errors import SandboxError
 from sandbox.kernels import KERNEL_IDS
+from sandbox.run.session import Session, Step
 from sandbox.scenario.language import CpuBlock
 from sandbox.scenario.presets import list_cards
-from sandbox.session import Session, Step
 from tests.attack.actions import START, random_action
 from tests.attack.back import draw
 from tests.attack.report import Report

@@ -12,10 +12,10 @@ from mmtui.model.script import Source, empty_source, open_source
 from mmtui.model.sessions import saved_text
 from mmtui.model.workbook import Workbook
 from sandbox.errors import SandboxError
+from sandbox.machine.tasks import Task
+from sandbox.run.runner import ScenarioRun
+from sandbox.run.session import Session, Step
 from sandbox.scenario.language import Action, CpuBlock, format_step, parse_scenarios
-from sandbox.scenario.runner import ScenarioRun
-from sandbox.session import Session, Step
-from sandbox.tasks import Task
 from tests.attack.escapes import Standing
 from tests.engine.support import snapshot
 

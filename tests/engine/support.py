@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from sandbox.calls import Call
-from sandbox.history import Task
 from sandbox.kernels.base import Kernel
-from sandbox.machine import Machine
-from sandbox.memory import MAX_CPUS, OP_NAMES, Gen
+from sandbox.machine.calls import Call
+from sandbox.machine.history import Task
+from sandbox.machine.machine import Machine
+from sandbox.machine.memory import MAX_CPUS, OP_NAMES, Gen
 from sandbox.rules import Violation
+from sandbox.run.session import Session
 from sandbox.scenario.language import parse_lines
-from sandbox.session import Session
 
 UPSTREAM = ("6.6", "6.9", "6.12", "6.15", "7.2", "7.2-nopm", "7.3")
 PROPOSALS = ("ryan-v2", "ryan-v3", "david-batch", "barry-entire")

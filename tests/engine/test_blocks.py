@@ -7,8 +7,8 @@ import random
 import pytest
 
 from sandbox.errors import UsageError
+from sandbox.run.session import Session
 from sandbox.scenario.language import parse_lines
-from sandbox.session import Session
 from tests.engine.support import act, begin, broken, explain, run, snapshot
 
 SETUP = "mmap A R 16K nohuge\nwrite A R 0 4\nmmap C R 16K nohuge\nwrite C R 0 4"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sandbox.errors import UsageError
-from sandbox.memory import OP_NAMES
+from sandbox.machine.memory import OP_NAMES
 from sandbox.mm.flags import EINVAL
-from sandbox.session import Session
+from sandbox.run.session import Session
 from sandbox.syscalls import Result
 from tests.engine.support import UPSTREAM, act, broken, explain, run, snapshot
 

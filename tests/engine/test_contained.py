@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from sandbox.errors import Cancelled, KernelBug, NotPureError, SandboxError, UsageError
-from sandbox.fields import Struct
-from sandbox.history import History
 from sandbox.kernels.linux_6_9 import Linux69
-from sandbox.memory import (
+from sandbox.machine.fields import Struct
+from sandbox.machine.history import History
+from sandbox.machine.memory import (
     ALLOC,
     LOAD,
     Folio,
@@ -31,9 +31,9 @@ from sandbox.memory import (
     trylock,
     unlock,
 )
+from sandbox.run.runner import ScenarioRun
+from sandbox.run.session import Session
 from sandbox.scenario.language import parse_lines
-from sandbox.scenario.runner import ScenarioRun
-from sandbox.session import Session
 from tests.engine.support import FORK_64K, act, as_json, begin, put, snapshot
 
 Function = Callable[..., Any]

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from sandbox.errors import UsageError
-from sandbox.memory import NOTE, STORE, USER_STORE, Globals
+from sandbox.machine.memory import NOTE, STORE, USER_STORE, Globals
 from sandbox.mm.flags import PG_anon_exclusive
-from sandbox.session import Session
+from sandbox.run.session import Session
 from tests.engine.support import act, begin, broken, explain, run, snapshot
 
 # -- what two CPUs may be asked ------------------------------------------------------------

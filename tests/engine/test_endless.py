@@ -7,15 +7,28 @@ from contextlib import suppress
 
 import pytest
 
-from sandbox import endless
-from sandbox.configuration import configuration
 from sandbox.errors import DeadlockError, NoProgressError, UsageError
-from sandbox.fields import Struct
-from sandbox.history import History
 from sandbox.kernels.linux_6_9 import Linux69
-from sandbox.memory import Folio, Gen, Mm, Page, Vma, add, alloc, load, lock, store, trylock, unlock
+from sandbox.machine import endless
+from sandbox.machine.configuration import configuration
+from sandbox.machine.fields import Struct
+from sandbox.machine.history import History
+from sandbox.machine.memory import (
+    Folio,
+    Gen,
+    Mm,
+    Page,
+    Vma,
+    add,
+    alloc,
+    load,
+    lock,
+    store,
+    trylock,
+    unlock,
+)
+from sandbox.run.session import Session
 from sandbox.scenario.presets import list_presets
-from sandbox.session import Session
 from tests.engine.support import FORK_64K, act, as_json, begin, put, run, snapshot
 
 WORD, OTHER = 33, 34

@@ -8,8 +8,8 @@ import pytest
 
 from sandbox.errors import UsageError
 from sandbox.kernels import KERNEL_IDS
+from sandbox.run.session import Session
 from sandbox.scenario.language import parse_action
-from sandbox.session import Session
 
 REGIONS = (
     "mmap A R 64K", "mmap A R 64K\ntouch A R 0 16 w", "mmap A R 64K shared",

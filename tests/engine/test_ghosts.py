@@ -10,7 +10,7 @@ from mmtui.commands.acting import parse
 from mmtui.model.bench import Bench
 from mmtui.model.script import empty_source
 from sandbox.errors import SandboxError
-from sandbox.session import Session
+from sandbox.run.session import Session
 from tests.engine.support import as_json
 from tests.engine.test_hypothesis import examples
 

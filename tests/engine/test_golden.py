@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from sandbox.fields import Struct
-from sandbox.history import History
 from sandbox.kernels.linux_6_15 import Linux615
-from sandbox.memory import Folio, Gen, Mm, add
+from sandbox.machine.fields import Struct
+from sandbox.machine.history import History
+from sandbox.machine.memory import Folio, Gen, Mm, add
 from sandbox.mm.flags import MM_ID_LOCK, MM_ID_MASK, MM_ID_SHARED, PG_anon_exclusive
+from sandbox.run.runner import BrokenCount, ScenarioRun
+from sandbox.run.session import Session
 from sandbox.scenario.language import parse_lines
-from sandbox.scenario.runner import BrokenCount, ScenarioRun
-from sandbox.session import Session
 from tests.engine.support import act, begin, broken, explain, put, run
 
 BATCHED = ("6.9", "6.12", "6.15", "7.2", "7.2-nopm", "7.3")

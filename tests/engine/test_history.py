@@ -7,8 +7,8 @@ import re
 import pytest
 
 from sandbox.errors import SandboxError, UsageError
-from sandbox.frames import Frame
-from sandbox.session import Session
+from sandbox.machine.frames import Frame
+from sandbox.run.session import Session
 from tests.engine.support import ALL, BUSY_LIFE, FORK_64K, act, as_json, begin, run, snapshot
 
 

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sandbox.errors import UsageError
+from sandbox.run.session import Session
 from sandbox.scenario.language import parse_lines
-from sandbox.session import Session
 from tests.engine.support import UPSTREAM, act, as_json, begin, broken, explain, snapshot
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"

@@ -14,11 +14,11 @@ import sandbox
 from sandbox.kernels import REGISTRY, kernel_by_name
 from sandbox.kernels.api import FILE, api_text, main
 from sandbox.kernels.base import Kernel
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 
 PATCH = """\
 from sandbox.kernels.linux_7_2 import Linux72
-from sandbox.memory import Folio, Gen, add
+from sandbox.machine.memory import Folio, Gen, add
 
 
 class K(Linux72):

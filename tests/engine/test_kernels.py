@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 
 import sandbox.kernels
-from sandbox.calls import OWN_FUNCTIONS
 from sandbox.errors import KernelBug, UnknownKernelError
 from sandbox.kernels import KERNEL_IDS, REGISTRY, kernel_by_name, name_kernel
 from sandbox.kernels.base import Kernel
+from sandbox.machine.calls import OWN_FUNCTIONS
+from sandbox.run.session import Session
 from sandbox.scenario.language import parse_action
-from sandbox.session import Session
 from tests.engine.support import FORK_64K, act, broken, run, snapshot
 
 MINE = '''\
 """My idea."""
 from sandbox.kernels.linux_7_2 import Linux72
-from sandbox.memory import add
+from sandbox.machine.memory import add
 
 
 class MyIdea(Linux72):

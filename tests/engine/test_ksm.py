@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from sandbox.errors import UsageError
-from sandbox.memory import ADD, Folio, Globals
+from sandbox.machine.memory import ADD, Folio, Globals
 from sandbox.mm.flags import PG_ksm
-from sandbox.session import Session
+from sandbox.run.session import Session
 from tests.engine.support import UPSTREAM, act, explain, run, snapshot
 
 MTHP = ("6.9", "6.12", "6.15", "7.2", "7.2-nopm", "7.3")

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from sandbox.errors import UsageError
-from sandbox.frames import calls_of
+from sandbox.machine.frames import calls_of
+from sandbox.run.session import Session
 from sandbox.scenario.language import CpuBlock, parse_lines
 from sandbox.scenario.schedule import COUNTED
-from sandbox.session import Session
 from tests.engine.support import act, begin, run, snapshot
 
 RECORDED: list[dict[str, Any]] = json.loads(Path(__file__).with_name("landmarks.json").read_text())
@@ -68,7 +68,7 @@ def test_a_real_kernel_came_to_the_same_under_the_same_schedule(row: dict[str, A
 
 def stopped(schedule: str, lines: str = FORK_PIN, setup: str = PAIR) -> Session:
     """A session in the middle of a block, where the turns of a schedule end."""
-    from sandbox.scheduling import play
+    from sandbox.run.scheduling import play
 
     session = run("7.2", setup)
     begin(session, lines)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from sandbox import history as history_module
 from sandbox.errors import Cancelled
-from sandbox.journal import Column, pack
-from sandbox.long_move import LongMove
-from sandbox.memory import Folio
-from sandbox.session import Session
+from sandbox.machine import history as history_module
+from sandbox.machine.journal import Column, pack
+from sandbox.machine.memory import Folio
+from sandbox.run.long_move import LongMove
+from sandbox.run.session import Session
 from tests.engine.support import BUSY_LIFE, act, as_json, begin, run, snapshot
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from sandbox.errors import DeadlockError, KernelBug, SandboxError
-from sandbox.fields import STRUCTS, Struct
-from sandbox.history import History
 from sandbox.kernels import kernel_by_name
-from sandbox.memory import (
+from sandbox.machine.fields import STRUCTS, Struct
+from sandbox.machine.history import History
+from sandbox.machine.memory import (
     ADDR_MASK,
     READ,
     WRITE,
@@ -34,7 +34,7 @@ from sandbox.memory import (
     unlock,
     xchg,
 )  # fmt: skip
-from sandbox.session import Session
+from sandbox.run.session import Session
 from tests.engine.support import act, put
 
 MMAP_LOCK, PTL, WORD = Globals.split_queue_lock, Globals.swap_on, Globals.nr_file_mapped

@@ -6,8 +6,8 @@ import pytest
 
 from sandbox.errors import UsageError
 from sandbox.mm.flags import EINVAL, PG_dirty, PG_swapbacked
+from sandbox.run.session import Session
 from sandbox.scenario.language import parse_action
-from sandbox.session import Session
 from sandbox.syscalls import Result
 from tests.engine.support import broken, explain, run
 

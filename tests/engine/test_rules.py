@@ -7,7 +7,7 @@ import pytest
 from sandbox.kernels.base import Kernel
 from sandbox.kernels.ryan_v2 import RyanV2
 from sandbox.rules import RULES, Rule
-from sandbox.session import Session
+from sandbox.run.session import Session
 from tests.engine import wrong_kernels as wrong
 from tests.engine.support import (
     FORK_64K,

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from sandbox.errors import KernelBug
-from sandbox.memory import Gen, cas
-from sandbox.model import Model
+from sandbox.machine.memory import Gen, cas
+from sandbox.run.model import Model
 from tests.engine.support import begin, put, run
 
 PIN = "cpu0: fork A B\ncpu1: pin A R 0 1 p w"

@@ -10,7 +10,7 @@ import pytest
 
 from sandbox.arch.arm64.pgtable import PTE_WRITE
 from sandbox.mm.flags import MM_SWAPENTS
-from sandbox.session import Session
+from sandbox.run.session import Session
 from tests.engine.support import LARGE, act, broken, explain, run
 
 BATCHED = ("6.9", "6.12", "6.15", "7.2", "7.2-nopm", "7.3")

@@ -6,9 +6,9 @@ import pytest
 
 from sandbox.arch.arm64.pgtable import PTE_MARKER, PTE_UFFD_WP, PTE_WRITE
 from sandbox.errors import UsageError
-from sandbox.memory import LOCK, OP_NAMES
+from sandbox.machine.memory import LOCK, OP_NAMES
 from sandbox.mm.flags import EEXIST, EFAULT, EINVAL, ENOENT
-from sandbox.session import Session
+from sandbox.run.session import Session
 from tests.engine.support import act, broken, explain, run, snapshot
 
 KERNELS = ("6.12", "6.15", "7.2", "7.2-nopm", "7.3")

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from sandbox import watchdog
-from sandbox.confined import Forbidden, confined
 from sandbox.errors import Cancelled, KernelBug, NoEventError, NotPureError
 from sandbox.kernels.linux_6_9 import Linux69
-from sandbox.long_move import LongMove
-from sandbox.memory import Folio, Gen, Mm, Page, Vma, load
-from sandbox.session import Session
+from sandbox.machine import watchdog
+from sandbox.machine.confined import Forbidden, confined
+from sandbox.machine.memory import Folio, Gen, Mm, Page, Vma, load
+from sandbox.run.long_move import LongMove
+from sandbox.run.session import Session
 from tests.engine.support import FORK_64K, act, begin, snapshot
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.memory import NOTE
-from sandbox.session import Session
+from sandbox.machine.memory import NOTE
+from sandbox.run.session import Session
 from tests.engine.support import broken, run
 
 BLOCK = "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 16 w\n"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sandbox.arch.arm64.pgtable import PTRS_PER_PTE
-from sandbox.fields import Struct
-from sandbox.memory import NOTE, Folio
-from sandbox.session import Session
+from sandbox.machine.fields import Struct
+from sandbox.machine.memory import NOTE, Folio
+from sandbox.run.session import Session
 from tests.engine.support import act, run
 
 BLOCK = "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 16 w\n"

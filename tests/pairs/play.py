@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from sandbox.errors import SandboxError, UsageError
 from sandbox.kernels.base import Kernel
+from sandbox.run.session import Session
 from sandbox.scenario.language import CpuBlock, parse_lines
-from sandbox.session import Session
 from tests.pairs.cases import Pair
 
 MAX_EVENTS = 80_000

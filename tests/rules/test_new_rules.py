@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from sandbox.journal import Column
-from sandbox.memory import BITS
+from sandbox.machine.journal import Column
+from sandbox.machine.memory import BITS
 from sandbox.rules import RULES
+from sandbox.run.session import Session
 from sandbox.scenario.language import Scenario, parse_scenarios
-from sandbox.session import Session
 from tests.engine.support import (
     BUSY_LIFE,
     FORK_64K,
@@ -184,8 +184,8 @@ def test_what_the_rules_remember_follows_undo(kernel: str, lines: str) -> None:
 
 @pytest.mark.parametrize("lines", LIVES)
 def test_a_packed_log_follows_undo_too(lines: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbox.derived.KEEP", 16)
-    monkeypatch.setattr("sandbox.derived.CHUNK", 8)
+    monkeypatch.setattr("sandbox.machine.derived.KEEP", 16)
+    monkeypatch.setattr("sandbox.machine.derived.CHUNK", 8)
     session = run("7.2", lines)
     end, position = tables(session), session.position
     assert isinstance(session.machine.derived.entries, Column) == (end["log"] >= 24)

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from sandbox.arch.arm64.pgtable import PTE_AF, PTE_CONT, PTE_WRITE, pte_dirty
-from sandbox.ledger import entry_kind
-from sandbox.memory import Folio
+from sandbox.machine.memory import Folio
 from sandbox.mm.flags import (
     MM_ID_MASK,
     MM_ID_SHARED,
@@ -19,7 +18,8 @@ from sandbox.mm.flags import (
     PG_swapbacked,
 )
 from sandbox.rules.not_rules import NOT_RULES
-from sandbox.session import Session
+from sandbox.run.session import Session
+from sandbox.truth.ledger import entry_kind
 from tests.engine.support import FORK_64K, explain, run
 
 LARGE = "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 16 w"

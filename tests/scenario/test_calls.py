@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from sandbox.calls import Call, start
-from sandbox.scenario.actions import HANDLERS, plan
+from sandbox.machine.calls import Call, start
+from sandbox.run.own_verbs import OWN_HANDLERS
+from sandbox.run.plan import HANDLERS, plan
+from sandbox.run.session import Session
 from sandbox.scenario.language import VERBS, parse_action, parse_lines
-from sandbox.scenario.own_verbs import OWN_HANDLERS
-from sandbox.session import Session
 
 SETUP = """\
 mthp 64K madvise

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sandbox.errors import ExpectationError, UsageError
 from sandbox.scenario.expect import evaluate, evaluate_all, parse_expectations
-from sandbox.scenario.observed import RunFacts
+from sandbox.truth.observed import RunFacts
 
 FOLIO: dict[str, Any] = {
     "order": 4,

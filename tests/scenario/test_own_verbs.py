@@ -6,13 +6,13 @@ import pickle
 
 import pytest
 
-from sandbox.calls import OWN_FUNCTIONS
 from sandbox.errors import UsageError
 from sandbox.kernels import KERNEL_IDS, kernel_by_name
+from sandbox.machine.calls import OWN_FUNCTIONS
+from sandbox.run.own_verbs import OWN_HANDLERS
+from sandbox.run.session import Session
 from sandbox.scenario.complete import complete
 from sandbox.scenario.language import format_action, parse_action, parse_lines
-from sandbox.scenario.own_verbs import OWN_HANDLERS
-from sandbox.session import Session
 from tests.engine.support import run
 
 BLOCK = "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 16 w\n"

@@ -29,7 +29,7 @@ from mmtui.views.marks import marks_of
 from mmtui.views.panes import document
 from mmtui.widgets.bars import key_line
 from sandbox.errors import SandboxError
-from sandbox.long_move import LongMove
+from sandbox.run.long_move import LongMove
 from sandbox.scenario.language import parse_action
 
 ROOT = Path(__file__).parents[2]

@@ -12,11 +12,11 @@ from mmtui.model.bench import Bench
 from mmtui.model.script import open_source
 from mmtui.views.episodes import listed
 from sandbox.errors import SandboxError
-from sandbox.following import Follower
-from sandbox.memory import ADDR_MASK
+from sandbox.machine.memory import ADDR_MASK
 from sandbox.rules import Violation
+from sandbox.run.following import Follower
+from sandbox.run.session import Session, Step
 from sandbox.scenario.language import parse_action
-from sandbox.session import Session, Step
 
 STORIES = ("3", "presets/06-seed-partial-dontneed.md", "tests/scenarios/10-fork.scn")
 

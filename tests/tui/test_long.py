@@ -17,8 +17,8 @@ from mmtui.screens.main import MainScreen
 from mmtui.screens.working import Mover, WorkingScreen
 from mmtui.views.lines import plain
 from mmtui.widgets.bars import Bar
-from sandbox import history
-from sandbox.long_move import LongMove
+from sandbox.machine import history
+from sandbox.run.long_move import LongMove
 from sandbox.scenario.language import parse_action
 from tests.tui.support import SIXTEEN, until
 from tests.tui.support import machine as bench_of

@@ -15,10 +15,10 @@ from mmtui.model.script import open_source
 from mmtui.views import status
 from mmtui.views.lines import plain
 from sandbox.errors import SandboxError
-from sandbox.memory import AnonVma, Folio, Mapping, Mm, Page, Vma
-from sandbox.names.values import page_flags
-from sandbox.names.words import Words
+from sandbox.machine.memory import AnonVma, Folio, Mapping, Mm, Page, Vma
 from sandbox.scenario.language import CpuBlock, parse_action
+from sandbox.truth.names.values import page_flags
+from sandbox.truth.names.words import Words
 
 PRESETS = ("3", "8", "17", "31", "44")
 HANDLES = (int, Folio, Page, Mm, Vma, AnonVma, Mapping)

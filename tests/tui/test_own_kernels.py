@@ -14,7 +14,7 @@ from mmtui.screens import working
 from mmtui.screens.main import MainScreen
 from mmtui.screens.working import Mover, WorkingScreen
 from mmtui.views.lines import plain
-from sandbox import watchdog
+from sandbox.machine import watchdog
 from sandbox.scenario.language import parse_action
 from tests.test_own_kernels import HEAD, REST
 from tests.tui.support import SIXTEEN, pane

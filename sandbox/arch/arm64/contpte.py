@@ -25,7 +25,18 @@ from sandbox.arch.arm64.pgtable import (
     ptes_differ,
 )
 from sandbox.arch.generic import PgtableMixin, gather_young_dirty
-from sandbox.memory import Folio, Gen, Mm, cas, load, page_of_pfn, store, tlb_flush, unlock, xchg
+from sandbox.memory import (
+    Folio,
+    Gen,
+    Mm,
+    cas,
+    load,
+    page_of_pfn,
+    store,
+    tlb_flush,
+    unlock,
+    xchg,
+)
 
 
 class ContptePgtable(PgtableMixin):

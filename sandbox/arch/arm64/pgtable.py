@@ -6,7 +6,8 @@ Source: arch/arm64/include/asm/pgtable.h (7.2).  The layout is ours: flag bits b
 
 from __future__ import annotations
 
-from sandbox.handles import Page, page_of_pfn
+from sandbox.machine.fields import ENTRIES, Struct, field
+from sandbox.machine.handles import Page, page_of_pfn
 
 PTE_VALID = 1
 PTE_WRITE = 2
@@ -183,3 +184,17 @@ def access_flags(old: int, entry: int) -> int:
 def ptes_differ(a: int, b: int) -> int:
     """The flag bits in which two entries differ (0 when equal)."""
     return (a ^ b) & FLAGS_MASK
+
+
+def _pte_leads_to(pte: int) -> tuple[int, bool] | None:
+    mapped = pte & (PTE_VALID | PTE_PRESENT_INVALID) and not pte & PTE_SPECIAL
+    return (pte >> PFN_SHIFT << 4, False) if mapped or pte & PTE_HUGE else None
+
+
+def _pmd_leads_to(pmd: int) -> tuple[int, bool] | None:
+    table = pmd and not pmd & PTE_HUGE
+    return (pmd >> PFN_SHIFT, True) if table else _pte_leads_to(pmd)
+
+
+ENTRIES[field(Struct.PTE_TABLE, "pte")] = _pte_leads_to
+ENTRIES[field(Struct.PMD_TABLE, "pmd")] = _pmd_leads_to

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from sandbox import handles, memory
+from sandbox.machine import handles, memory
 
 __all__ = [
     "CONTAINER",

@@ -10,11 +10,11 @@ from inspect import Parameter
 from types import FunctionType
 from typing import Any
 
-from sandbox.calls import OWN_FUNCTIONS
-from sandbox.checked import shown
 from sandbox.kernels.guard.bodies import Finding, nearest
 from sandbox.kernels.guard.kinds import is_kernel_function
 from sandbox.kernels.guard.scope import Source
+from sandbox.machine.calls import OWN_FUNCTIONS
+from sandbox.machine.checked import shown
 
 __all__ = ["ClassText", "find_misfits"]
 

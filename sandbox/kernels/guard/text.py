@@ -174,7 +174,7 @@ def _returns_calls(scope: Scope) -> bool:
 
 def found_class(source: Source, qualified: str, kernel: type) -> type | None:
     """The kernel class, or part of one, that stands under a name in a file."""
-    from sandbox.kernels.part import KernelPart
+    from sandbox.machine.part import KernelPart
 
     module = source.names.get("__name__")
     for cls in kernel.__mro__:

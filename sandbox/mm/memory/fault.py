@@ -18,7 +18,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_write,
 )
 from sandbox.fields import Struct
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     READ,
     Folio,

@@ -24,7 +24,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_write,
     pte_wrprotect,
 )
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     Folio,
     Gen,

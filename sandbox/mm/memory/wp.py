@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import PTE_UFFD_WP, pfn_pte, pte_mkdirty, pte_mkwrite, pte_mkyoung
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import Folio, Gen, Vma, add, bits, copy_page, load, unlock
 from sandbox.mm.flags import (
     FAULT_FLAG_UNSHARE,

@@ -14,7 +14,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_present,
     pte_young,
 )
-from sandbox.kernels.part import KernelPart
+from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     Folio,
     Gen,

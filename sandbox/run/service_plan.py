@@ -1,0 +1,149 @@
+"""Handlers of verbs about what the kernel offers beside plain mappings.
+
+KSM, userfaultfd, exec, clear_refs, and the page cache going back; see `sandbox.run.plan`
+for how a handler works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sandbox.machine.calls import Call
+from sandbox.machine.memory import Mm
+
+if TYPE_CHECKING:
+    from sandbox.run.plan import Planner
+
+    Handler = Callable[[Planner], Call]
+
+
+def _clearrefs(p: Planner) -> Call:
+    mm, value = p.mm(), p.args["value"]
+    return p.call("clear_refs_write", mm, value)
+
+
+def _dropcache(p: Planner) -> Call:
+    return p.call("sys_drop_caches")
+
+
+def _fsync(p: Planner) -> Call:
+    name = p.args["name"]
+    mapping, size = p.file(name)
+    return p.call("sys_fsync", mapping, size)
+
+
+def _exec(p: Planner) -> Call:
+    mm, region = p.mm(), p.args["region"]
+    base = p.base(region)
+    return p.call("sys_execve", mm, region, base, p.step, p.session.book.buffers(mm))
+
+
+def _pageout(p: Planner) -> Call:
+    mm = p.mm()
+    start, end = p.span(mm)
+    _no_files(p, mm, start, end)
+    return p.call("sys_madvise", mm, start, end, p.action.verb)
+
+
+def _anonymous(p: Planner, mm: Mm, start: int, end: int) -> None:
+    """Refuse ranges that are not all private anonymous memory."""
+    if _no_files(p, mm, start, end) < end - start:
+        raise p.refuse("part of the range is not mapped", "a mapped range")
+
+
+def _no_files(p: Planner, mm: Mm, start: int, end: int) -> int:
+    """Refuse ranges with a file (or shmem) in them; how many pages are mapped."""
+    cells = p.session.ledger.cells
+    covered = 0
+    for vma in p.session.ledger.vmas(mm):
+        lo, hi = max(cells[vma.vm_start], start), min(cells[vma.vm_end], end)
+        if lo < hi:
+            covered += hi - lo
+            if cells[vma.vm_file]:
+                raise p.refuse(
+                    f"'{p.action.verb}' is not modelled for files", "private anonymous memory"
+                )
+    return covered
+
+
+def _other_span(p: Planner, mm: Mm, proc: str, region: str, first: int, pages: int) -> int:
+    """First virtual page of *pages* pages of another region, which must hold them."""
+    _, base, size = p.region(mm, region, proc)
+    if first + pages > size:
+        raise p.refuse(
+            f"pages {first} {first + pages} reach outside {proc}'s region {region}",
+            f"a range within 0 {size}",
+        )
+    return int(base) + first
+
+
+def _ksm(p: Planner) -> Call:
+    mm, other = p.mm(), p.mm(p.args["with_proc"])
+    start, end = p.span(mm)
+    region, first = p.args["with_region"], p.args["with_page"]
+    at = _other_span(p, other, p.args["with_proc"], region, first, end - start)
+    if mm == other and at < end and start < at + end - start:
+        raise p.refuse("a page cannot be merged with itself", "two ranges that do not overlap")
+    return p.call("sys_ksm", mm, start, end, other, at)
+
+
+def _madvise_unmerge(p: Planner) -> Call:
+    mm = p.mm()
+    start, end = p.span(mm)
+    return p.call("sys_madvise", mm, start, end, "unmerge")
+
+
+def _uffd_range(p: Planner) -> tuple[Mm, int, int]:
+    """The range of a userfaultfd verb, on a kernel that has write-protection."""
+    mm = p.mm()
+    start, end = p.span(mm)
+    if not p.kernel.has_uffd_wp:
+        raise p.refuse(
+            f"kernel {p.kernel.id} has no userfaultfd write-protection on arm64", "6.12 or later"
+        )
+    _anonymous(p, mm, start, end)
+    return mm, start, end
+
+
+def _uffd(p: Planner) -> Call:
+    mm, start, end = _uffd_range(p)
+    mode = p.args["mode"]
+    if mode == "off":
+        return p.call("sys_uffd_unregister", mm, start, end)
+    return p.call("sys_uffd_register", mm, start, end, mode == "async")
+
+
+def _uffdwp(p: Planner) -> Call:
+    mm, start, end = _uffd_range(p)
+    return p.call("sys_uffd_wp", mm, start, end, p.args["mode"] == "on")
+
+
+def _uffdcopy(p: Planner) -> Call:
+    mm, start, end = _uffd_range(p)
+    return p.call("sys_uffd_copy", mm, start, end, p.step, bool(p.args.get("wp")))
+
+
+def _uffdmove(p: Planner) -> Call:
+    mm, start, end = _uffd_range(p)
+    region, first = p.args["to_region"], p.args["to_page"]
+    dst = _other_span(p, mm, p.args["proc"], region, first, end - start)
+    _anonymous(p, mm, dst, dst + end - start)
+    if dst < end and start < dst + end - start:
+        raise p.refuse("source and target overlap", "a target apart from the source")
+    return p.call("sys_uffd_move", mm, start, end, dst)
+
+
+SERVICE_HANDLERS: dict[str, Handler] = {
+    "clearrefs": _clearrefs,
+    "dropcache": _dropcache,
+    "fsync": _fsync,
+    "exec": _exec,
+    "pageout": _pageout,
+    "ksm": _ksm,
+    "unmerge": _madvise_unmerge,
+    "uffd": _uffd,
+    "uffdwp": _uffdwp,
+    "uffdcopy": _uffdcopy,
+    "uffdmove": _uffdmove,
+}

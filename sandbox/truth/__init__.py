@@ -1,0 +1,1 @@
+"""What a state says: the ledger, names, the state format, /proc; of words and a kernel alone."""

@@ -1,0 +1,1 @@
+"""/proc as a state says it: maps, smaps, pagemap, kpageflags, kpagecount and the counters."""
