@@ -20,8 +20,8 @@ from sandbox.printable import one_line, short
 
 __all__ = ["COMMANDS", "Command", "dispatch", "parser_of"]
 
-_TOP_USAGE = """mmtui [--kernel KERNEL] [--scenario NAME] [PRESET | FILE]
-       mmtui [--kernel KERNEL] --continue
+_TOP_USAGE = """mmtui [--kernel KERNEL] [--rule RULE] [--scenario NAME] [PRESET | FILE]
+       mmtui [--kernel KERNEL] [--rule RULE] --continue
        mmtui COMMAND [ARGUMENT ...]"""
 
 _KERNEL_HELP = "a kernel's id (see `mmtui kernels`) or FILE.py:CLASS"
@@ -44,6 +44,14 @@ def _kernel_option(parser: argparse.ArgumentParser, only: str = "") -> None:
     parser.add_argument("-k", "--kernel", metavar="KERNEL", help=only + _KERNEL_HELP)
 
 
+def _rule_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rule", metavar="RULE", action="append", default=[], dest="own_rules",
+        help="watch a rule of your own too: FILE.py:CLASS, or one that `mmtui rules` lists as"
+        " installed; may be given several times",
+    )  # fmt: skip
+
+
 def _scenario_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenario", metavar="NAME", help="only the scenario of this name")
 
@@ -51,6 +59,7 @@ def _scenario_option(parser: argparse.ArgumentParser) -> None:
 def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="FILE|PRESET", help=_TARGET_HELP)
     _kernel_option(parser)
+    _rule_option(parser)
     _scenario_option(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object per scenario and line")
@@ -69,6 +78,7 @@ def _check_options(parser: argparse.ArgumentParser) -> None:
         "files", metavar="FILE|PRESET", nargs="*", help="presets to check (default: the library)"
     )
     _kernel_option(parser, "only on this kernel; ")
+    _rule_option(parser)
     _scenario_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per preset and kernel")
 
@@ -135,6 +145,7 @@ def _list_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _rules_options(parser: argparse.ArgumentParser) -> None:
+    _rule_option(parser)
     parser.add_argument("ids", metavar="RULE", nargs="*", help="explain these rules in full")
     _list_options(parser)
 
@@ -224,7 +235,7 @@ def _command(argv: list[str]) -> int:
             args = parser_of(command).parse_args(argv[1:])
     except SystemExit as end:  # --help or --version, which is written
         return end.code if isinstance(end.code, int) else ExitCode.USAGE
-    _name_kernel(args)
+    _name_own(args)
     if command is not None:
         return command.run(args)
     from mmtui.headless.open_app import open_app
@@ -234,8 +245,12 @@ def _command(argv: list[str]) -> int:
         return open_app(args.target, args.kernel, names, args.scenario, resume=args.resume)
 
 
-def _name_kernel(args: argparse.Namespace) -> None:
-    """Load a kernel that is no model: here the person at the command line names it."""
+def _name_own(args: argparse.Namespace) -> None:
+    """Load a kernel that is no model, and rules: here the person at the command line names them."""
+    for rule in getattr(args, "own_rules", ()):
+        from sandbox.rules.own import name_rule
+
+        name_rule(rule)
     kernel = getattr(args, "kernel", None)
     if kernel is not None:
         from sandbox.kernels import must_be_named, name_kernel
@@ -259,6 +274,7 @@ def _top_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("target", metavar="PRESET|FILE", nargs="?", help=_TARGET_HELP)
     _kernel_option(parser)
+    _rule_option(parser)
     _scenario_option(parser)
     parser.add_argument(
         "-c", "--continue", action="store_true", dest="resume",

@@ -22,6 +22,7 @@ __all__ = [
     "SandboxError",
     "ScenarioError",
     "UnknownKernelError",
+    "UnknownRuleError",
     "UsageError",
     "Where",
 ]
@@ -77,6 +78,10 @@ class UsageError(SandboxError):
 
 class UnknownKernelError(SandboxError):
     """No modelled kernel has that name."""
+
+
+class UnknownRuleError(SandboxError):
+    """No rule has that name, or a person's own is none."""
 
 
 class PatchError(UnknownKernelError):

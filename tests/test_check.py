@@ -49,6 +49,9 @@ class Replay:
     def violations(self) -> Sequence[ViolationFacts]:
         return ()
 
+    def watches(self, rule: str) -> bool:
+        return rule.startswith("I-")
+
 
 def check(story: str, kernel: str = "7.2") -> PresetCheck:
     return check_preset(parse_preset(HEAD + story, "x.md"), kernel, Replay)

@@ -23,7 +23,7 @@ from tests.tui.support import machine
 MODULE = """\
 import os
 from sandbox.kernels.linux_7_2 import Linux72
-from sandbox.machine.memory import add
+from sandbox.memory import add
 
 with open(os.path.join(os.path.dirname(__file__), "RAN"), "a") as file:
     file.write("x")

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import helper
 from helper import extra
 from sandbox.kernels.linux_7_2 import Linux72
-from sandbox.machine.memory import add
+from sandbox.memory import add
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ BROKEN = {
     "from .nothing import x\n": r"helper\.py:1:1: ModuleNotFoundError: No module named 'nothing'",
     "from ..up import x\n": r"helper\.py:1:1: ImportError: attempted relative import beyond",
     "ID = '\x1b'\ndef extra(pair): return 0\n": r"k\.py:24:1: id has control characters",
-    "from sandbox.machine.memory import load\nID = 'own'\n\ndef extra(pair):\n    return 0\n"
+    "from sandbox.memory import load\nID = 'own'\n\ndef extra(pair):\n    return 0\n"
     "def more():\n    yield 5\n    yield load(16)\n": r"helper\.py:7:5: 5 is a value",
     "ID = 'own'\nSEEN = []\ndef extra(pair):\n    SEEN.append(1)\n    return 0\n":
     r"helper\.py:4:5: SEEN\.append\(1\): the list SEEN of the module keeps state",
@@ -151,7 +151,7 @@ def test_a_file_beside_it_is_not_taken_for_the_engine_or_the_library(tmp_path: P
 
 def test_a_kernel_class_of_a_helper_is_held_to_the_same(tmp_path: Path) -> None:
     (tmp_path / "base.py").write_text(
-        "from sandbox.kernels.linux_7_2 import Linux72\nfrom sandbox.machine.memory import add\n"
+        "from sandbox.kernels.linux_7_2 import Linux72\nfrom sandbox.memory import add\n"
         "class Base(Linux72):\n    def folio_refs_add(self, folio, nr):\n"
         "        yield add(folio._refcount, nr)\n"
     )

@@ -16,7 +16,7 @@ from mmtui.exit_codes import ExitCode
 from sandbox.machine import watchdog
 
 HEAD = '''from sandbox.kernels.linux_6_9 import Linux69
-from sandbox.machine.memory import *
+from sandbox.memory import *
 
 
 class K(Linux69):

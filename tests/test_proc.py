@@ -9,7 +9,7 @@ import pytest
 from mmtui.__main__ import main
 from mmtui.exit_codes import ExitCode
 from sandbox.errors import UsageError
-from sandbox.machine.memory import Folio
+from sandbox.memory import Folio
 from sandbox.run.session import Session
 from sandbox.truth.procfs.pages import KPF, average_mapcount, kpagecount, kpageflags
 from sandbox.truth.procfs.proc import WHATS, pagemap, proc_text, status

@@ -71,6 +71,15 @@ def _kernel(desk: Desk, text: str) -> None:
     desk.replay_on(text)
 
 
+def _rule(desk: Desk, text: str) -> None:
+    if not text:
+        raise UsageError("no rule", expected="FILE.py:CLASS, or one that `mmtui rules` lists")
+    from sandbox.rules.own import name_rule
+
+    name_rule(text)  # typed, so what it is in may be run
+    desk.replay_on(desk.bench.kernel)  # from the first event on
+
+
 def _select(desk: Desk, text: str) -> None:
     """`select P R [a b]` or `select P`."""
     from mmtui.model.selection import Selection, areas_of
@@ -203,6 +212,10 @@ APP = (
     Command(
         "begin", "begin an action", "Begin an action and wait at its first event.", Group.APP,
         _begin, (), "ACTION [| cpu1 ACTION]",
+    ),
+    Command(
+        "rule", "rule", "Watch a rule of your own too, from the first event on.", Group.APP,
+        _rule, (), "FILE.py:CLASS | NAME",
     ),
     Command(
         "pause", "pause actions", "Let actions wait at their first event, or run to their end.",

@@ -79,11 +79,11 @@ def list_rules(ids: Sequence[str], *, as_json: bool) -> ExitCode:
     Raises:
         UsageError: there is no rule of that id.
     """
-    known = {row["rule"]: row for row in (*_rule_rows(), *_not_rule_rows())}
-    wanted = [name.upper() for name in ids]
+    known = {row["rule"]: row for row in (*_rule_rows(), *_not_rule_rows(), *_installed_rows())}
+    wanted = [name if name in known else name.upper() for name in ids]
     for name, rule in zip(ids, wanted, strict=True):
         if rule not in known:
-            expected = f"one of {next(iter(known))} to {list(known)[-1]} (`mmtui rules`)"
+            expected = "one that `mmtui rules` lists"
             raise UsageError(f"no rule {name!r}", expected=expected)
     rows = [known[rule] for rule in wanted or known]
     if ids and not as_json:
@@ -121,6 +121,23 @@ def _not_rule_rows() -> Iterable[dict[str, str]]:
             "source": "",
             "explanation": item.reason,
         }
+
+
+def _installed_rows() -> Iterable[dict[str, str]]:
+    """The rules of installed distributions, of which nothing is imported for that."""
+    from sandbox.kernels.installed import installed
+    from sandbox.rules.own import GROUP, named_rules
+
+    for extra in installed(GROUP):
+        if extra.name not in named_rules():
+            yield {
+                "rule": extra.name,
+                "statement": f"{extra.value}, installed with {extra.distribution}",
+                "formula": "",
+                "scope": "named with --rule or :rule",
+                "source": "",
+                "explanation": "",
+            }
 
 
 def _write(rows: Iterable[dict[str, Any]], columns: Sequence[str], as_json: bool) -> ExitCode:

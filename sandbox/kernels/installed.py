@@ -21,7 +21,7 @@ from sandbox.printable import printable
 if TYPE_CHECKING:
     from sandbox.kernels.base import Kernel
 
-__all__ = ["KERNELS", "Installed", "installed", "load_installed"]
+__all__ = ["KERNELS", "Installed", "InstalledFiles", "installed", "load_installed"]
 
 KERNELS = "mmtui.kernels"
 """The group of entry points that are kernels."""
@@ -48,7 +48,7 @@ def installed(group: str = KERNELS) -> tuple[Installed, ...]:
     return tuple(sorted(found))
 
 
-class _Files:
+class InstalledFiles:
     """The files of a distribution's package, which errors may be in."""
 
     def __init__(self, entry: Installed) -> None:
@@ -63,9 +63,11 @@ class _Files:
         self._folder = os.path.dirname(self.path) + os.sep if named else self.path
 
     def has(self, file: str) -> bool:
+        """Whether a file is of the package."""
         return file.startswith(self._folder)
 
     def shown(self, file: str) -> str:
+        """What errors call a file: as it is."""
         return file
 
     def sources(self) -> list[Source]:
@@ -91,7 +93,7 @@ def load_installed(entry: Installed) -> type[Kernel]:
     """
     from sandbox.kernels.own import class_of, contained, taken
 
-    files = _Files(entry)
+    files = InstalledFiles(entry)
     module_name, _, cls = entry.value.partition(":")
     try:
         module = contained(files, lambda: importlib.import_module(module_name.strip()))

@@ -21,7 +21,7 @@ from sandbox.printable import one_line, printable, short
 if TYPE_CHECKING:
     from sandbox.kernels.base import Kernel
 
-__all__ = ["Files", "class_of", "contained", "load_kernel", "taken"]
+__all__ = ["Files", "class_of", "contained", "described", "load_kernel", "place_of", "taken"]
 
 _T = TypeVar("_T")
 _WORDS = ("id", "title", "summary")
@@ -76,7 +76,7 @@ def taken(files: Files, found: type[Kernel]) -> type[Kernel]:
         UnknownKernelError: what is wrong and where.
     """
     words = contained(files, lambda: [getattr(found, word) for word in _WORDS])
-    _check_words(_place_of_class(files, found), words)
+    _check_words(place_of(files, found), words)
     sources = files.sources()
     refuse_mistakes(contained(files, lambda: find_mistakes(found, sources)))
     contained(files, lambda: [found(cpu) for cpu in (0, 1)])
@@ -120,15 +120,7 @@ def _refuse(where: Where, message: str, expected: str) -> NoReturn:
     raise UnknownKernelError(message, where, expected)
 
 
-def _place_of_class(files: Files, kernel: type[Kernel]) -> Where:
-    """Where a class stands, which may be anywhere in a file; the first line if a call made it."""
-    for file, code in files.codes.items():
-        if (line := _line_of(code, kernel)) > 1:
-            return Where(files.shown(file), line, 1)
-    return Where(files.path, 1, 1)
-
-
-def _line_of(code: CodeType, kernel: type[Kernel]) -> int:
+def _line_of(code: CodeType, kernel: type) -> int:
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
             if inner.co_qualname == kernel.__qualname__:
@@ -156,7 +148,7 @@ def contained(files: Files, work: Callable[[], _T]) -> _T:
                 raise
             if isinstance(error, UnknownKernelError) and error.__cause__ is not None:
                 raise  # a file that cannot be read
-            raise UnknownKernelError(_described(error), _place(files, error)) from None
+            raise UnknownKernelError(described(error), place_of(files, error)) from None
 
 
 @contextmanager
@@ -179,7 +171,7 @@ def _real_interrupts() -> Iterator[list[int]]:
             signal.signal(signal.SIGINT, before)
 
 
-def _described(error: BaseException) -> str:
+def described(error: BaseException) -> str:
     """Name an error and say its text, which may itself be broken."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg}"
@@ -190,11 +182,20 @@ def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _place(files: Files, error: BaseException) -> Where:
-    """Where in the files it happened: the innermost line of theirs, or the first line."""
-    if isinstance(error, SyntaxError) and error.filename and files.has(error.filename):
-        return Where(files.shown(error.filename), error.lineno or 1, error.offset or 1)
-    where, trace = Where(files.path, 1, 1), error.__traceback__
+def place_of(files: Files, what: BaseException | type) -> Where:
+    """Where in the files something is; the first line if in none of theirs.
+
+    Of an error the innermost line of theirs, of a class where it stands (any file; a class that a
+    call made stands nowhere).
+    """
+    if isinstance(what, type):
+        for file, code in files.codes.items():
+            if (line := _line_of(code, what)) > 1:
+                return Where(files.shown(file), line, 1)
+        return Where(files.path, 1, 1)
+    if isinstance(what, SyntaxError) and what.filename and files.has(what.filename):
+        return Where(files.shown(what.filename), what.lineno or 1, what.offset or 1)
+    where, trace = Where(files.path, 1, 1), what.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if files.has(file):

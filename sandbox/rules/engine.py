@@ -56,6 +56,7 @@ class RuleEngine:
 
     def __init__(self, machine: Machine, ledger: Ledger, kernel: type[Kernel]) -> None:
         from sandbox.rules.checks import Checks
+        from sandbox.rules.own import watch_own
 
         self.machine, self.ledger, self.kernel = machine, ledger, kernel
         self.violations: list[Violation] = []
@@ -73,6 +74,7 @@ class RuleEngine:
         self.checks = Checks(self)
         machine.note_watchers.append(self._note)
         machine.idle_watchers.append(self.checks.quiet)
+        watch_own(self)
 
     @property
     def broken(self) -> dict[tuple[str, str], Violation]:

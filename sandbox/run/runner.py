@@ -10,7 +10,7 @@ from sandbox.kernels.base import Kernel
 from sandbox.machine.fields import FIELDS, Struct
 from sandbox.machine.memory import ALLOC, BITS, COPY
 from sandbox.mm.flags import PG_buddy
-from sandbox.rules import Complaint, Violation
+from sandbox.rules import RULES, Complaint, Violation
 from sandbox.run.explained import check_explained, copy_of
 from sandbox.run.session import Session, Step
 from sandbox.scenario.language import Action, CpuBlock
@@ -87,6 +87,10 @@ class ScenarioRun:
     def complaints(self) -> list[Complaint]:
         """What the kernel's own checks would have printed, in order."""
         return list(self.session.rules.complaints)
+
+    def watches(self, rule: str) -> bool:
+        """Whether there is a rule of that id, the catalogue's or one that the person named."""
+        return rule in RULES
 
     def broken(self, rule: str) -> BrokenCount:
         """Counts for one rule over the whole run."""

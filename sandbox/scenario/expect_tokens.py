@@ -11,7 +11,7 @@ from sandbox.scenario.lines import MAX_LINE
 __all__ = ["Cursor", "Token", "tokenize", "unexpected"]
 
 _TOKEN = re.compile(
-    r"""(?P<string>"[^"]*") | (?P<rule>I-[0-9]{1,3}\b) | (?P<number>0x[0-9a-fA-F]+|[0-9]+)
+    r"""(?P<string>"[^"]*") | (?P<rule>[A-Z]{1,8}-[0-9]{1,4}\b) | (?P<number>0x[0-9a-fA-F]+|[0-9]+)
     | (?P<name>[A-Za-z_][A-Za-z0-9_]*) | (?P<op>!=|<=|>=|[=<>]) | (?P<punct>[-.,{}:])""",
     re.VERBOSE,
 )

@@ -51,6 +51,8 @@ class RuleCount:
         """Compare the counts that the expectation names."""
         if seen.run is None:
             raise Missing("there is no run to ask, only a state")
+        if not seen.run.watches(self.rule):
+            raise Missing(f"no rule {self.rule} is watched; a rule of your own is named by --rule")
         count: BrokenCount = (
             _count_in_step(seen.run, self.rule, int(seen.state["step"]) - 1)
             if self.in_step

@@ -85,6 +85,9 @@ class RunFacts(Protocol):
     def violations(self) -> Sequence[ViolationFacts]:
         """List the violations so far."""
 
+    def watches(self, rule: str) -> bool:
+        """Whether there is a rule of that id, the catalogue's or one that the person named."""
+
 
 @runtime_checkable
 class CountingRun(Protocol):

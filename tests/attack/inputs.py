@@ -222,7 +222,7 @@ touch A R 480 496 w
 remove A R 0 481"""
 _LOOP = """\
 from sandbox.kernels.linux_7_2 import Linux72
-from sandbox.machine.memory import load
+from sandbox.memory import load
 class K(Linux72):
     id = "k"
     def copy_page_range(self, *args):

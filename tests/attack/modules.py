@@ -16,9 +16,9 @@ __all__ = ["FAULTS", "MODULES", "body", "try_modules"]
 
 HEAD = """\
 from sandbox.kernels.linux_6_9 import Linux69
-from sandbox.machine.fields import Struct
-from sandbox.machine.memory import *
-from sandbox.machine.memory import Page
+from sandbox.fields import Struct
+from sandbox.memory import *
+from sandbox.memory import Page
 class K(Linux69):
     id = "k"
     title = "t"

@@ -12,7 +12,7 @@ from sandbox.kernels.base import Kernel
 from sandbox.machine.calls import Call
 from sandbox.machine.history import Task
 from sandbox.machine.machine import Machine
-from sandbox.machine.memory import MAX_CPUS, OP_NAMES, Gen
+from sandbox.memory import MAX_CPUS, OP_NAMES, Gen
 from sandbox.rules import Violation
 from sandbox.run.session import Session
 from sandbox.scenario.language import parse_lines

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sandbox.errors import KernelBug
-from sandbox.machine.fields import FIELDS, STRUCTS, WIDTHS
-from sandbox.machine.memory import Event, Gen, note
+from sandbox.fields import FIELDS, STRUCTS, WIDTHS
+from sandbox.memory import Event, Gen, note
 from sandbox.truth.book import Book
 from sandbox.truth.canonical import canonical
 from tests.engine.support import act, begin, put, run

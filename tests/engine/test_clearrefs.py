@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sandbox.errors import UsageError
-from sandbox.machine.memory import OP_NAMES
+from sandbox.memory import OP_NAMES
 from sandbox.mm.flags import EINVAL
 from sandbox.run.session import Session
 from sandbox.syscalls import Result

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from sandbox.errors import Cancelled, KernelBug, NotPureError, SandboxError, UsageError
+from sandbox.fields import Struct
 from sandbox.kernels.linux_6_9 import Linux69
-from sandbox.machine.fields import Struct
 from sandbox.machine.history import History
-from sandbox.machine.memory import (
+from sandbox.memory import (
     ALLOC,
     LOAD,
     Folio,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from sandbox.errors import UsageError
-from sandbox.machine.memory import NOTE, STORE, USER_STORE, Globals
+from sandbox.memory import NOTE, STORE, USER_STORE, Globals
 from sandbox.mm.flags import PG_anon_exclusive
 from sandbox.run.session import Session
 from tests.engine.support import act, begin, broken, explain, run, snapshot

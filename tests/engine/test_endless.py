@@ -8,12 +8,12 @@ from contextlib import suppress
 import pytest
 
 from sandbox.errors import DeadlockError, NoProgressError, UsageError
+from sandbox.fields import Struct
 from sandbox.kernels.linux_6_9 import Linux69
 from sandbox.machine import endless
 from sandbox.machine.configuration import configuration
-from sandbox.machine.fields import Struct
 from sandbox.machine.history import History
-from sandbox.machine.memory import (
+from sandbox.memory import (
     Folio,
     Gen,
     Mm,

@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.errors import UsageError
 from sandbox.fs.exec import STACK_EXPAND, STACK_SHIFT
-from sandbox.machine.memory import Folio, Vma
+from sandbox.memory import Folio, Vma
 from sandbox.mm.flags import MMF_DEAD, VM_STACK_INCOMPLETE_SETUP
 from tests.engine.support import UPSTREAM, act, begin, broken, explain, run, snapshot
 

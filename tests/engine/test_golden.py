@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from sandbox.fields import Struct
 from sandbox.kernels.linux_6_15 import Linux615
-from sandbox.machine.fields import Struct
 from sandbox.machine.history import History
-from sandbox.machine.memory import Folio, Gen, Mm, add
+from sandbox.memory import Folio, Gen, Mm, add
 from sandbox.mm.flags import MM_ID_LOCK, MM_ID_MASK, MM_ID_SHARED, PG_anon_exclusive
 from sandbox.run.runner import BrokenCount, ScenarioRun
 from sandbox.run.session import Session

@@ -18,7 +18,7 @@ from sandbox.machine.part import KernelPart
 
 PATCH = """\
 from sandbox.kernels.linux_7_2 import Linux72
-from sandbox.machine.memory import Folio, Gen, add
+from sandbox.memory import Folio, Gen, add
 
 
 class K(Linux72):

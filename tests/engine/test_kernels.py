@@ -21,7 +21,7 @@ from tests.engine.support import FORK_64K, act, broken, run, snapshot
 MINE = '''\
 """My idea."""
 from sandbox.kernels.linux_7_2 import Linux72
-from sandbox.machine.memory import add
+from sandbox.memory import add
 
 
 class MyIdea(Linux72):

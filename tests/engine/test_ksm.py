@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox.errors import UsageError
-from sandbox.machine.memory import ADD, Folio, Globals
+from sandbox.memory import ADD, Folio, Globals
 from sandbox.mm.flags import PG_ksm
 from sandbox.run.session import Session
 from tests.engine.support import UPSTREAM, act, explain, run, snapshot

@@ -10,7 +10,7 @@ import pytest
 from sandbox.errors import Cancelled
 from sandbox.machine import history as history_module
 from sandbox.machine.journal import Column, pack
-from sandbox.machine.memory import Folio
+from sandbox.memory import Folio
 from sandbox.run.long_move import LongMove
 from sandbox.run.session import Session
 from tests.engine.support import BUSY_LIFE, act, as_json, begin, run, snapshot

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from sandbox.errors import DeadlockError, KernelBug, SandboxError
+from sandbox.fields import STRUCTS, Struct
 from sandbox.kernels import kernel_by_name
-from sandbox.machine.fields import STRUCTS, Struct
 from sandbox.machine.history import History
-from sandbox.machine.memory import (
+from sandbox.memory import (
     ADDR_MASK,
     READ,
     WRITE,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from sandbox.errors import KernelBug
-from sandbox.machine.memory import Gen, cas
+from sandbox.memory import Gen, cas
 from sandbox.run.model import Model
 from tests.engine.support import begin, put, run
 

@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.arch.arm64.pgtable import PTE_MARKER, PTE_UFFD_WP, PTE_WRITE
 from sandbox.errors import UsageError
-from sandbox.machine.memory import LOCK, OP_NAMES
+from sandbox.memory import LOCK, OP_NAMES
 from sandbox.mm.flags import EEXIST, EFAULT, EINVAL, ENOENT
 from sandbox.run.session import Session
 from tests.engine.support import act, broken, explain, run, snapshot

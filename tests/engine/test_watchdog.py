@@ -14,7 +14,7 @@ from sandbox.errors import Cancelled, KernelBug, NoEventError, NotPureError
 from sandbox.kernels.linux_6_9 import Linux69
 from sandbox.machine import watchdog
 from sandbox.machine.confined import Forbidden, confined
-from sandbox.machine.memory import Folio, Gen, Mm, Page, Vma, load
+from sandbox.memory import Folio, Gen, Mm, Page, Vma, load
 from sandbox.run.long_move import LongMove
 from sandbox.run.session import Session
 from tests.engine.support import FORK_64K, act, begin, snapshot

@@ -10,7 +10,7 @@ from sandbox.kernels.linux_6_6 import Linux66
 from sandbox.kernels.linux_6_9 import Linux69
 from sandbox.kernels.linux_6_12 import Linux612
 from sandbox.kernels.linux_6_15 import Linux615
-from sandbox.machine.memory import (
+from sandbox.memory import (
     Folio,
     Gen,
     Mm,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.machine.memory import NOTE
+from sandbox.memory import NOTE
 from sandbox.run.session import Session
 from tests.engine.support import broken, run
 

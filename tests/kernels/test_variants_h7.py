@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sandbox.arch.arm64.pgtable import PTRS_PER_PTE
-from sandbox.machine.fields import Struct
-from sandbox.machine.memory import NOTE, Folio
+from sandbox.fields import Struct
+from sandbox.memory import NOTE, Folio
 from sandbox.run.session import Session
 from tests.engine.support import act, run
 

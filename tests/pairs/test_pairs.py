@@ -9,7 +9,7 @@ import pytest
 from sandbox.kernels.base import Kernel
 from sandbox.kernels.linux_6_12 import Linux612
 from sandbox.kernels.linux_7_2 import Linux72
-from sandbox.machine.memory import AnonVma, Avc, Folio, Gen, Mapping, Mm, add, bits, load, store
+from sandbox.memory import AnonVma, Avc, Folio, Gen, Mapping, Mm, add, bits, load, store
 from sandbox.mm.flags import PG_dirty, PG_locked
 from sandbox.run.session import Session
 from sandbox.scenario.language import parse_lines

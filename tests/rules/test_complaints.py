@@ -17,7 +17,7 @@ from sandbox.kernels import name_kernel
 from sandbox.kernels.base import Kernel
 from sandbox.kernels.linux_6_6 import Linux66
 from sandbox.kernels.linux_6_12 import Linux612
-from sandbox.machine.memory import Gen, Page, load
+from sandbox.memory import Gen, Page, load
 from sandbox.mm.memory.fault import VmFault
 from tests.engine import wrong_kernels as wrong
 from tests.engine.support import LARGE, SMALL, run
@@ -118,7 +118,7 @@ def test_what_is_told_follows_going_back() -> None:
 
 WRONG = """\
 from sandbox.kernels.linux_6_9 import Linux69
-from sandbox.machine.memory import load
+from sandbox.memory import load
 
 
 class Forgetful(Linux69):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox.machine.journal import Column
-from sandbox.machine.memory import BITS
+from sandbox.memory import BITS
 from sandbox.rules import RULES
 from sandbox.run.session import Session
 from sandbox.scenario.language import Scenario, parse_scenarios

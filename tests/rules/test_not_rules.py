@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from sandbox.arch.arm64.pgtable import PTE_AF, PTE_CONT, PTE_WRITE, pte_dirty
-from sandbox.machine.memory import Folio
+from sandbox.memory import Folio
 from sandbox.mm.flags import (
     MM_ID_MASK,
     MM_ID_SHARED,

@@ -14,7 +14,7 @@ from sandbox.kernels.linux_6_9 import Linux69
 from sandbox.kernels.linux_6_12 import Linux612
 from sandbox.kernels.linux_6_15 import Linux615
 from sandbox.kernels.linux_7_2 import Linux72
-from sandbox.machine.memory import (
+from sandbox.memory import (
     Folio,
     Gen,
     Globals,

@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.kernels.linux_6_6 import Linux66
 from sandbox.kernels.linux_6_9 import Linux69
 from sandbox.kernels.linux_7_3 import Linux73
-from sandbox.machine.memory import (
+from sandbox.memory import (
     COPY,
     STORE,
     AnonVma,

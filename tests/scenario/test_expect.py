@@ -100,6 +100,9 @@ class Run:
     def violations(self) -> list[Violation]:
         return self.found
 
+    def watches(self, rule: str) -> bool:
+        return rule.startswith("I-")
+
 
 class Counting(Run):
     def count(self, what: str) -> int:

@@ -12,7 +12,7 @@ from mmtui.model.bench import Bench
 from mmtui.model.script import open_source
 from mmtui.views.episodes import listed
 from sandbox.errors import SandboxError
-from sandbox.machine.memory import ADDR_MASK
+from sandbox.memory import ADDR_MASK
 from sandbox.rules import Violation
 from sandbox.run.following import Follower
 from sandbox.run.session import Session, Step

@@ -15,7 +15,7 @@ from mmtui.model.script import open_source
 from mmtui.views import status
 from mmtui.views.lines import plain
 from sandbox.errors import SandboxError
-from sandbox.machine.memory import AnonVma, Folio, Mapping, Mm, Page, Vma
+from sandbox.memory import AnonVma, Folio, Mapping, Mm, Page, Vma
 from sandbox.scenario.language import CpuBlock, parse_action
 from sandbox.truth.names.values import page_flags
 from sandbox.truth.names.words import Words
