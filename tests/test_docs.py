@@ -17,6 +17,7 @@ from sandbox.conform.states import ConformReport
 from sandbox.conform.text import markdown_report
 from sandbox.kernels import REGISTRY, kernel_by_name
 from sandbox.rules import RULES
+from sandbox.rules.own import forget_rules
 from sandbox.run.plan import HANDLERS
 from sandbox.scenario.language import parse_scenarios
 from sandbox.scenario.verbs import VERBS
@@ -57,11 +58,12 @@ def pattern_of(output: str) -> str:
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in a folder with what a clone has, and the example kernel of CONTRIBUTING.md."""
+    """Stand in a folder with what a clone has, and the examples of CONTRIBUTING.md."""
     for name in ("tests", "presets"):
         (tmp_path / name).symlink_to(ROOT / name)
-    (example,) = re.findall(r"^```python\n(.*?)^```$", TEXTS["CONTRIBUTING.md"], re.M | re.S)
-    (tmp_path / "blind.py").write_text(example, encoding="utf-8")
+    examples = re.findall(r"^```python\n(.*?)^```$", TEXTS["CONTRIBUTING.md"], re.M | re.S)
+    for name, example in zip(("blind.py", "few.py"), examples, strict=True):
+        (tmp_path / name).write_text(example, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -135,3 +137,12 @@ def test_links_and_paths_lead_somewhere(name: str) -> None:
 def section(title: str) -> str:
     """Return the text of a section of the README."""
     return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.usefixtures("clone")
+def test_the_rule_of_the_example_is_watched(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        assert main(["run", "1", "--kernel", "7.2", "--rule", "few.py:FewReferences"]) == 0
+    finally:
+        forget_rules()
+    assert "rule MINE-1 broken in" in capsys.readouterr().out
