@@ -236,7 +236,8 @@ class Fuzzer:
         terminal.line("cpu any")
         terminal.send(b"n")
         for number in range(_ASKED):
-            if self._has_answered(terminal, f"rest{number}"):
+            seconds = 10 if number < _ASKED - 1 else PATIENCE
+            if self._has_answered(terminal, f"rest{number}", seconds):
                 return self._standing_at_rest(terminal)
             terminal.resume()
             terminal.send(b"\x1b")
@@ -258,10 +259,10 @@ class Fuzzer:
             before = now
         return None
 
-    def _has_answered(self, terminal: Terminal, name: str) -> bool:
+    def _has_answered(self, terminal: Terminal, name: str, seconds: float) -> bool:
         """Whether all that was typed is done: a pane that is not there is asked for last."""
         terminal.line(f"pane {name}")
-        return terminal.wait(lambda: f"no pane '{name}'" in terminal.shown(), 10)
+        return terminal.wait(lambda: f"no pane '{name}'" in terminal.shown(), seconds)
 
     def _look_at_text(self, terminal: Terminal) -> bool:
         """Whether there is a traceback in what was written."""

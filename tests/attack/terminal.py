@@ -48,14 +48,17 @@ _FRAME = b"\x1b[?2026h"
 _LEAVE_SCREEN = b"\x1b[?1049l"
 
 _LEADER = """\
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+for ignored in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    signal.signal(ignored, signal.SIG_DFL)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.nice(int(sys.argv[1]))
 os.execvp(sys.argv[2], sys.argv[2:])
 """
 """Run in the child, which leads a session: take the terminal, then become the program.
 
-A fork with code of ours in it would not do: the tests run several terminals in threads.
+What the attack itself was told to ignore (`nohup`, `&`) is not ignored by the program.  A fork
+with code of ours in it would not do: the tests run several terminals in threads.
 """
 
 
