@@ -480,6 +480,12 @@ class Bench:
         """Move the cursor or the mark."""
         self.selection = change(self.selection)
 
+    def point_at(self, selection: Selection) -> bool:
+        """Select what was pointed at; True, for there was something."""
+        self.selection = selection
+        self.select_settled()
+        return True
+
     def select_settled(self) -> None:
         """Keep the selection within what exists."""
         self.selection = self.selection.settle(areas_of(self.session), self.procs())

@@ -17,7 +17,6 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from mmtui import collector
-from mmtui.commands.looking import PANES
 from mmtui.commands.registry import COMMANDS, completions, execute, invoke
 from mmtui.keys import textual_key
 from mmtui.model.bench import Bench
@@ -32,7 +31,7 @@ from mmtui.themes import THEMES
 from mmtui.views import status
 from mmtui.views.lines import Line, Lines, join, say, wrap_words
 from mmtui.views.marks import Marks, marks_of
-from mmtui.views.panes import clicked, document
+from mmtui.views.panes import PANES, clicked, document
 from mmtui.widgets.bars import Bar, key_line
 from mmtui.widgets.contained import ContainedScreen
 from mmtui.widgets.pane import Pane
@@ -74,7 +73,7 @@ class MainScreen(ContainedScreen, Screen[None]):
     # Textual declares these two as instance variables, so they cannot be ClassVars.
     HORIZONTAL_BREAKPOINTS = [(0, "-single"), (60, "-pair"), (120, "-all")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (15, "-tall")]  # noqa: RUF012
-    AUTO_FOCUS = "#story"
+    AUTO_FOCUS = f"#{next(iter(PANES))}"
 
     app: MmtuiApp
 
@@ -131,7 +130,7 @@ class MainScreen(ContainedScreen, Screen[None]):
             else:
                 pane.let_go()  # it would be old when it is seen
         real = any(not v.known_window for v in marks.broken.values())
-        self.frame.alarm(frozenset({"rules", "folios"} if real else ()))
+        self.frame.alarm(real)
         self._bars()
 
     def _show(self, pane: Pane, marks: Marks, *, follow: bool) -> None:
@@ -304,32 +303,12 @@ class MainScreen(ContainedScreen, Screen[None]):
     def cursor(self, across: int, down: int) -> None:
         """Move the cursor of the focused pane, or scroll it."""
         pane = self.frame.current
-        if pane.id in ("tables", "processes", "folios") and (across or pane.id == "tables"):
-            self._move_cursor(across, down)
-        elif pane.id == "processes":
-            self._next_area(down)
-        elif pane.id == "rules":
-            self.bench.rule = max(0, self.bench.rule + down)
+        move = self.frame.spec.move
+        width = self.frame.panes["tables"].room[0] or self.size.width
+        if move is not None and move(self.bench, across, down, width):
             self.refresh_panes()
         else:
             pane.scroll_lines(down)
-
-    def _move_cursor(self, across: int, down: int) -> None:
-        from mmtui.views.tables import moved
-
-        width = self.frame.panes["tables"].room[0] or self.size.width
-        self.bench.selection = moved(self.bench, across, down, width)
-        self.refresh_panes()
-
-    def _next_area(self, down: int) -> None:
-        from mmtui.model.selection import areas_of
-
-        areas = areas_of(self.bench.session)
-        area = self.bench.selection.area(areas)
-        if area is not None:
-            at = max(0, min(areas.index(area) + down, len(areas) - 1))
-            self.bench.selection = self.bench.selection.at(areas[at], 0)
-        self.refresh_panes()
 
     def page(self, pages: float) -> None:
         """Scroll the focused pane by parts of its height."""
@@ -338,8 +317,10 @@ class MainScreen(ContainedScreen, Screen[None]):
 
     def focus_pane(self, number: int) -> None:
         """Go to a pane by its number, 0 for the next and -1 for the previous one."""
-        name = PANES[number - 1] if number > 0 else self.frame.neighbour(1 if number == 0 else -1)
-        self.frame.go_to(name)
+        if number > 0:
+            self.frame.go_to(list(PANES)[number - 1])
+        else:
+            self.frame.go_to(self.frame.neighbour(1 if number == 0 else -1))
         self.call_after_refresh(self.refresh_panes)
 
     def zoom(self) -> None:
@@ -356,16 +337,15 @@ class MainScreen(ContainedScreen, Screen[None]):
 
     def pick(self) -> None:
         """Go to the event of the chosen rule; elsewhere, change the zoom of the page tables."""
-        if self.frame.current.id != "rules":
+        event = self.frame.spec.event
+        if event is None:
             invoke(self, "level")
             return
-        from mmtui.views.rules import view
-
-        found = view(self.bench)
-        if not found.episodes:
+        position = event(self.bench)
+        if position is None:
             self.say("no rule was broken so far")
             return
-        self.bench.goto(found.episodes[found.cursor].event + 1)
+        self.bench.goto(position)
         self.moved()
 
     def search(self, text: str) -> None:
