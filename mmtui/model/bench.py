@@ -83,7 +83,7 @@ class Bench:
     @property
     def end(self) -> int:
         """Position of the end of the present branch."""
-        return self.session.position + len(self.session.machine.future_cpus)
+        return self.session.end
 
     @property
     def idle(self) -> bool:
@@ -276,7 +276,8 @@ class Bench:
 
     def _one_action(self) -> None:
         if self.can_redo:
-            self.session.step_action()
+            later = self.session.start_from(self.session.position + 1)
+            self.session.goto(self.end if later is None else later)
         else:
             if not self._ready():
                 return
@@ -326,8 +327,10 @@ class Bench:
         self._back_to(max(position - count, 0) if position else -1)
 
     def back_function(self) -> None:
-        """Go back until the caller of the present kernel function."""
-        self._back_to(self.session.function_start())
+        """Go back to the event that led into the present kernel function; idle, an event back."""
+        position, running = self.session.position, self.session.running
+        start = self.session.machine.called_at(running[0]) if running else position
+        self._back_to(min(start, position - 1))
 
     def back_action(self, count: int = 1) -> None:
         """Go back to the start of the running or of the last action."""

@@ -55,7 +55,7 @@ class RuleEngine:
     """Checks rules as events happen; `violations` and `broken` follow undo and redo."""
 
     def __init__(self, machine: Machine, ledger: Ledger, kernel: type[Kernel]) -> None:
-        from sandbox.rules.checks import Checks
+        from sandbox.rules.formulas import Checks
         from sandbox.rules.own import watch_own
 
         self.machine, self.ledger, self.kernel = machine, ledger, kernel
