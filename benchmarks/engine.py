@@ -111,10 +111,10 @@ def history(kernel: str, folios: int, runs: int) -> Section:
 def look_back(kernel: str, pages: int) -> float:
     """Return the ms for one event back near a fork's end, with the function's stack shown."""
     session = populated(kernel, FOLIO, pages, ("fork A B",))
-    session.back_event()
+    session.machine.undo()
 
     def back() -> None:
-        session.back_event()
+        session.machine.undo()
         session.stack()
 
     return seconds(back) * 1e3

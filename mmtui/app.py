@@ -27,7 +27,7 @@ from mmtui.views.lines import Line, plain, say
 from mmtui.widgets.bars import Bar
 from sandbox.errors import SandboxError, UsageError
 from sandbox.printable import one_line
-from sandbox.scenario.presets import list_cards
+from sandbox.scenario.library import list_cards
 
 if TYPE_CHECKING:
     from mmtui.model.bench import Bench

@@ -41,6 +41,12 @@ def test_no_module_of_the_engine_loads_a_screen_or_the_application() -> None:
     assert not modules_after(code) & {*SCREEN, "mmtui"}
 
 
+def test_what_is_shown_and_what_keys_do_loads_no_screen() -> None:
+    loaded = modules_after("import mmtui.commands.registry, mmtui.commands.help")
+    assert "mmtui.views.panes" in loaded
+    assert not loaded & SCREEN
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

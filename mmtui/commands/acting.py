@@ -8,6 +8,7 @@ from string import ascii_uppercase
 
 from mmtui.commands.model import Command, Desk, Group
 from mmtui.model.bench import Bench
+from mmtui.model.cursor import entry_under_cursor
 from sandbox.arch.arm64.pgtable import pte_page
 from sandbox.errors import ScenarioError, UsageError
 from sandbox.run.session import Step
@@ -138,8 +139,6 @@ def _holds(bench: Bench) -> list[Hold]:
 
 def _unpin(bench: Bench) -> str:
     """Release the newest hold of the page under the cursor, else the newest of all."""
-    from mmtui.views.tables import entry_under_cursor
-
     holds = _holds(bench)
     if not holds:
         raise UsageError("nothing is pinned", expected="p first")

@@ -8,14 +8,13 @@ from dataclasses import replace
 
 from mmtui.commands.acting import parse, perform
 from mmtui.commands.model import Command, Desk, Group
-from mmtui.views.tables import LEVELS
+from mmtui.model.cursor import LEVELS
+from mmtui.model.selection import Selection, areas_of
+from mmtui.views.panes import PANES
 from sandbox.errors import UsageError
 from sandbox.kernels import must_be_named, name_kernel
 
-__all__ = ["APP", "LOOK", "PANES"]
-
-PANES = ("story", "source", "tables", "folios", "processes", "rules", "log")
-"""The panes by number, from 1."""
+__all__ = ["APP", "LOOK"]
 
 
 def _cursor(across: int, down: int) -> Callable[[Desk, str], None]:
@@ -32,7 +31,7 @@ def _numbered(number: int) -> Callable[[Desk, str], None]:
 
 def _pane(desk: Desk, text: str) -> None:
     if text in PANES:
-        desk.focus_pane(PANES.index(text) + 1)
+        desk.focus_pane(list(PANES).index(text) + 1)
     elif text.isascii() and text.isdigit() and 1 <= int(text[:3]) <= len(PANES):
         desk.focus_pane(int(text))
     else:
@@ -82,8 +81,6 @@ def _rule(desk: Desk, text: str) -> None:
 
 def _select(desk: Desk, text: str) -> None:
     """`select P R [a b]` or `select P`."""
-    from mmtui.model.selection import Selection, areas_of
-
     words = text.split()
     areas = areas_of(desk.bench.session)
     numbers = words[2:]

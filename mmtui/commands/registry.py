@@ -8,6 +8,7 @@ from mmtui.commands import acting, looking, stepping
 from mmtui.commands.model import Command, Desk
 from mmtui.model.bench import Bench
 from mmtui.model.selection import areas_of
+from mmtui.views.panes import PANES
 from sandbox.errors import UsageError
 from sandbox.kernels import KERNEL_IDS
 from sandbox.scenario.complete import complete as complete_action
@@ -96,7 +97,7 @@ def completions(line: str, bench: Bench, themes: list[str]) -> list[str]:
     choices: dict[str, list[str]] = {
         "kernel": list(KERNEL_IDS),
         "theme": themes,
-        "pane": list(looking.PANES),
+        "pane": list(PANES),
         "open": list(bench.source.others),
         "select": [*bench.procs(), *regions],
     }

@@ -48,7 +48,7 @@ def _base(kernel: type[Kernel]) -> str | None:
 
 def list_presets(*, as_json: bool) -> ExitCode:
     """Write the library: number, name, kernels, title."""
-    from sandbox.scenario.presets import list_cards
+    from sandbox.scenario.library import list_cards
 
     rows = [
         {

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmtui.exit_codes import ExitCode
-from mmtui.headless.documents import open_preset
 from mmtui.headless.working import WatchedRun
+from mmtui.model.documents import open_preset
 from sandbox.errors import UsageError
 from sandbox.run.check import PresetCheck, check_preset
 from sandbox.scenario.expect import ExpectResult
-from sandbox.scenario.presets import Preset, list_presets
+from sandbox.scenario.library import list_presets
+from sandbox.scenario.presets import Preset
 
 __all__ = ["check"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from mmtui.exit_codes import ExitCode
-from mmtui.headless.documents import open_document
 from mmtui.headless.run import choose
 from mmtui.headless.working import WatchedRun
+from mmtui.model.documents import open_document
 from sandbox.errors import UsageError
 from sandbox.truth.procfs.proc import WHATS, proc_text
 from sandbox.truth.text import wrap

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmtui.exit_codes import ExitCode
-from mmtui.headless.documents import open_document
 from mmtui.headless.working import WatchedRun
+from mmtui.model.documents import open_document
 from sandbox.errors import NoEventError, NoProgressError, UsageError
 from sandbox.printable import one_line
 from sandbox.rules import Complaint

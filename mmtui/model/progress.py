@@ -12,8 +12,8 @@ from sandbox.errors import SandboxError
 from sandbox.run.following import Follower
 from sandbox.run.runner import ScenarioRun
 from sandbox.run.session import Session, Step
-from sandbox.scenario.checks import Refusal
 from sandbox.scenario.expect import ExpectResult, evaluate_all
+from sandbox.scenario.expect_state import Refusal
 
 __all__ = ["Progress", "Unexpected", "step_state"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmtui.headless.documents import SessionText, read_target
+from mmtui.model.documents import SessionText, read_target
 from sandbox.errors import SandboxError, UsageError, Where
 from sandbox.kernels import DEFAULT_KERNEL
 from sandbox.reading import StopAsked
@@ -109,7 +109,7 @@ def open_source(
     """
     found = read_target(target, commands, stop=stop)
     if isinstance(found, SessionText):
-        from mmtui.model.session_text import is_session
+        from mmtui.model.session_mark import is_session
 
         if is_session(found.text):
             return _open_session(target, found.text, scenario)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmtui.model.files import state_directory
+from mmtui.model.session_mark import is_session
 
 __all__ = ["Kept", "forget_leftovers", "list_sessions", "session_folder", "session_to_continue"]
 
-_MARKS = (b"# mmtui session 2\n", b"# mmtui session 2 ")
 _NAMED = re.compile(rb"^scenario ([a-z0-9-]+)$", re.MULTILINE)
 _KERNEL = re.compile(rb'^#@ kernel "([^"\\\n]+)"$', re.MULTILINE)
 _ACTION = re.compile(rb"^(?!#|scenario |schedule |end$|$)", re.MULTILINE)
@@ -84,7 +84,7 @@ def _kept(path: str, when: float) -> Kept | None:
             text = file.read(_LARGEST)
     except OSError:
         return None
-    if not text.startswith(_MARKS) or not (names := _NAMED.findall(text)):
+    if not is_session(text[:80].decode("utf-8", "replace")) or not (names := _NAMED.findall(text)):
         return None
     last = text.rindex(b"\nscenario ")
     kernels = _KERNEL.findall(text, last)

@@ -29,18 +29,17 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
+from mmtui.model.session_mark import MARK
 from mmtui.model.tree import DEEPEST, Done, Fork, Item, Place, Tree
 from sandbox.errors import ScenarioError, Where
 from sandbox.scenario.language import Action, CpuBlock, parse_lines
 from sandbox.scenario.schedule import format_schedule, turns_of
 
 __all__ = [
-    "MARK",
     "Head",
     "SavedSession",
     "Section",
     "done_lines",
-    "is_session",
     "parse_session",
     "section_text",
     "summed",
@@ -48,8 +47,6 @@ __all__ = [
     "written_by_us",
 ]
 
-MARK = "# mmtui session 2"
-"""What the first line of a session begins with."""
 _OLD_MARK = re.compile(r"# mmtui [^ ]+ --kernel [^ ]+")
 """The first line of what was saved before there was a mark."""
 _SUM = re.compile(rf"{MARK} sum=([0-9a-f]{{8}})")
@@ -156,11 +153,6 @@ def summed(text: str) -> str:
 
 
 # -- reading -----------------------------------------------------------------------------
-
-
-def is_session(text: str) -> bool:
-    """Whether a text is a session that can be gone on with."""
-    return text.startswith((f"{MARK}\n", f"{MARK} "))
 
 
 def written_by_us(text: str) -> bool:

@@ -21,10 +21,9 @@ from threading import RLock
 from mmtui.model.bench import Bench
 from mmtui.model.files import sync_folder, temporary, write_all
 from mmtui.model.session_list import forget_leftovers, session_folder
-from mmtui.model.session_text import MARK, Head, done_lines, section_text, summed, tail
-from mmtui.model.tree import Done, Place, place_of, root_steps
-from sandbox.machine.history import Task
-from sandbox.run.session import Step
+from mmtui.model.session_mark import MARK
+from mmtui.model.session_text import Head, done_lines, section_text, summed, tail
+from mmtui.model.tree import Done, Place, place_of, root_steps, steps_of
 
 __all__ = ["SessionLog", "saved_text"]
 
@@ -156,7 +155,7 @@ class SessionLog:
         tasks = machine.tasks[self._tasks :]
         running = next((t.payload for t in tasks if t.running), None)
         done = [task for task in tasks if running is None or task.payload is not running]
-        steps = self._steps_of(done)
+        steps = steps_of(done, machine.position + 1)
         if not steps:
             return
         if self._open:  # the last one of the file has come to its end
@@ -170,13 +169,6 @@ class SessionLog:
         self._write_end(tail(place, left=False), lines)
         self._starts += (start for _, start in steps)
         self._tasks += len(done)
-
-    def _steps_of(self, tasks: list[Task]) -> list[tuple[Step, int]]:
-        found: list[tuple[Step, int]] = []
-        for task in tasks:
-            if isinstance(task.payload, Step) and not (found and found[-1][0] is task.payload):
-                found.append((task.payload, task.start))
-        return found
 
     def _write_end(self, end: str, lines: bytes = b"") -> None:
         """Write lines and the section's end where the end was; one call, so that all is there."""

@@ -16,7 +16,18 @@ from sandbox.run.session import Step
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.scenario.schedule import turns_of
 
-__all__ = ["DEEPEST", "Done", "Fork", "Item", "Place", "Tree", "place_of", "root_steps", "tree_of"]
+__all__ = [
+    "DEEPEST",
+    "Done",
+    "Fork",
+    "Item",
+    "Place",
+    "Tree",
+    "place_of",
+    "root_steps",
+    "steps_of",
+    "tree_of",
+]
 
 DEEPEST = 200
 """How deep futures of futures are kept."""
@@ -93,7 +104,7 @@ class _Line:
     def spans(self) -> list[_Span]:
         """The steps that begin on this line, in order."""
         # What was only begun waits at the end of the present line, and in no branch.
-        found = _starts(self.tasks, self.end + (self._branch is None))
+        found = steps_of(self.tasks, self.end + (self._branch is None))
         drains = sorted(t.start for t in self.tasks if not isinstance(t.payload, Step))
         spans, at = [], 0
         for number, (step, start) in enumerate(found, 1):
@@ -111,7 +122,7 @@ class _Line:
         return self.cpus(self.start, end)
 
 
-def _starts(tasks: Sequence[Task], end: int) -> list[tuple[Step, int]]:
+def steps_of(tasks: Sequence[Task], end: int) -> list[tuple[Step, int]]:
     """The steps with the positions at which they start, without those that did no event."""
     found: list[tuple[Step, int]] = []
     for task in tasks:
@@ -126,7 +137,7 @@ def _starts(tasks: Sequence[Task], end: int) -> list[tuple[Step, int]]:
 def root_steps(machine: History) -> list[tuple[Step, int]]:
     """The steps of the present line, what is ahead included, and where they start."""
     end = machine.position + len(machine.future_cpus)
-    return _starts([*machine.tasks, *reversed(machine.future_tasks)], end + 1)
+    return steps_of([*machine.tasks, *reversed(machine.future_tasks)], end + 1)
 
 
 def place_of(starts: Sequence[int], position: int, end: int) -> Place:

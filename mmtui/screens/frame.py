@@ -7,19 +7,28 @@ from collections.abc import Iterator
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from mmtui.commands.looking import PANES
+from mmtui.views.panes import COLUMNS, PANES, PaneSpec, titled
 from mmtui.widgets.contained import ContainedWidget
 from mmtui.widgets.pane import Pane
 
 __all__ = ["Frame"]
 
-_TITLES = {"tables": "page tables"}
 _COLUMNS = {
-    "left": ("story", "source"),
-    "middle": ("tables", "folios"),
-    "right": ("processes", "rules", "log"),
+    column: tuple(spec.name for spec in PANES.values() if spec.column is column)
+    for column in COLUMNS
 }
-_UPPER = _COLUMNS["left"]
+_UPPER, _LOWER = (
+    tuple(spec.name for spec in PANES.values() if spec.column.upper is upper)
+    for upper in (True, False)
+)
+
+
+def _shares() -> str:
+    """The shares of columns and panes where all are shown, as rules of a style sheet."""
+    where = "MainScreen.-all.-tall"
+    rules = [f"{where} #{column.name} {{ width: {column.share}fr; }}" for column in COLUMNS]
+    rules += [f"{where} #{spec.name} {{ height: {spec.share}fr; }}" for spec in PANES.values()]
+    return "\n".join(rules)
 
 
 class Frame(ContainedWidget, Container):
@@ -29,17 +38,20 @@ class Frame(ContainedWidget, Container):
     on a tiny or zoomed one only the current pane; the style sheet does it by classes.
     """
 
+    DEFAULT_CSS = _shares()
+    SCOPED_CSS = False
+
     def __init__(self) -> None:
         super().__init__(id="columns")
-        self.panes = {name: Pane(name, _title(name)) for name in PANES}
-        self._chosen = {"upper": "story", "lower": "tables"}
-        self._current = "story"
+        self.panes = {name: Pane(name, titled(name)) for name in PANES}
+        self._chosen = {"upper": _UPPER[0], "lower": _LOWER[0]}
+        self._current = next(iter(PANES))
         self._alarms: frozenset[str] = frozenset()
 
     def compose(self) -> ComposeResult:
         """The columns and their panes."""
         for column, names in _COLUMNS.items():
-            with Container(id=column, classes="column"):
+            with Container(id=column.name, classes="column"):
                 for name in names:
                     yield self.panes[name]
 
@@ -52,6 +64,11 @@ class Frame(ContainedWidget, Container):
         """The pane the keys go to."""
         return self.panes[self._current]
 
+    @property
+    def spec(self) -> PaneSpec:
+        """What the current pane is."""
+        return PANES[self._current]
+
     def shown(self) -> Iterator[Pane]:
         """The panes that are on the screen."""
         for pane in self.panes.values():
@@ -62,7 +79,7 @@ class Frame(ContainedWidget, Container):
     def go_to(self, name: str) -> None:
         """Make a pane the current one, bringing it on the screen."""
         self._current = name
-        self._chosen["upper" if name in _UPPER else "lower"] = name
+        self._chosen["upper" if PANES[name].column.upper else "lower"] = name
         self._mark_classes()
         self.panes[name].focus()
 
@@ -74,8 +91,9 @@ class Frame(ContainedWidget, Container):
         at = names.index(self._current) if self._current in names else 0
         return names[(at + step) % len(names)]
 
-    def alarm(self, names: frozenset[str]) -> None:
-        """Put a mark on the titles of panes that show something broken."""
+    def alarm(self, broken: bool) -> None:
+        """Put a mark on the titles of panes that show what is broken, if something is."""
+        names = frozenset(spec.name for spec in PANES.values() if broken and spec.alarms)
         if names != self._alarms:
             self._alarms = names
             self.titles()
@@ -83,7 +101,7 @@ class Frame(ContainedWidget, Container):
     def _mark_classes(self) -> None:
         chosen = set(self._chosen.values())
         for column, names in _COLUMNS.items():
-            box = self.query_one(f"#{column}")
+            box = self.query_one(f"#{column.name}")
             box.set_class(bool(chosen & set(names)), "-chosen")
             box.set_class(self._current in names, "-current")
         for name, pane in self.panes.items():
@@ -96,12 +114,12 @@ class Frame(ContainedWidget, Container):
         shown = {pane.id for pane in self.shown()}
         everything = len(shown) == len(PANES)
         for name, pane in self.panes.items():
-            group = _UPPER if name in _UPPER else tuple(n for n in PANES if n not in _UPPER)
+            group = _UPPER if name in _UPPER else _LOWER
             if len(shown) == 1:
-                group = PANES
+                group = tuple(PANES)
             names = (name,) if everything else group
             room = self.size.width - 4
-            short = not everything and 0 < room < sum(len(_title(n)) + 4 for n in names)
+            short = not everything and 0 < room < sum(len(titled(n)) + 4 for n in names)
             title = "  ".join(
                 self._label(other, other == name and not everything, short and other != name)
                 for other in names
@@ -111,10 +129,6 @@ class Frame(ContainedWidget, Container):
 
     def _label(self, name: str, active: bool, short: bool) -> str:
         """The title in a row of titles; `short` leaves the number, which is its key."""
-        text = _title(name).partition(" ")[0] if short else _title(name)
+        text = titled(name).partition(" ")[0] if short else titled(name)
         text += ("!" if short else " !") if name in self._alarms else ""
         return f"[reverse] {text} [/]" if active else text
-
-
-def _title(name: str) -> str:
-    return f"{PANES.index(name) + 1} {_TITLES.get(name, name)}"

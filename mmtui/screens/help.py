@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from mmtui.commands.help import help_doc
 from mmtui.model.bench import Bench
 from mmtui.screens.searching import SearchScreen
-from mmtui.views.help import help_doc
 from mmtui.views.lines import Lines
 
 __all__ = ["HelpScreen"]

@@ -17,7 +17,7 @@ from mmtui.widgets.bars import Bar
 from mmtui.widgets.chooser import Choice, Chooser
 from mmtui.widgets.contained import ContainedScreen
 from mmtui.widgets.filter import Filter
-from sandbox.scenario.presets import Card
+from sandbox.scenario.library import Card
 
 if TYPE_CHECKING:
     from mmtui.app import MmtuiApp

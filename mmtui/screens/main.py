@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from shlex import quote
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
-from textual import events, on
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 
 from mmtui import collector
-from mmtui.commands.looking import PANES
-from mmtui.commands.registry import COMMANDS, completions, execute, invoke
+from mmtui.commands.registry import COMMANDS, execute, invoke
 from mmtui.keys import textual_key
 from mmtui.model.bench import Bench
-from mmtui.model.files import state_directory
-from mmtui.model.history import History
 from mmtui.model.script import open_named
 from mmtui.model.session_list import list_sessions
 from mmtui.model.workbook import Workbook
-from mmtui.screens.frame import Frame
-from mmtui.screens.working import Mover, WorkingScreen
-from mmtui.themes import THEMES
+from mmtui.screens.doors import DoorsScreen
+from mmtui.screens.prompting import PromptingScreen
+from mmtui.screens.working import WorkingScreen
 from mmtui.views import status
-from mmtui.views.lines import Line, Lines, join, say, wrap_words
-from mmtui.views.marks import Marks, marks_of
-from mmtui.views.panes import clicked, document
-from mmtui.widgets.bars import Bar, key_line
-from mmtui.widgets.contained import ContainedScreen
-from mmtui.widgets.pane import Pane
-from mmtui.widgets.prompt import Asking, Prompt
-from sandbox.errors import SandboxError, UsageError
+from mmtui.views.lines import join, say
+from mmtui.views.panes import PANES
+from mmtui.widgets.prompt import Asking
+from sandbox.errors import UsageError
 from sandbox.run.long_move import LongMove
-
-if TYPE_CHECKING:
-    from mmtui.app import MmtuiApp
 
 __all__ = ["MainScreen"]
 
@@ -63,40 +49,27 @@ def _bindings() -> list[BindingType]:
     ]  # fmt: skip
 
 
-_AT_PROMPT = re.compile(r"^<command>:\d+:\d+: ")
-"""Where an error is in a line typed at `:`; there is only one line it can be in."""
-
-
-class MainScreen(ContainedScreen, Screen[None]):
+class MainScreen(PromptingScreen, DoorsScreen):
     """The workbench on the screen; it is the `Desk` that commands work at."""
 
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
     # Textual declares these two as instance variables, so they cannot be ClassVars.
     HORIZONTAL_BREAKPOINTS = [(0, "-single"), (60, "-pair"), (120, "-all")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (15, "-tall")]  # noqa: RUF012
-    AUTO_FOCUS = "#story"
-
-    app: MmtuiApp
+    AUTO_FOCUS = f"#{next(iter(PANES))}"
 
     def __init__(self, bench: Bench) -> None:
-        super().__init__()
-        self.book = Workbook(bench)
+        super().__init__(bench)
         self._paused = False
         self._insisted = ""
         """What was refused last because the session could not be written."""
-        self.mover = Mover()
-        self.frame = Frame()
-        self.status = Bar("status")
-        self.message = Bar("message")
-        self.keys = Bar("keys")
-        self._prompt = Prompt(History(state_directory() / "history"))
 
     def compose(self) -> ComposeResult:
         """Status, panes, message or prompt, keys."""
         yield self.status
         yield self.frame
         with Asking():
-            yield self._prompt
+            yield self.line
             yield self.message
         yield self.keys
 
@@ -115,100 +88,28 @@ class MainScreen(ContainedScreen, Screen[None]):
             )
         self.say(hint)
 
-    # -- showing -----------------------------------------------------------------------
-
-    def refresh_panes(self, *, follow: bool = True) -> None:
-        """Show the present state in everything that is on the screen."""
-        if self.mover.busy:
-            return  # another thread is changing what would be shown
-        marks = Marks()
-        with self._contained():
-            marks = marks_of(self.bench)
-        shown = set(self.frame.shown())
-        for pane in self.frame.panes.values():
-            if pane in shown and pane.room[0] > 0:
-                self._show(pane, marks, follow=follow)
-            else:
-                pane.let_go()  # it would be old when it is seen
-        real = any(not v.known_window for v in marks.broken.values())
-        self.frame.alarm(frozenset({"rules", "folios"} if real else ()))
-        self._bars()
-
-    def _show(self, pane: Pane, marks: Marks, *, follow: bool) -> None:
-        try:
-            pane.show(document(pane.id or "", self.bench, marks, *pane.room), follow=follow)
-        except BaseException as error:  # noqa: BLE001  # of any class: views run kernel functions
-            words = wrap_words(self.app.contain(error, drawing=True), pane.room[0], " ")
-            pane.let_go()
-            pane.show(Lines(tuple(say(text, "violation") for text in words)))
-
-    def _bars(self) -> None:
-        if self.mover.busy:
-            return
-        with self._contained():
-            self.status.show(status.render(status.view(self.bench), self.size.width))
-            self.keys.show(key_line(COMMANDS.values(), self.bench, self.size.width))
-
-    @contextmanager
-    def _contained(self) -> Iterator[None]:
-        """Go on after an error in what only shows something."""
-        try:
-            yield
-        except BaseException as error:  # noqa: BLE001  # as in `_show`
-            self.app.contain(error, drawing=True)
-
-    @on(Pane.Resized)
-    def _pane_resized(self, event: Pane.Resized) -> None:
-        event.stop()
-        self.frame.titles()
-        self.refresh_panes()
-
-    @on(Pane.Clicked)
-    def _pane_clicked(self, event: Pane.Clicked) -> None:
-        event.stop()
-        if event.pane.id:
-            self.frame.go_to(event.pane.id)
-            if self.mover.busy:
-                return
-            if clicked(self.bench, event.pane.id, event.pane.doc, event.line, event.column):
-                self.refresh_panes(follow=False)
-
     # -- commands ----------------------------------------------------------------------
 
     def action_give(self, name: str) -> None:
         """Give a command by its key, unless the key belongs to a line being typed."""
-        if self._prompt.is_open:
+        if self.line.is_open:
             raise SkipAction
         self.give(name)
 
-    def give(self, name: str) -> None:
-        """Give a command."""
+    def give(self, name: str, text: str = "") -> None:
+        """Give a command, with what would stand after its name."""
         with self.guard():
-            self._need_rest()
-            invoke(self, name)
+            self.need_rest()
+            invoke(self, name, text)
 
-    def _need_rest(self) -> None:
-        """Commands look at the machine, which another thread may be changing."""
-        if self.mover.busy:
-            raise UsageError("the last move is still under way")
-
-    @contextmanager
-    def guard(self) -> Iterator[None]:
-        """Turn what is refused into a message; the state is shown as it is then."""
-        try:
-            yield
-        except SandboxError as error:
-            self.refresh_panes()
-            text = _AT_PROMPT.sub("", " ".join(str(error).split()))
-            self._tell(say(text, "violation"))
-        except BaseException as error:  # noqa: BLE001  # the outermost handler of commands
-            self.refresh_panes()
-            self.app.contain(error)
-
-    @property
-    def bench(self) -> Bench:
-        """The document that is open."""
-        return self.book.bench
+    def entered(self, lead: str, text: str) -> None:
+        """Do what was typed after `:` or `/`."""
+        with self.guard():
+            self.need_rest()
+            if lead == "/":
+                self.search(text)
+            else:
+                execute(self, text)
 
     @property
     def paused(self) -> bool:
@@ -242,17 +143,10 @@ class MainScreen(ContainedScreen, Screen[None]):
         if (error := self.book.log.error) is not None:
             reason = f" not on file: {error.strerror or error}: :save FILE elsewhere "
             line = join(say(reason, "alarm"), ((" ", ""),), line)
-        self._tell(line)
+        self.tell(line)
         self.refresh_panes()  # afterwards: what it cannot show takes the message's place
         changes = self.bench.changes
         collector.keep_history(abs(changes.end - changes.start), self.bench.end)
-
-    def say(self, message: str) -> None:
-        """Show a message."""
-        self._tell(say(message))
-
-    def _tell(self, line: Line) -> None:
-        self.message.show(((" ", ""), *line))
 
     def put_aside(self, book: Workbook, message: str) -> None:
         """Go on with another document; what was done on this one is on file."""
@@ -304,32 +198,12 @@ class MainScreen(ContainedScreen, Screen[None]):
     def cursor(self, across: int, down: int) -> None:
         """Move the cursor of the focused pane, or scroll it."""
         pane = self.frame.current
-        if pane.id in ("tables", "processes", "folios") and (across or pane.id == "tables"):
-            self._move_cursor(across, down)
-        elif pane.id == "processes":
-            self._next_area(down)
-        elif pane.id == "rules":
-            self.bench.rule = max(0, self.bench.rule + down)
+        move = self.frame.spec.move
+        width = self.frame.panes["tables"].room[0] or self.size.width
+        if move is not None and move(self.bench, across, down, width):
             self.refresh_panes()
         else:
             pane.scroll_lines(down)
-
-    def _move_cursor(self, across: int, down: int) -> None:
-        from mmtui.views.tables import moved
-
-        width = self.frame.panes["tables"].room[0] or self.size.width
-        self.bench.selection = moved(self.bench, across, down, width)
-        self.refresh_panes()
-
-    def _next_area(self, down: int) -> None:
-        from mmtui.model.selection import areas_of
-
-        areas = areas_of(self.bench.session)
-        area = self.bench.selection.area(areas)
-        if area is not None:
-            at = max(0, min(areas.index(area) + down, len(areas) - 1))
-            self.bench.selection = self.bench.selection.at(areas[at], 0)
-        self.refresh_panes()
 
     def page(self, pages: float) -> None:
         """Scroll the focused pane by parts of its height."""
@@ -338,8 +212,10 @@ class MainScreen(ContainedScreen, Screen[None]):
 
     def focus_pane(self, number: int) -> None:
         """Go to a pane by its number, 0 for the next and -1 for the previous one."""
-        name = PANES[number - 1] if number > 0 else self.frame.neighbour(1 if number == 0 else -1)
-        self.frame.go_to(name)
+        if number > 0:
+            self.frame.go_to(list(PANES)[number - 1])
+        else:
+            self.frame.go_to(self.frame.neighbour(1 if number == 0 else -1))
         self.call_after_refresh(self.refresh_panes)
 
     def zoom(self) -> None:
@@ -356,16 +232,15 @@ class MainScreen(ContainedScreen, Screen[None]):
 
     def pick(self) -> None:
         """Go to the event of the chosen rule; elsewhere, change the zoom of the page tables."""
-        if self.frame.current.id != "rules":
+        event = self.frame.spec.event
+        if event is None:
             invoke(self, "level")
             return
-        from mmtui.views.rules import view
-
-        found = view(self.bench)
-        if not found.episodes:
+        position = event(self.bench)
+        if position is None:
             self.say("no rule was broken so far")
             return
-        self.bench.goto(found.episodes[found.cursor].event + 1)
+        self.bench.goto(position)
         self.moved()
 
     def search(self, text: str) -> None:
@@ -380,89 +255,7 @@ class MainScreen(ContainedScreen, Screen[None]):
             "actions wait at their first event" if self._paused else "actions run to their end"
         )
 
-    # -- the prompt --------------------------------------------------------------------
-
-    def prompt(self, text: str) -> None:
-        """Ask for a line."""
-        search = text == "/"
-        self._prompt.ask(text, lambda _: []) if search else self._prompt.ask(":", self._completions)
-
-    def _completions(self, line: str) -> list[str]:
-        if self.mover.busy:
-            return []
-        return completions(line, self.bench, [theme.name for theme in THEMES])
-
-    def _prompt_gone(self) -> None:
-        self._bars()
-        self.set_focus(self.frame.current)
-
-    @on(Prompt.Closed)
-    def _prompt_closed(self, event: Prompt.Closed) -> None:
-        event.stop()
-        self._prompt_gone()
-
-    def on_key(self, event: events.Key) -> None:
-        """Give a key to the line that is being typed, wherever the focus was taken."""
-        if self._prompt.is_open:
-            event.stop()
-            event.prevent_default()
-            self._prompt.hold()
-            self._prompt.type_key(event.key, event.character)
-
-    @on(Prompt.Completed)
-    def _prompt_completed(self, event: Prompt.Completed) -> None:
-        event.stop()
-        words = "  ".join(event.words[:40])
-        self.keys.show(say(f" {words}" if words else " ", "dim"))
-
-    @on(Prompt.Submitted)
-    def _prompt_submitted(self, event: Prompt.Submitted) -> None:
-        event.stop()
-        self._prompt_gone()
-        with self.guard():
-            self._need_rest()
-            if event.lead == "/":
-                self.search(event.text)
-            else:
-                execute(self, event.text)
-
-    # -- other screens -----------------------------------------------------------------
-
-    def choose_kernel(self) -> None:
-        """Offer the kernels; those the document is meant for are marked."""
-        from mmtui.screens.choose import ChooseScreen, kernel_choices
-
-        choices = kernel_choices(self.bench)
-        self.app.push_screen(
-            ChooseScreen("Replay on which kernel?", choices), self._chosen("kernel")
-        )
-
-    def choose_branch(self) -> None:
-        """Offer the branches."""
-        from mmtui.screens.choose import ChooseScreen, branch_choices
-
-        screen = ChooseScreen("Which future?", branch_choices(self.bench))
-        self.app.push_screen(screen, self._chosen("branch"))
-
-    def _chosen(self, name: str) -> Callable[[str | None], None]:
-        def done(choice: str | None) -> None:
-            if choice:
-                with self.guard():
-                    self._need_rest()
-                    invoke(self, name, choice)
-
-        return done
-
-    def set_theme(self, name: str) -> None:
-        """Change the colours; no name is the next of ours."""
-        names = [theme.name for theme in THEMES]
-        if not name:
-            at = names.index(self.app.theme) if self.app.theme in names else -1
-            name = names[(at + 1) % len(names)]
-        if name not in self.app.available_themes:
-            raise UsageError(f"there is no theme {name[:30]!r}", expected=", ".join(names))
-        self.app.theme = name
-        self.say(f"theme {name}")
+    # -- saving ------------------------------------------------------------------------
 
     def save(self, path: str, *, insist: bool = False) -> None:
         """Write what was done as a scenario."""
@@ -470,26 +263,6 @@ class MainScreen(ContainedScreen, Screen[None]):
             raise UsageError("no file to write to", expected=":save FILE")
         self.book.save(path, insist=insist)
         self.say(f"saved to {path}: mmtui run {quote(path)}")
-
-    def open(self, target: str) -> None:
-        """Open another document; nothing is the library."""
-        self.app.open_target(target)
-
-    def help(self) -> None:
-        """Show the help."""
-        from mmtui.screens.help import HelpScreen
-
-        self.app.push_screen(HelpScreen(self.bench))
-
-    def proc(self, lines: Sequence[str]) -> None:
-        """Show the lines of a file of /proc."""
-        from mmtui.screens.proc import ProcScreen
-
-        self.app.push_screen(ProcScreen(lines))
-
-    def leave(self) -> None:
-        """Save the log and end."""
-        self.app.leave()
 
     def keep(self, intent: str, *, left: bool = False) -> None:
         """Have the session on file before something takes its place.

@@ -9,8 +9,9 @@ from itertools import accumulate
 from typing import Any
 
 from mmtui.model.bench import Bench
+from mmtui.model.cursor import entry_under_cursor, page_of
 from mmtui.model.living import Roll
-from mmtui.views.lines import EMPTY, Line, clip, join, say
+from mmtui.views.lines import EMPTY, Doc, Line, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, worst
 from sandbox.arch.arm64.pgtable import pte_page
 from sandbox.machine.memory import ADDR_MASK, Folio
@@ -18,7 +19,7 @@ from sandbox.mm import flags as f
 from sandbox.truth.names.values import FLAG_NAMES
 from sandbox.truth.observed import shown_runs
 
-__all__ = ["Counter", "FolioView", "FoliosDoc", "PageRow", "view"]
+__all__ = ["Counter", "FolioView", "FoliosDoc", "PageRow", "clicked", "document", "view"]
 
 _LABEL = 17
 """Cells of the left column of a block."""
@@ -68,8 +69,6 @@ def view(bench: Bench, marks: Marks, width: int) -> FoliosDoc:
 
 
 def _selected_folio(bench: Bench) -> Folio | None:
-    from mmtui.views.tables import entry_under_cursor
-
     pte = entry_under_cursor(bench)
     return None if pte is None else bench.session.ledger.folio(pte_page(pte))
 
@@ -382,3 +381,15 @@ def _cells(row: PageRow, first: int, last: int) -> list[tuple[str, str]]:
         if page % 16 == 15 and page + 1 < last:
             spans.append((" ", ""))
     return spans
+
+
+def document(bench: Bench, marks: Marks, width: int, _height: int) -> FoliosDoc:
+    """The folios, for a pane."""
+    return view(bench, marks, width)
+
+
+def clicked(bench: Bench, doc: Doc, line: int, column: int) -> bool:
+    """Select the page at a place, where it is mapped."""
+    found = doc.at(line, column) if isinstance(doc, FoliosDoc) else None
+    chosen = page_of(bench, *found) if found is not None else None
+    return chosen is not None and bench.point_at(chosen)

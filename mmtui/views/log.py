@@ -13,12 +13,13 @@ from weakref import WeakKeyDictionary
 
 from mmtui.model.bench import Bench
 from mmtui.views.lines import EMPTY, Line, clip, join, say
+from mmtui.views.marks import Marks
 from sandbox.machine.history import History, Task
 from sandbox.machine.memory import ADD, FIRST_MUTATING, STORE, USER_STORE, XCHG, Event
 from sandbox.run.session import Session, Step
 from sandbox.truth.names.words import Words
 
-__all__ = ["LogDoc", "timeline", "view"]
+__all__ = ["LogDoc", "document", "timeline", "view"]
 
 _TRACED, _TRACED_RUNNING = 50_000, 3_000
 """Functions are named in actions of up to so many events: finding them means running again,
@@ -221,3 +222,8 @@ def _marked(following: Callable[[int], int | None], end: int, room: int) -> Iter
         cell = at * room // end
         yield cell
         at = following(-(-(cell + 1) * end // room))
+
+
+def document(bench: Bench, _marks: Marks, width: int, height: int) -> LogDoc:
+    """The events, for a pane."""
+    return view(bench, width, height)

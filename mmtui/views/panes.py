@@ -1,55 +1,114 @@
-"""From the name of a pane to its document."""
+"""The panes, each declared once: what it is called, where it stands, what makes and moves it.
+
+Commands, keys, help, the frame of the main screen and its style sheet follow from `PANES`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mmtui.model.bench import Bench
-from mmtui.model.selection import Selection
+from mmtui.model.cursor import (
+    Move,
+    move_across,
+    move_over_areas,
+    move_over_pages,
+    move_over_rules,
+)
 from mmtui.views import folios, log, processes, rules, source, story, tables
 from mmtui.views.lines import Doc
-from mmtui.views.marks import Marks, marks_of
+from mmtui.views.marks import Marks
 
-__all__ = ["clicked", "document"]
+__all__ = ["COLUMNS", "PANES", "Column", "PaneSpec", "clicked", "document", "titled"]
 
-_Make = Callable[[Bench, Marks, int, int], Doc]
 
-_PANES: dict[str, _Make] = {
-    "story": lambda bench, _marks, width, _height: story.view(bench, width),
-    "source": lambda bench, marks, width, height: source.render(
-        source.view(bench, marks), width, height
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a large screen."""
+
+    name: str
+    """Its identity in the style sheet."""
+    share: int
+    """Its share of the width."""
+    upper: bool = False
+    """Where there is no room for columns, one pane of these stands over one of the others."""
+
+
+LEFT, MIDDLE, RIGHT = COLUMNS = (
+    Column("left", 14, upper=True),
+    Column("middle", 10),
+    Column("right", 9),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaneSpec:
+    """Everything that there is to know of one pane."""
+
+    name: str
+    """The word at `:pane`, and its identity on the screen."""
+    title: str
+    column: Column
+    share: int
+    """Its share of the column's height."""
+    document: Callable[[Bench, Marks, int, int], Doc]
+    """What it shows, for its width and height."""
+    clicked: Callable[[Bench, Doc, int, int], bool] | None = None
+    """Selects what was clicked at a line and column of the document; whether there was something.
+    """
+    move: Move | None = None
+    """How the cursor moves in it; None where there is none, so that it scrolls."""
+    event: Callable[[Bench], int | None] | None = None
+    """Where Enter goes: the position after the event that is looked at, None if there is none.
+    Without it, Enter changes the zoom of the page tables."""
+    alarms: bool = False
+    """Whether it shows what is broken, and says so in its title."""
+
+
+_ALL = (
+    PaneSpec(
+        name="story", title="story", column=LEFT, share=5, document=story.document,
     ),
-    "tables": lambda bench, marks, width, _height: tables.view(bench, marks, width),
-    "folios": lambda bench, marks, width, _height: folios.view(bench, marks, width),
-    "processes": lambda bench, marks, width, _height: processes.render(
-        processes.view(bench, marks), width
+    PaneSpec(
+        name="source", title="source", column=LEFT, share=5, document=source.document,
     ),
-    "rules": lambda bench, _marks, width, height: rules.render(rules.view(bench), width, height),
-    "log": lambda bench, _marks, width, height: log.view(bench, width, height),
-}
+    PaneSpec(
+        name="tables", title="page tables", column=MIDDLE, share=5,
+        document=tables.document, clicked=tables.clicked, move=move_over_pages,
+    ),
+    PaneSpec(
+        name="folios", title="folios", column=MIDDLE, share=6,
+        document=folios.document, clicked=folios.clicked, move=move_across, alarms=True,
+    ),
+    PaneSpec(
+        name="processes", title="processes", column=RIGHT, share=4,
+        document=processes.document, clicked=processes.clicked, move=move_over_areas,
+    ),
+    PaneSpec(
+        name="rules", title="rules", column=RIGHT, share=5, document=rules.document,
+        clicked=rules.clicked, move=move_over_rules, event=rules.event, alarms=True,
+    ),
+    PaneSpec(
+        name="log", title="log", column=RIGHT, share=6, document=log.document,
+    ),
+)  # fmt: skip
+
+PANES: dict[str, PaneSpec] = {spec.name: spec for spec in _ALL}
+"""The panes by name, in the order of their numbers, from 1."""
+
+
+def titled(name: str) -> str:
+    """The title of a pane with its number, which is its key."""
+    return f"{list(PANES).index(name) + 1} {PANES[name].title}"
 
 
 def document(name: str, bench: Bench, marks: Marks, width: int, height: int) -> Doc:
     """What the pane of that name shows, for its size."""
-    return _PANES[name](bench, marks, width, height)
+    return PANES[name].document(bench, marks, width, height)
 
 
 def clicked(bench: Bench, name: str, doc: Doc, line: int, column: int) -> bool:
     """Select what was clicked: a page, a folio's page, a process or region, or a rule."""
-    selection = None
-    if isinstance(doc, tables.Tables):
-        selection = doc.at(line, column)
-    elif isinstance(doc, folios.FoliosDoc):
-        found = doc.at(line, column)
-        selection = tables.page_of(bench, *found) if found is not None else None
-    elif name == "processes":
-        row = processes.row_at(processes.view(bench, marks_of(bench)), line)
-        selection = Selection(*row) if row is not None else None
-    elif name == "rules" and line < len(rules.view(bench).episodes):
-        bench.rule = line
-        return True
-    if selection is None:
-        return False
-    bench.select(lambda _: selection)
-    bench.select_settled()
-    return True
+    answer = PANES[name].clicked
+    return answer is not None and answer(bench, doc, line, column)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from mmtui.model.bench import Bench
-from mmtui.views.lines import Line, Lines, clip, join, say
-from mmtui.views.marks import GLYPHS, Marks, worst
+from mmtui.model.selection import Selection
+from mmtui.views.lines import Doc, Line, Lines, clip, join, say
+from mmtui.views.marks import GLYPHS, Marks, marks_of, worst
 from sandbox.machine.memory import Mm
 from sandbox.mm.flags import MMF_HAS_PINNED
 from sandbox.run.following import Follower
@@ -15,7 +16,7 @@ from sandbox.run.session import Session, Step
 from sandbox.scenario.language import CpuBlock
 from sandbox.truth.state import holds_state, vma_state
 
-__all__ = ["ProcessRow", "ProcessesView", "VmaRow", "render", "view"]
+__all__ = ["ProcessRow", "ProcessesView", "VmaRow", "clicked", "document", "render", "view"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,3 +203,14 @@ def _vma_line(vma: VmaRow, depth: int) -> Line:
             (f" {vma.notes}", "dim"),
         )
     )
+
+
+def document(bench: Bench, marks: Marks, width: int, _height: int) -> Lines:
+    """The processes, for a pane."""
+    return render(view(bench, marks), width)
+
+
+def clicked(bench: Bench, _doc: Doc, line: int, _column: int) -> bool:
+    """Select the process or region of a line."""
+    row = row_at(view(bench, marks_of(bench)), line)
+    return row is not None and bench.point_at(Selection(*row))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from mmtui.model.bench import Bench
 from mmtui.views.episodes import Episode, Listed, listed
 from mmtui.views.lines import EMPTY, Doc, Line, Lines, clip, join, say, wrap_words
+from mmtui.views.marks import Marks
 from sandbox.rules import RULES, Rule
 
-__all__ = ["RulesDoc", "RulesView", "render", "view"]
+__all__ = ["RulesDoc", "RulesView", "clicked", "document", "event", "render", "view"]
 
 
 COMPLAINTS = 3
@@ -135,3 +136,22 @@ def _explanation(episode: Episode, width: int) -> list[Line]:
     lines += [say(text) for text in wrap_words(rule.explanation, width, " ")]
     lines += [say(text, "dim") for text in wrap_words(f"Source: {rule.source}", width, " ", "   ")]
     return lines
+
+
+def document(bench: Bench, _marks: Marks, width: int, height: int) -> Doc:
+    """The rules, for a pane."""
+    return render(view(bench), width, height)
+
+
+def clicked(bench: Bench, _doc: Doc, line: int, _column: int) -> bool:
+    """Look at the episode of a line."""
+    if line >= len(view(bench).episodes):
+        return False
+    bench.rule = line
+    return True
+
+
+def event(bench: Bench) -> int | None:
+    """The position after the event that broke the chosen rule, None if none was broken."""
+    found = view(bench)
+    return found.episodes[found.cursor].event + 1 if found.episodes else None

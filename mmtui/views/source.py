@@ -14,7 +14,7 @@ from sandbox.machine.history import Task
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.truth.names.words import Words
 
-__all__ = ["CpuView", "SourceView", "render", "view"]
+__all__ = ["CpuView", "SourceView", "document", "render", "view"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,3 +206,8 @@ def _variables(variables: tuple[tuple[str, str], ...], width: int, rows: int) ->
         used += size
     lines += [[] for _ in range(rows - len(lines))]
     return tuple(clip(join(line), width) for line in lines)
+
+
+def document(bench: Bench, marks: Marks, width: int, height: int) -> Lines:
+    """The running function, for a pane."""
+    return render(view(bench, marks), width, height)

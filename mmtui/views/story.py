@@ -18,12 +18,13 @@ from mmtui.model.bench import Bench
 from mmtui.model.progress import Progress, Unexpected
 from mmtui.model.script import Script
 from mmtui.views.lines import EMPTY, Line, clip, join, pure_text, say
+from mmtui.views.marks import Marks
 from mmtui.views.prose import prose_lines
 from sandbox.run.session import Step
 from sandbox.scenario.expect import Expectation, ExpectResult
 from sandbox.scenario.presets import Prose
 
-__all__ = ["Phase", "StoryDoc", "view"]
+__all__ = ["Phase", "StoryDoc", "document", "view"]
 
 
 class Phase(Enum):
@@ -311,3 +312,8 @@ def _check_line(text: str, result: ExpectResult | None) -> Line:
     if result.ok:
         return join((("    ok ", "ok"), (text, "")))
     return join((("  FAIL ", "violation"), (text, ""), (f"  got {result.got}", "violation")))
+
+
+def document(bench: Bench, _marks: Marks, width: int, _height: int) -> StoryDoc:
+    """The story, for a pane."""
+    return view(bench, width)

@@ -11,9 +11,11 @@ from functools import cached_property
 from typing import Any
 
 from mmtui.model.bench import Bench
+from mmtui.model.cursor import GUTTER, pages_per_row
+from mmtui.model.entries import Entry, in_vma, read_entries
 from mmtui.model.selection import Area, Selection, areas_of
-from mmtui.views.entries import Entry, attribute, glyph, in_vma, read_entries
-from mmtui.views.lines import EMPTY, Line, clip, join, say
+from mmtui.views.entries import attribute, glyph
+from mmtui.views.lines import EMPTY, Doc, Line, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, worst
 from sandbox.arch.arm64.pgtable import PTE_CONT
 from sandbox.machine.memory import Folio
@@ -21,12 +23,8 @@ from sandbox.mm.flags import PG_anon_exclusive
 from sandbox.truth.names.values import pte_bits
 from sandbox.truth.names.words import Words
 
-__all__ = ["LEVELS", "Tables", "entry_under_cursor", "moved", "page_of", "view"]
+__all__ = ["Tables", "clicked", "document", "view"]
 
-LEVELS = ("regions", "entries", "decoded")
-"""The zoom levels."""
-
-_GUTTER = 8
 _SMALL = 4096
 """Regions of up to so many pages are counted for their headline."""
 
@@ -136,7 +134,7 @@ class Tables:
         row = offset // self.lines_per_row
         if row >= section.rows:
             return None
-        across = max(column - _GUTTER, 0)
+        across = max(column - GUTTER, 0)
         if self.level == 1:
             block, cell = divmod(across, 18)
             across = block * 16 + max(0, min(cell - 1, 15))
@@ -167,12 +165,12 @@ class Tables:
             shown = _block_glyph([e.value for e in block], any(inside[start : start + 16]))
             spans.append((shown, self._chosen(area, first + start, 16, token)))
         mark = worst(token.partition("+")[0] for _, token in spans)
-        return join(((GLYPHS[mark], mark), (f"{first:>{_GUTTER - 2}} ", "dim")), spans)
+        return join(((GLYPHS[mark], mark), (f"{first:>{GUTTER - 2}} ", "dim")), spans)
 
     def _grid(self, area: Area, first: int, count: int, part: int) -> Line:
         """One glyph per entry: the entry itself, dirty and young, AnonExclusive."""
         entries = read_entries(self.cells, area, first, count)
-        label = (f"{first:>{_GUTTER - 2}} ", "     dy ", "      X ")[part]
+        label = (f"{first:>{GUTTER - 2}} ", "     dy ", "      X ")[part]
         if part == 0:
             inside = in_vma(self.cells, area, first, count)
             glyphs = [glyph(e.value, i) for e, i in zip(entries, inside, strict=True)]
@@ -184,7 +182,7 @@ class Tables:
         spans = self._cells(area, first, entries, glyphs, tokens, part)
         mark = worst(tokens)
         notes = self._folio_runs(entries) if part == 0 else EMPTY
-        return join(((GLYPHS[mark], mark), (label[-_GUTTER + 1 :], "dim")), spans, notes)
+        return join(((GLYPHS[mark], mark), (label[-GUTTER + 1 :], "dim")), spans, notes)
 
     def _cells(
         self,
@@ -272,7 +270,7 @@ class Tables:
         mark = self._token(entry)
         spans = [
             (GLYPHS[mark], mark),
-            (f"{page:>{_GUTTER - 2}}", self._chosen(area, page, 1, "dim")),
+            (f"{page:>{GUTTER - 2}}", self._chosen(area, page, 1, "dim")),
         ]
         if not entry.value:
             return join(spans, ((" none", "dim"),))
@@ -333,16 +331,6 @@ _PLAIN = {"W": "write", "P": "write", "r": "read", "p": "read", "X": "excl"} | d
 )
 
 
-def pages_per_row(level: int, width: int) -> int:
-    """Pages in one row at a zoom level: whole blocks of 16, a power of two of them."""
-    if level == 2:
-        return 1
-    if level == 0:
-        return 16 * max(16, min(64, (width - _GUTTER) // 16 * 16))
-    blocks = (width - _GUTTER) // 18
-    return 16 * (4 if blocks >= 5 else 2 if blocks >= 3 else 1)
-
-
 def _size(pages: int) -> str:
     kib = pages * 4
     for unit, size in (("G", 1 << 20), ("M", 1 << 10)):
@@ -378,44 +366,12 @@ def view(bench: Bench, marks: Marks, width: int) -> Tables:
     )
 
 
-def entry_under_cursor(bench: Bench) -> int | None:
-    """The value of the selected page's entry if it points at a page, else None."""
-    area = bench.selection.area(areas_of(bench.session))
-    if area is None:
-        return None
-    cells = bench.session.machine.memory.cells
-    entry = read_entries(cells, area, bench.selection.page, 1)[0]
-    return entry.value if entry.page is not None else None
+def document(bench: Bench, marks: Marks, width: int, _height: int) -> Tables:
+    """The page tables, for a pane."""
+    return view(bench, marks, width)
 
 
-def page_of(bench: Bench, folio: Folio, index: int) -> Selection | None:
-    """Where a page of a folio is mapped, in the selected process if it is mapped there."""
-    cells, chosen = bench.session.machine.memory.cells, bench.selection
-    word = int(folio.page(index))
-    areas = areas_of(bench.session)
-    for area in sorted(areas, key=lambda area: area.proc != chosen.proc):
-        for page, entry in enumerate(read_entries(cells, area, 0, area.pages)):
-            if entry.page == word:
-                return chosen.at(area, page)
-    return None
-
-
-def moved(bench: Bench, across: int, down: int, width: int) -> Selection:
-    """Where the cursor goes: across by pages or blocks, down by rows, on to the next region."""
-    areas = areas_of(bench.session)
-    chosen = bench.selection
-    area = chosen.area(areas)
-    if area is None:
-        return chosen
-    per_row = pages_per_row(bench.level, width)
-    page = chosen.page + across * (16 if bench.level == 0 else 1) + down * per_row
-    index = areas.index(area)
-    if down and not 0 <= page < area.pages and chosen.anchor is None:
-        other = index + (1 if down > 0 else -1)
-        if 0 <= other < len(areas):
-            column = chosen.page % per_row
-            area = areas[other]
-            page = column if down > 0 else (area.pages - 1) // per_row * per_row + column
-        else:
-            page = chosen.page
-    return chosen.at(area, page)
+def clicked(bench: Bench, doc: Doc, line: int, column: int) -> bool:
+    """Select the page or region at a place."""
+    chosen = doc.at(line, column) if isinstance(doc, Tables) else None
+    return chosen is not None and bench.point_at(chosen)

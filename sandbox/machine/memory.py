@@ -15,21 +15,17 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, TypeVar
 
+from sandbox.machine.address_space import AnonVma, Avc, Mapping, Mm, Vma
 from sandbox.machine.fields import DEFERRED_LIST, FIELDS, STRUCTS, Field, Struct
 from sandbox.machine.handles import (
     ADDR_MASK,
     MAX_CPUS,
     PAGE_WORDS,
     TABLE_ALIGN,
-    AnonVma,
-    Avc,
     Folio,
     Globals,
-    Mapping,
-    Mm,
     Page,
     PerCpu,
-    Vma,
     page_of_pfn,
 )
 from sandbox.machine.offsets import COMPOUND_HEAD, REFCOUNT

@@ -7,7 +7,7 @@ kept.  All require the page-table lock of the entry concerned.  Counters are raw
 
 from __future__ import annotations
 
-from sandbox.machine.handles import Avc
+from sandbox.machine.address_space import Avc
 from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     Folio,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.machine.derived import GONE
@@ -51,12 +52,18 @@ BALANCE = frozenset(("I-05", "I-06", "I-09"))
 """The rules that upstream's own windows are about."""
 
 
+EVERY_ENGINE: list[Callable[[RuleEngine], None]] = []
+"""What else watches an engine from its beginning on: rules of a person's own, once one is named.
+
+So an engine does not load what reads a person's files, which is a fifth of the start of a run.
+"""
+
+
 class RuleEngine:
     """Checks rules as events happen; `violations` and `broken` follow undo and redo."""
 
     def __init__(self, machine: Machine, ledger: Ledger, kernel: type[Kernel]) -> None:
-        from sandbox.rules.checks import Checks
-        from sandbox.rules.own import watch_own
+        from sandbox.rules.formulas import Checks
 
         self.machine, self.ledger, self.kernel = machine, ledger, kernel
         self.violations: list[Violation] = []
@@ -74,7 +81,8 @@ class RuleEngine:
         self.checks = Checks(self)
         machine.note_watchers.append(self._note)
         machine.idle_watchers.append(self.checks.quiet)
-        watch_own(self)
+        for begin in EVERY_ENGINE:
+            begin(self)
 
     @property
     def broken(self) -> dict[tuple[str, str], Violation]:

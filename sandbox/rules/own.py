@@ -24,6 +24,7 @@ from sandbox.machine.memory import ADDR_MASK, Event
 from sandbox.machine.offsets import COMPOUND_HEAD
 from sandbox.printable import one_line, printable, short
 from sandbox.rules.catalogue import RULES, Rule, Scope
+from sandbox.rules.engine import EVERY_ENGINE
 
 if TYPE_CHECKING:
     from sandbox.rules.engine import RuleEngine
@@ -158,6 +159,8 @@ def name_rule(name: str) -> type[OwnRule]:
     if before is not None:
         del RULES[before[0].id]
     _named[name] = found, files
+    if watch_own not in EVERY_ENGINE:
+        EVERY_ENGINE.append(watch_own)
     texts = {text: getattr(found, text) for text in _TEXTS}
     RULES[found.id] = Rule(id=found.id, scope=Scope.EVENT if found.words else Scope.QUIET, **texts)
     return found

@@ -16,8 +16,8 @@ from sandbox.arch.arm64.pgtable import (
     PTE_PRESENT_INVALID,
     PTE_VALID,
 )
+from sandbox.machine.address_space import Avc
 from sandbox.machine.fields import FIELDS, Struct, field
-from sandbox.machine.handles import Avc
 from sandbox.machine.memory import ADDR_MASK, AnonVma, Event, Folio, Mapping, Mm, Vma
 from sandbox.machine.offsets import COMPOUND_HEAD, LAST_ENTRY, MAPPING, PT_MM, PT_START
 from sandbox.mm.flags import MMF_DEAD, PG_anon, PG_buddy, PG_ksm

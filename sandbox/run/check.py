@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sandbox.errors import Cancelled, KernelBug, SandboxError, Where
-from sandbox.scenario.checks import Refusal
 from sandbox.scenario.expect import ExpectResult, evaluate_all
+from sandbox.scenario.expect_state import Refusal
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.scenario.presets import Commands, Preset
 from sandbox.truth.observed import RunFacts

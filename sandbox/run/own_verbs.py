@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sandbox.machine.calls import Call
 
 if TYPE_CHECKING:
-    from sandbox.run.plan import Planner
+    from sandbox.run.planner import Planner
 
     Handler = Callable[[Planner], Call]
 

@@ -7,7 +7,7 @@ left to the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from sandbox.arch.arm64.pgtable import (
@@ -43,18 +43,15 @@ from sandbox.mm.flags import (
     VM_WRITE,
 )
 from sandbox.run.own_verbs import OWN_HANDLERS, check_meaning
+from sandbox.run.planner import REGION_PAGES, Planner
 from sandbox.run.service_plan import SERVICE_HANDLERS
 from sandbox.scenario.language import Action
 from sandbox.syscalls import MapRequest
-from sandbox.truth.book import File, Region
 
 if TYPE_CHECKING:
     from sandbox.run.session import Session
 
 Handler = Callable[["Planner"], Call]
-REGION_PAGES = 1 << 21
-"""Room for one region: 8 GiB of address space."""
-MAX_REGIONS = 63
 
 
 def plan(
@@ -89,71 +86,6 @@ def places_of(calls: Iterable[Call]) -> dict[str, int]:
             region, base = call.args[at : at + 2]
             places[str(region)] = base  # type: ignore[assignment]  # a page number, as planned
     return places
-
-
-class Planner:
-    """Looks the names of one action up in the machine."""
-
-    def __init__(
-        self, session: Session, action: Action, kernel: Kernel, step: int, places: dict[str, int]
-    ) -> None:
-        self.session, self.action, self.kernel, self.step = session, action, kernel, step
-        self.places = places
-        self.args = action.args
-
-    def refuse(self, message: str, expected: str | None = None) -> UsageError:
-        """The error for this action's line."""
-        return UsageError(message, self.action.where, expected)
-
-    def call(self, function: str, *args: Hashable) -> Call:
-        """The call that does this action."""
-        return Call(function, args, self.action.text)
-
-    def mm(self, name: str | None = None) -> Mm:
-        """The process's mm."""
-        name = name or self.args["proc"]
-        processes = self.session.ledger.processes()
-        if name not in processes:
-            known = ", ".join(processes) or "none yet (mmap starts one)"
-            raise self.refuse(f"there is no process {name}", f"one of: {known}")
-        return processes[name]
-
-    def base(self, region: str) -> int:
-        """First virtual page of a region's place; the same for every process."""
-        known: dict[str, int] = self.session.book.places
-        if region in known:
-            return known[region]
-        used = len(known.keys() | self.places.keys())
-        if region not in self.places and used >= MAX_REGIONS:
-            raise self.refuse("too many regions", f"at most {MAX_REGIONS}")
-        return self.places.setdefault(region, (used + 1) * REGION_PAGES)
-
-    def span(self, mm: Mm) -> tuple[int, int]:
-        """Virtual pages [start, end) of the action's range within its region."""
-        region, start, end = self.args["region"], self.args["start"], self.args["end"]
-        proc, found = self.args["proc"], self.region(mm, region, self.args["proc"])
-        if end > found.pages:
-            raise self.refuse(
-                f"pages {start} {end} reach outside {proc}'s region {region}",
-                f"a range within 0 {found.pages}",
-            )
-        return found.base + start, found.base + end
-
-    def region(self, mm: Mm, region: str, proc: str) -> Region:
-        """The region of that name of the process called *proc*."""
-        found: Region | None = self.session.book.region_of(mm, region)
-        if found is None:
-            mine = ", ".join(known.name for known in self.session.book.regions(mm))
-            raise self.refuse(f"{proc} has no region {region}", "one of: " + (mine or "none yet"))
-        return found
-
-    def file(self, name: str) -> File:
-        """The file of that name."""
-        files: dict[str, File] = self.session.book.files
-        if name not in files:
-            known = ", ".join(files) or "none yet"
-            raise self.refuse(f"there is no file {name}", f"one of: {known}")
-        return files[name]
 
 
 def _access(p: Planner) -> Call:

@@ -13,7 +13,7 @@ from sandbox.machine.calls import Call
 from sandbox.machine.memory import Mm
 
 if TYPE_CHECKING:
-    from sandbox.run.plan import Planner
+    from sandbox.run.planner import Planner
 
     Handler = Callable[[Planner], Call]
 

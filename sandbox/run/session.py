@@ -24,7 +24,7 @@ from sandbox.machine.history import History, Task
 from sandbox.machine.memory import MAX_CPUS, Event, Globals, Page, PerCpu
 from sandbox.machine.watchdog import NoEvent
 from sandbox.mm.flags import PG_reserved, PG_uptodate
-from sandbox.rules import RuleEngine, Violation
+from sandbox.rules import RuleEngine
 from sandbox.run.blocks import check_block
 from sandbox.run.plan import places_of, plan
 from sandbox.run.scheduling import play
@@ -102,6 +102,11 @@ class Session:
     def position(self) -> int:
         """Events performed."""
         return self.machine.position
+
+    @property
+    def end(self) -> int:
+        """Position of the end of the present branch."""
+        return self.position + len(self.machine.future_cpus)
 
     def _followed(self) -> Begun:
         """What is known of the actions begun so far, up to date."""
@@ -314,39 +319,6 @@ class Session:
             return busy[0]
         return next((cpu for cpu in busy if machine.blocked(cpu) is None), busy[0])
 
-    def back_event(self) -> Event:
-        """Take one event back."""
-        return self.machine.undo()
-
-    def depth(self) -> int:
-        """Depth of the running function's call stack (0 when idle)."""
-        return len(self.stack())
-
-    def step_function(self) -> None:
-        """Step until the present kernel function has returned (or the action ended)."""
-        running = self.running
-        function = self.machine.running_function(running[0]) if running else None
-        self.step_event()
-        while self.running and (function is None or function.gi_frame is not None):
-            self.step_event()
-
-    def back_function(self) -> None:
-        """Go back to the event that led into the present kernel function; idle, an event back."""
-        self.machine.goto(self.function_start())
-
-    def function_start(self) -> int:
-        """Where `back_function` goes: the position before the present function was called."""
-        if not self.position:
-            raise SandboxError("at the start: nothing to go back to")
-        running = self.running
-        start = self.machine.called_at(running[0]) if running else self.position
-        return min(start, self.position - 1)
-
-    def action_bounds(self) -> list[int]:
-        """Positions at which an action starts or everything done so far ends, ascending."""
-        future = (t.start for t in self.machine.future_tasks if t.begins)
-        return sorted({*self.starts, *future, self._end()})
-
     def start_before(self, position: int, count: int = 1) -> int | None:
         """Where the last action starts that was begun before *position*, None if there is none.
 
@@ -368,45 +340,12 @@ class Session:
             at -= 1
         return future[at - 1].start if at else None
 
-    def _end(self) -> int:
-        """Position of the end of the present branch."""
-        return self.position + len(self.machine.future_cpus)
-
-    def step_action(self) -> None:
-        """Go to the end of the running (or the next redoable) action."""
-        if self.running and not self.machine.can_redo():
-            self.finish()
-            return
-        end = self._end()
-        if end == self.position:
-            raise SandboxError("at the end: nothing to go forward to")
-        later = self.start_from(self.position + 1)
-        self.machine.goto(end if later is None else later)
-
-    def back_action(self) -> None:
-        """Go back to the start of the running (or the last) action."""
-        start = self.start_before(self.position)
-        if start is None:
-            raise SandboxError("at the start: nothing to go back to")
-        self.machine.goto(start)
-
     def goto(self, position: int) -> None:
         """Go to any position of the present branch."""
-        end = self._end()
+        end = self.end
         if not 0 <= position <= end:
             raise UsageError(f"there is no event {position}", expected=f"0 to {end}")
         self.machine.goto(position)
-
-    def run_until_violation(self) -> Violation | None:
-        """Step until a rule is newly broken (outside known windows), or everything ended."""
-        seen = len(self.rules.violations)
-        while self.running or self.machine.can_redo():
-            self.step_event()
-            for violation in self.rules.violations[seen:]:
-                if not violation.known_window:
-                    return violation
-            seen = len(self.rules.violations)
-        return None
 
     # -- reading -----------------------------------------------------------------------
 
@@ -415,13 +354,6 @@ class Session:
         from sandbox.truth.state import machine_state
 
         return machine_state(self)
-
-    def replay_on(self, kernel: str | type[Kernel]) -> Session:
-        """The same actions on another kernel, each run to its end."""
-        other = Session(kernel, len(self.cpus))
-        for step in self.steps:
-            other.do(step.action)
-        return other
 
     def event_log(self, start: int = 0, end: int | None = None) -> Iterator[dict[str, Any]]:
         """Events [start, end) with function, word, old and new value and broken rules."""

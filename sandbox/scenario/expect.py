@@ -38,8 +38,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.errors import SandboxError, Where
-from sandbox.scenario.checks import Check, Refusal
 from sandbox.scenario.expect_grammar import parse_line
+from sandbox.scenario.expect_state import Check, Refusal
 from sandbox.truth.observed import Missing, Observed, RunFacts
 
 __all__ = ["ExpectResult", "Expectation", "evaluate", "evaluate_all", "parse_expectations"]

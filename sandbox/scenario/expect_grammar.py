@@ -7,41 +7,34 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sandbox.errors import Where
-from sandbox.scenario import checks
-from sandbox.scenario.checks import Check, Comparison, Pages
-from sandbox.scenario.entry_checks import (
+from sandbox.scenario import expect_state as state
+from sandbox.scenario.expect_entries import (
     EntriesAre,
     EntriesCount,
     EntriesFolio,
     EntriesHave,
     Span,
 )
+from sandbox.scenario.expect_run import Peak, RuleCount, RulesHold, Tally
+from sandbox.scenario.expect_state import Check, Comparison
 from sandbox.scenario.expect_tokens import Cursor, tokenize, unexpected
+from sandbox.scenario.expect_values import (
+    comparison,
+    number,
+    one_page,
+    operator,
+    page_list,
+    page_number,
+    page_set,
+    plain_comparison,
+    span,
+)
 from sandbox.scenario.lines import near
-from sandbox.scenario.run_checks import Peak, RuleCount, RulesHold, Tally
 
 __all__ = ["Parsed", "parse_line"]
 
-# Linux's own numbers: those of the system that runs the sandbox may differ.
-_ERRNO = {
-    "EPERM": 1,
-    "ENOENT": 2,
-    "EIO": 5,
-    "EBADF": 9,
-    "EAGAIN": 11,
-    "ENOMEM": 12,
-    "EACCES": 13,
-    "EFAULT": 14,
-    "EBUSY": 16,
-    "EEXIST": 17,
-    "EINVAL": 22,
-    "EOPNOTSUPP": 95,
-    "EHWPOISON": 133,
-}
 _FOLIO = re.compile(r"F[0-9]+")
 _PAGE = re.compile(r"page([0-9]{1,9})")
-_MAX_PAGE = 1 << 36
-_MAX_PAGES_LISTED = 1 << 18
 _FLAG_WORDS = ("RW", "RO", "D", "Y", "C")
 _ENTRY_KINDS = ("none", "zero", "swap", "migration", "protnone", "special", "pmd")
 _COUNTED = ("cont", "present", "writable")
@@ -91,114 +84,12 @@ def _statement(cursor: Cursor) -> Check:
     return _folio_field(cursor, None)
 
 
-def _number(cursor: Cursor, limit: int = 1 << 63) -> int:
-    """Read a decimal or hexadecimal number, with a sign if it has one."""
-    negative = cursor.skip("-")
-    text = cursor.need("number", "a number")
-    value = int(text, 0) if text.startswith("0x") and len(text) <= 18 else _decimal(cursor, text)
-    if value > limit:
-        cursor.fail(f"the number {text[:40]} is too large", f"at most {limit}", back=1)
-    return -value if negative else value
-
-
-def _decimal(cursor: Cursor, text: str) -> int:
-    # int() refuses very long digits, and we say it with a place.
-    if len(text) > 19 or not text.isdigit():
-        cursor.fail(f"the number {text[:40]} is too large", "at most 19 digits", back=1)
-    return int(text)
-
-
-def _page_number(cursor: Cursor) -> int:
-    if cursor.peek().text == "-":
-        cursor.fail("a page has no sign", "a page number from 0")
-    return _number(cursor, _MAX_PAGE)
-
-
-def _span(cursor: Cursor) -> tuple[int, int]:
-    """Read `5` or `0-15`: the first and the last page."""
-    first = _page_number(cursor)
-    last = _page_number(cursor) if cursor.skip("-") else first
-    if last < first:
-        cursor.fail(f"pages {first}-{last} run backwards", f"{last}-{first}", back=1)
-    return first, last
-
-
-def _page_list(cursor: Cursor) -> Pages:
-    """Read `0-4,6-15` to runs of pages, in ascending order and none of them twice."""
-    runs: list[tuple[int, int]] = []
-    while True:
-        first, last = _span(cursor)
-        if last - first >= _MAX_PAGES_LISTED:
-            cursor.fail("too many pages", f"at most {_MAX_PAGES_LISTED}", back=1)
-        runs.append((first, last))
-        if not cursor.skip(","):
-            break
-    merged: list[range] = []
-    for first, last in sorted(runs):
-        if merged and first <= merged[-1].stop:
-            merged[-1] = range(merged[-1].start, max(merged[-1].stop, last + 1))
-        else:
-            merged.append(range(first, last + 1))
-    return tuple(merged)
-
-
-def _one_page(page: int) -> Pages:
-    return (range(page, page + 1),)
-
-
-def _page_set(cursor: Cursor) -> Pages:
-    """Read `{0-4, 7}`."""
-    cursor.need_text("{", "a set of pages such as {5} or {}")
-    if cursor.skip("}"):
-        return ()
-    pages = _page_list(cursor)
-    cursor.need_text("}", "'}'")
-    return pages
-
-
-def _operator(cursor: Cursor) -> str:
-    return cursor.need("op", "a comparison: = != < <= > >=")
-
-
-def _comparison(cursor: Cursor) -> Comparison:
-    """Read `= 32`, `!= true`, `= -EAGAIN`, `= "3x16"`, `= anon` or `absent`."""
-    if cursor.skip("absent"):
-        return Comparison("=", None)
-    op = _operator(cursor)
-    token = cursor.peek()
-    if token.text == "-" and cursor.peek(1).kind == "name":
-        cursor.take()
-        return Comparison(op, -_errno(cursor))
-    if token.kind == "number" or token.text == "-":
-        return Comparison(op, _number(cursor))
-    if op not in ("=", "!="):
-        cursor.fail(f"{op} needs a number, not {token.text[:40]!r}", "a number")
-    if token.kind == "string":
-        return Comparison(op, cursor.take().text[1:-1])
-    text = cursor.need("name", "a number, true, false, or a word")
-    return Comparison(op, {"true": True, "false": False}.get(text, text))
-
-
-def _errno(cursor: Cursor) -> int:
-    """Read the name of an error number, such as EAGAIN."""
-    name = cursor.need("name", "the name of an error, such as EAGAIN")
-    if name not in _ERRNO:
-        expected = f"a number, or one of {', '.join(_ERRNO)}"
-        cursor.fail(f"unknown error {name[:40]!r}", expected, back=1)
-    return _ERRNO[name]
-
-
-def _plain_comparison(cursor: Cursor) -> Comparison:
-    """Read a number to be equal to, or an operator and a number."""
-    return Comparison("=" if cursor.peek().kind != "op" else _operator(cursor), _number(cursor))
-
-
 def _rule(cursor: Cursor) -> Check:
     rule = cursor.take().text
     cursor.need_text("broken", f"'{rule} broken N'")
-    broken = _plain_comparison(cursor)
-    consecutive = _plain_comparison(cursor) if cursor.skip("consecutive") else None
-    worst = _plain_comparison(cursor) if cursor.skip("worst") else None
+    broken = plain_comparison(cursor)
+    consecutive = plain_comparison(cursor) if cursor.skip("consecutive") else None
+    worst = plain_comparison(cursor) if cursor.skip("worst") else None
     in_step = cursor.skip("in")
     if in_step:
         cursor.need_text("this", "'in this step'")
@@ -227,8 +118,8 @@ def _proc_name(cursor: Cursor) -> str:
 
 def _refusal(cursor: Cursor) -> Check:
     if cursor.peek().kind == "end":
-        return checks.Refusal("")
-    return checks.Refusal(cursor.need("string", 'words of the message in "quotes"')[1:-1])
+        return state.Refusal("")
+    return state.Refusal(cursor.need("string", 'words of the message in "quotes"')[1:-1])
 
 
 def _hold(cursor: Cursor) -> Check:
@@ -243,13 +134,13 @@ def _hold(cursor: Cursor) -> Check:
     while kind != "none" and cursor.peek().kind == "name":
         folio = _folio_name(cursor)
         cursor.need_text(".", "'.' and a page, such as F1.5")
-        pages.append(f"{folio}.{_page_number(cursor)}")
-    return checks.HoldIs(token.text, kind, tuple(pages))
+        pages.append(f"{folio}.{page_number(cursor)}")
+    return state.HoldIs(token.text, kind, tuple(pages))
 
 
 def _tally(cursor: Cursor) -> Check:
     what = cursor.need("name", "what to count, such as copy or alloc")
-    return Tally(what, _comparison(cursor))
+    return Tally(what, comparison(cursor))
 
 
 def _peak(cursor: Cursor) -> Check:
@@ -257,20 +148,20 @@ def _peak(cursor: Cursor) -> Check:
     if _FOLIO.fullmatch(cursor.peek().text):
         folio = _folio_name(cursor)
         cursor.need_text(".", "'.' and a counter, such as F1.refcount")
-    return Peak(folio, _field_name(cursor, tuple(checks.FOLIO_FIELDS)), _comparison(cursor))
+    return Peak(folio, _field_name(cursor, tuple(state.FOLIO_FIELDS)), comparison(cursor))
 
 
 _STATEMENTS: dict[str, Callable[[Cursor], Check]] = {
     "rules": _rules,
-    "freed": lambda cursor: checks.Freed(_folio_name(cursor)),
-    "exited": lambda cursor: checks.Exited(_proc_name(cursor)),
+    "freed": lambda cursor: state.Freed(_folio_name(cursor)),
+    "exited": lambda cursor: state.Exited(_proc_name(cursor)),
     "error": _refusal,
     "hold": _hold,
     "count": _tally,
     "peak": _peak,
-    "ret": lambda cursor: checks.StepField("ret", _comparison(cursor)),
-    "out": lambda cursor: checks.StepField("out", _comparison(cursor)),
-    "folios": lambda cursor: checks.StepField("folios", _comparison(cursor)),
+    "ret": lambda cursor: state.StepField("ret", comparison(cursor)),
+    "out": lambda cursor: state.StepField("out", comparison(cursor)),
+    "folios": lambda cursor: state.StepField("folios", comparison(cursor)),
 }
 
 
@@ -290,38 +181,38 @@ def _folio_field(cursor: Cursor, folio: str | None) -> Check:
     if page := _PAGE.fullmatch(text):
         cursor.take()
         cursor.need_text(".", f"'.' and a field, such as {text}.mapcount")
-        field = _field_name(cursor, checks.PAGE_FIELDS)
-        return checks.FolioField(folio, field, _one_page(int(page[1])), _comparison(cursor))
+        field = _field_name(cursor, state.PAGE_FIELDS)
+        return state.FolioField(folio, field, one_page(int(page[1])), comparison(cursor))
     if cursor.skip("pages"):
-        pages = _page_list(cursor)
-        field = _field_name(cursor, checks.PAGE_FIELDS)
-        return checks.FolioField(folio, field, pages, _comparison(cursor))
+        pages = page_list(cursor)
+        field = _field_name(cursor, state.PAGE_FIELDS)
+        return state.FolioField(folio, field, pages, comparison(cursor))
     if cursor.skip("slots"):
         return _slots(cursor, folio)
-    field = _field_name(cursor, (*checks.FOLIO_FIELDS, *checks.PAGE_FIELDS, "slots"))
+    field = _field_name(cursor, (*state.FOLIO_FIELDS, *state.PAGE_FIELDS, "slots"))
     if field == "exclusive" and cursor.peek(1).text == "{":
-        op = _operator(cursor)
+        op = operator(cursor)
         if op not in ("=", "!="):
             cursor.fail(f"sets have no {op}", "= or !=", back=1)
-        return checks.Exclusive(folio, _page_set(cursor), op == "=")
-    return checks.FolioField(folio, field, None, _comparison(cursor))
+        return state.Exclusive(folio, page_set(cursor), op == "=")
+    return state.FolioField(folio, field, None, comparison(cursor))
 
 
 def _slots(cursor: Cursor, folio: str | None) -> Check:
     """Read `A:15 B:14`; `-` is a free slot and `-1` the raw count of one."""
     slots: list[tuple[str, int] | None] = []
     if cursor.skip("absent"):
-        return checks.NoSlots(folio)
+        return state.NoSlots(folio)
     while cursor.peek().kind != "end":
         if cursor.skip("-"):
             slots.append(None)
             continue
         proc = _proc_name(cursor)
         cursor.need_text(":", f"':' and a raw count, such as {proc}:15")
-        slots.append((proc, _number(cursor)))
+        slots.append((proc, number(cursor)))
     if not 1 <= len(slots) <= 2:
         cursor.fail("a folio has two slots", "such as 'slots A:15 B:14' or 'slots A:15 -'")
-    return checks.Slots(folio, tuple(slots))
+    return state.Slots(folio, tuple(slots))
 
 
 def _process(cursor: Cursor, proc: str) -> Check:
@@ -346,16 +237,16 @@ def _process(cursor: Cursor, proc: str) -> Check:
     if field not in known:
         message = f"a process has no {field[:40]!r}{near(field, known)}"
         cursor.fail(message, f"one of {', '.join(sorted(known))}", back=1)
-    return checks.ProcField(proc, tuple(path), _comparison(cursor))
+    return state.ProcField(proc, tuple(path), comparison(cursor))
 
 
 def _entries(cursor: Cursor, proc: str, region: str) -> Check:
     """Read what follows `A.R`, with pages or without."""
-    pages: Span = _span(cursor) if cursor.peek().kind == "number" else None
+    pages: Span = span(cursor) if cursor.peek().kind == "number" else None
     token = cursor.peek()
     if token.text in _COUNTED:
         cursor.take()
-        return EntriesCount(proc, region, pages, token.text, _comparison(cursor))
+        return EntriesCount(proc, region, pages, token.text, comparison(cursor))
     if cursor.skip("has", "lacks"):
         words = _flag_words(cursor)
         if not words:
@@ -370,15 +261,15 @@ def _entries(cursor: Cursor, proc: str, region: str) -> Check:
 
 def _entries_folio(cursor: Cursor, proc: str, region: str, pages: Span, word: str) -> Check:
     if word == "folio" and not cursor.skip("."):
-        op = _operator(cursor)
+        op = operator(cursor)
         if op not in ("=", "!="):
             cursor.fail(f"folios have no {op}", "= or !=", back=1)
         return EntriesFolio(proc, region, pages, None, Comparison(op, _folio_name(cursor)))
     if word == "page":
         cursor.need_text(".", "'.' and a field, such as page.mapcount")
-    known = tuple(checks.FOLIO_FIELDS) if word == "folio" else checks.PAGE_FIELDS
+    known = tuple(state.FOLIO_FIELDS) if word == "folio" else state.PAGE_FIELDS
     field = _field_name(cursor, known)
-    return EntriesFolio(proc, region, pages, field, _comparison(cursor))
+    return EntriesFolio(proc, region, pages, field, comparison(cursor))
 
 
 def _entries_are(cursor: Cursor, proc: str, region: str, pages: Span) -> Check:
@@ -390,7 +281,7 @@ def _entries_are(cursor: Cursor, proc: str, region: str, pages: Span) -> Check:
     folio, page = None, None
     if _FOLIO.fullmatch(cursor.peek().text):
         folio = cursor.take().text
-        page = _page_number(cursor) if cursor.skip(".") else None
+        page = page_number(cursor) if cursor.skip(".") else None
     words = _flag_words(cursor)
     if cursor.peek().column == start.column:
         expected = f"a folio, flags ({' '.join(_FLAG_WORDS)}), or {', '.join(_ENTRY_KINDS)}"

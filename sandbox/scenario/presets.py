@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from sandbox.scenario.expect import Expectation
 
 __all__ = [
-    "Card",
     "Commands",
     "Expect",
     "KernelFilter",
@@ -47,12 +46,13 @@ __all__ = [
     "Preset",
     "Prose",
     "StoryStep",
-    "find_preset",
-    "list_cards",
-    "list_presets",
+    "lines_of",
     "load_preset",
     "open_preset_text",
     "parse_preset",
+    "read_document",
+    "slug_of",
+    "stem_of",
 ]
 
 _FENCE = re.compile(r"`{3,}|~{3,}")
@@ -292,15 +292,17 @@ def _check_order(parts: Sequence[Part]) -> None:
             raise PresetError("expectations before any commands", part.where, "an mm block first")
 
 
-def _lines_of(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
+    """The lines of a document."""
     return [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
 
 
-def _stem(path: str) -> str:
+def stem_of(path: str) -> str:
+    """The name of a file without its ending."""
     return os.path.splitext(os.path.basename(path))[0]
 
 
-def _slug(stem: str) -> str:
+def slug_of(stem: str) -> str:
     """Return the name of a document without the number before it."""
     numbered = _NUMBERED.fullmatch(stem)
     return numbered[2] if numbered else stem
@@ -312,7 +314,7 @@ def parse_preset(text: str, filename: str, *, strict: bool = True) -> Preset:
     Raises `PresetError`, and `ScenarioError` or `ExpectationError` for what is
     inside its blocks.
     """
-    lines = _lines_of(text)
+    lines = lines_of(text)
     front, first = read_front_matter(lines, filename)
     parts = tuple(_read_parts(lines, first, front, filename))
     _check_order(parts)
@@ -321,7 +323,7 @@ def parse_preset(text: str, filename: str, *, strict: bool = True) -> Preset:
             if isinstance(part, Expect):
                 _read_expectations(part)
     return Preset(
-        slug=_slug(_stem(filename)),
+        slug=slug_of(stem_of(filename)),
         title=front.title,
         number=front.number,
         kernels=front.kernels,
@@ -351,72 +353,14 @@ def load_preset(
 
     Raises `PresetError`, also if the file cannot be read, and what `open_preset_text` does.
     """
-    return open_preset_text(_read(os.fspath(path), stop), os.fspath(path), strict=strict)
+    return open_preset_text(read_document(os.fspath(path), stop), os.fspath(path), strict=strict)
 
 
-def _read(path: str, stop: StopAsked | None = None) -> str:
+def read_document(path: str, stop: StopAsked | None = None) -> str:
+    """The text of a document.  Raises `PresetError` if it cannot be read."""
     try:
         return read_text(path, "a preset document", stop)
     except Cancelled:
         raise
     except SandboxError as error:
         raise PresetError(error.message, error.where, error.expected) from error
-
-
-# -- the library ---------------------------------------------------------------------------
-
-
-class Card(NamedTuple):
-    """A preset of the library as a list shows it: only its front matter was read."""
-
-    slug: str
-    front: FrontMatter
-    path: str
-
-
-def _library() -> list[str]:
-    """Return the documents of the library by their numbered names; none of them is read."""
-    # Imported here: only its place is asked for.  (importlib.resources, which could also look
-    # into an archive, takes longer to import than a preset takes to run.)
-    import presets
-
-    folder = next(iter(presets.__path__))
-    return sorted(os.path.join(folder, name) for name in os.listdir(folder) if _is_document(name))
-
-
-def _is_document(name: str) -> bool:
-    return name.endswith(".md") and not name.startswith(".")
-
-
-def list_cards() -> list[Card]:
-    """Return what a list of the library shows, by number and then by slug."""
-    cards = []
-    for path in _library():
-        front, _ = read_front_matter(_lines_of(_read(path)), path)
-        cards.append(Card(_slug(_stem(path)), front, path))
-    return sorted(cards, key=lambda card: (card.front.number or 1 << 30, card.slug))
-
-
-def list_presets() -> list[Preset]:
-    """Return the presets of the library, by number and then by slug."""
-    return [load_preset(card.path) for card in list_cards()]
-
-
-def find_preset(name: str, *, strict: bool = True) -> Preset:
-    """Return a preset of the library by slug, number, or both (`3`, `03-seed-pin-middle`).
-
-    Its file's name decides, so that no other file is read; `strict` is that of `parse_preset`.
-
-    Raises `PresetError` naming the nearest slug.
-    """
-    library = _library()
-    for path in library:
-        stem = _stem(path)
-        number, _, slug = stem.partition("-")
-        wanted = (stem, _slug(stem))
-        if name in wanted or (slug and name.isdecimal() and name.lstrip("0") == number.lstrip("0")):
-            return load_preset(path, strict=strict)
-    slugs = [_slug(_stem(path)) for path in library]
-    message = f"there is no preset and no file {name[:60]!r}{near(name, slugs)}"
-    expected = f"a number up to {len(slugs)}, a name of the library (`mmtui presets`), or a file"
-    raise PresetError(message, expected=expected)

@@ -12,7 +12,7 @@ from mmtui.views.marks import marks_of
 from mmtui.views.panes import document
 from sandbox.errors import SandboxError
 from sandbox.scenario.language import parse_scenarios
-from sandbox.scenario.presets import list_cards
+from sandbox.scenario.library import list_cards
 from tests.attack.report import Report
 
 __all__ = ["SIZES", "draw", "go_back", "presets", "quickly", "scenarios", "thoroughly"]

@@ -23,7 +23,7 @@ from sandbox.errors import SandboxError
 from sandbox.kernels import KERNEL_IDS
 from sandbox.run.session import Session, Step
 from sandbox.scenario.language import CpuBlock
-from sandbox.scenario.presets import list_cards
+from sandbox.scenario.library import list_cards
 from tests.attack.actions import START, random_action
 from tests.attack.back import draw
 from tests.attack.report import Report

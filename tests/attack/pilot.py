@@ -19,7 +19,7 @@ from mmtui.model.script import empty_source, open_source
 from mmtui.screens.main import MainScreen
 from mmtui.widgets.prompt import Prompt
 from sandbox.kernels import KERNEL_IDS
-from sandbox.scenario.presets import list_cards
+from sandbox.scenario.library import list_cards
 from tests.attack.actions import random_action
 from tests.attack.hands import SIZES, Hands
 from tests.attack.report import Report

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from mmtui.headless.documents import open_document
 from mmtui.model.bench import Bench
+from mmtui.model.documents import open_document
 from mmtui.model.script import Source, empty_source, open_source
 from mmtui.model.sessions import saved_text
 from mmtui.model.workbook import Workbook

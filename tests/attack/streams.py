@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from random import Random
 
-from sandbox.scenario.presets import list_cards
+from sandbox.scenario.library import list_cards
 from tests.attack.homes import Home, command
 from tests.attack.report import Report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 
 from sandbox.kernels.base import Kernel
 from sandbox.machine.calls import Call
+from sandbox.machine.frames import Frame
 from sandbox.machine.history import Task
 from sandbox.machine.machine import Machine
 from sandbox.memory import MAX_CPUS, OP_NAMES, Gen
@@ -84,6 +86,19 @@ def begin(session: Session, lines: str) -> None:
     session.begin(step)
 
 
+def back_action(session: Session) -> None:
+    """Go back to the start of the running or of the last action."""
+    start = session.start_before(session.position)
+    assert start is not None
+    session.goto(start)
+
+
+def action_bounds(session: Session) -> list[int]:
+    """Positions at which an action starts or everything done so far ends, ascending."""
+    future = (t.start for t in session.machine.future_tasks if t.begins)
+    return sorted({*session.starts, *future, session.end})
+
+
 def _plain(value: object) -> object:
     """Containers as plain ones, counts of zero and what holds only such left out."""
     if isinstance(value, Mapping):
@@ -120,6 +135,14 @@ def snapshot(session: Session) -> dict[str, Any]:
 def as_json(session: Session) -> str:
     """State and all events as text, to be compared byte by byte."""
     return json.dumps([session.state(), list(session.event_log())], sort_keys=True)
+
+
+def frozen(stack: list[Frame]) -> list[tuple[str, int, str]]:
+    """A stack as it is now: locals may be changed in place later; addresses of closures differ."""
+    return [
+        (f.function, f.line, re.sub(r" at 0x\w+", "", repr(sorted(f.locals.items()))))
+        for f in stack
+    ]
 
 
 def broken(session: Session) -> set[str]:

@@ -12,7 +12,7 @@ from sandbox.fields import FIELDS, STRUCTS, WIDTHS
 from sandbox.memory import Event, Gen, note
 from sandbox.truth.book import Book
 from sandbox.truth.canonical import canonical
-from tests.engine.support import act, begin, put, run
+from tests.engine.support import act, back_action, begin, put, run
 
 LIFE = """\
 mthp 64K madvise
@@ -69,7 +69,7 @@ def test_the_book_follows_every_move() -> None:
     session = run("7.2", LIFE)
     seen = {session.position: tables(session.book)}
     while session.position:
-        session.back_event()
+        session.machine.undo()
         seen[session.position] = tables(session.book)
     assert tables(session.book) == ([[], [], []], [], [], {})
     dice = random.Random(1)
@@ -85,8 +85,8 @@ def test_a_clone_and_another_future_have_books_of_their_own() -> None:
     assert tables(Book(clone)) == before
     act(session, "unpin p\nexit B")
     assert tables(Book(clone)) == before
-    session.back_action()
-    session.back_action()
+    back_action(session)
+    back_action(session)
     assert tables(session.book) == before
     act(session, "exit B")
     assert session.book.ids == ["p"]

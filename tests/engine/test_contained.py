@@ -34,7 +34,7 @@ from sandbox.memory import (
 from sandbox.run.runner import ScenarioRun
 from sandbox.run.session import Session
 from sandbox.scenario.language import parse_lines
-from tests.engine.support import FORK_64K, act, as_json, begin, put, snapshot
+from tests.engine.support import FORK_64K, act, as_json, back_action, begin, put, snapshot
 
 Function = Callable[..., Any]
 
@@ -289,7 +289,7 @@ def impure_in_the_middle() -> tuple[Session, int]:
         session.step_event()
     for _ in range(4):
         session.step_event()
-    session.back_event()
+    session.machine.undo()
     return session, start
 
 
@@ -303,9 +303,9 @@ def test_an_impure_function_is_named_and_going_back_stays_possible() -> None:
     (frame,) = session.stack()
     assert frame.filename == __file__ or "sandbox" in frame.filename
     assert re.search("pure function", session.machine.blocked(0) or "")
-    session.back_event()
-    session.back_function()
-    session.back_action()
+    session.machine.undo()
+    session.goto(session.machine.called_at(session.running[0]))
+    back_action(session)
     assert session.position == start
     act(session, "write A R 0 4")
     assert not session.running

@@ -28,8 +28,8 @@ from sandbox.memory import (
     unlock,
 )
 from sandbox.run.session import Session
-from sandbox.scenario.presets import list_presets
-from tests.engine.support import FORK_64K, act, as_json, begin, put, run, snapshot
+from sandbox.scenario.library import list_presets
+from tests.engine.support import FORK_64K, act, as_json, back_action, begin, put, run, snapshot
 
 WORD, OTHER = 33, 34
 
@@ -65,7 +65,7 @@ def test_the_endless_actions_that_are_known_end_and_can_be_taken_back(
     assert caught.value.line
     assert 2 <= len(caught.value.events) <= 12
     assert len(session.running) == 1
-    session.back_action()
+    back_action(session)
     assert snapshot(session) | {"running": there["running"]} == there
     assert as_json(session) == text
     act(session, "dontneed A R 480 481")

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from sandbox.errors import SandboxError, UsageError
-from sandbox.machine.frames import Frame
 from sandbox.run.session import Session
-from tests.engine.support import ALL, BUSY_LIFE, FORK_64K, act, as_json, begin, run, snapshot
+from tests.engine.support import (
+    ALL,
+    BUSY_LIFE,
+    FORK_64K,
+    act,
+    action_bounds,
+    as_json,
+    back_action,
+    begin,
+    frozen,
+    run,
+    snapshot,
+)
 
 
 @pytest.mark.parametrize("kernel", ALL)
@@ -34,7 +43,7 @@ def test_ten_thousand_events_back_and_forward(kernel: str) -> None:
         act(session, f"fork A X{generation}\nwrite X{generation} R 0 10\nexit X{generation}")
     text, everything = as_json(session), snapshot(session)
     for _ in range(10_000):
-        session.back_event()
+        session.machine.undo()
     assert session.position == everything["position"] - 10_000
     for _ in range(10_000):
         session.step_event()
@@ -52,7 +61,7 @@ def test_every_point_on_the_way_back_is_the_one_passed_on_the_way_there(kernel: 
         session.step_event()
     session.goto(there[-1]["position"] + 1)
     for was in reversed(there):
-        session.back_event()
+        session.machine.undo()
         if not session.running:  # an event back from the first lands before the action began
             break
         assert snapshot(session) == was
@@ -70,19 +79,11 @@ def test_a_word_unpinned_again_by_going_back_is_not_taken_for_pinned() -> None:
 def test_a_result_is_unknown_again_before_the_end() -> None:
     session = run("7.2", "mmap A R 16K nohuge")
     assert session.result_of(1) is not None
-    session.back_event()
+    session.machine.undo()
     assert session.result_of(1) is None
 
 
 # -- functions ---------------------------------------------------------------------------
-
-
-def frozen(stack: list[Frame]) -> list[tuple[str, int, str]]:
-    """A stack as it is now: locals may be changed in place later; addresses of closures differ."""
-    return [
-        (f.function, f.line, re.sub(r" at 0x\w+", "", repr(sorted(f.locals.items()))))
-        for f in stack
-    ]
 
 
 def test_the_stack_in_the_middle_is_the_one_seen_going_forward() -> None:
@@ -100,87 +101,6 @@ def test_the_stack_in_the_middle_is_the_one_seen_going_forward() -> None:
     for position in sorted(there):
         assert frozen(session.stack(0)) == there[position]
         session.step_event()
-
-
-def test_step_function_goes_to_the_return_of_the_present_function() -> None:
-    session = run("7.2", "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 16 w")
-    begin(session, "fork A B")
-    while not session.stack() or session.stack()[-1].function != "dup_anon_page":
-        session.step_event()
-    for page in range(15):  # each call returns before the next begins, at the same depth
-        assert session.stack()[-2].function == "folio_try_dup_anon_rmap_ptes"
-        assert session.stack()[-2].locals["i"] == page
-        session.step_function()
-    session.step_function()
-    assert session.stack()[-1].function != "dup_anon_page"
-    assert session.running
-
-
-def test_back_function_goes_to_the_caller() -> None:
-    session = run("7.2", "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 16 w")
-    begin(session, "fork A B")
-    while not session.stack() or session.stack()[-1].function != "dup_anon_page":
-        session.step_event()
-    there, position = frozen(session.stack()), session.position
-    session.back_function()  # this is its first event, so the call is one event away
-    assert session.position == position - 1
-    session.step_event()
-    assert frozen(session.stack()) == there
-
-
-def test_back_function_stops_at_the_start_of_the_action() -> None:
-    session = run("7.2", FORK_64K)
-    start = session.position
-    begin(session, "exit B")
-    for _ in range(4):
-        session.step_event()
-    for _ in range(4):
-        if session.position > start:
-            session.back_function()
-    assert session.position == start
-
-
-def test_step_and_back_by_action() -> None:
-    session = run("7.2", FORK_64K)
-    bounds = session.action_bounds()
-    assert bounds[0] == 0
-    assert len(bounds) == 5
-    seen = [session.position]
-    while session.position:
-        session.back_action()
-        seen.append(session.position)
-    assert seen == bounds[::-1]
-    again = [0]
-    while session.machine.can_redo():
-        session.step_action()
-        again.append(session.position)
-    assert again == bounds
-    with pytest.raises(SandboxError, match="at the end"):
-        session.step_action()
-    session.goto(0)
-    with pytest.raises(SandboxError, match="at the start"):
-        session.back_action()
-
-
-def test_step_action_runs_what_was_begun_to_its_end() -> None:
-    session = run("7.2", FORK_64K)
-    text = as_json(session)
-    other = run("7.2", FORK_64K.rpartition("\n")[0])
-    begin(other, "fork A B")
-    other.step_event()
-    other.step_action()
-    assert as_json(other) == text
-
-
-def test_back_action_from_the_middle_goes_to_the_start_of_that_action() -> None:
-    session = run("7.2", FORK_64K)
-    start = session.position
-    begin(session, "exit B")
-    for _ in range(9):
-        session.step_event()
-    session.back_action()
-    assert session.position == start
-    assert not session.running
 
 
 def test_goto_takes_positions_of_the_present_branch_only() -> None:
@@ -202,7 +122,7 @@ def test_goto_takes_positions_of_the_present_branch_only() -> None:
 def test_acting_in_the_past_keeps_the_old_future() -> None:
     session = run("7.2", FORK_64K)
     old, old_text = snapshot(session), as_json(session)
-    session.back_action()
+    back_action(session)
     forked_at = session.position
     act(session, "pin A R 5 6 p w\nfork A B")
     new, new_text = snapshot(session), as_json(session)
@@ -222,7 +142,7 @@ def test_acting_in_the_past_keeps_the_old_future() -> None:
 
 def test_branches_of_branches_are_found_again() -> None:
     session = run("7.2", FORK_64K)
-    root = session.action_bounds()
+    root = action_bounds(session)
     ends: dict[str, str] = {}
 
     def mark(name: str) -> None:
@@ -272,7 +192,7 @@ def test_a_step_that_is_refused_keeps_the_future() -> None:
 def test_a_begun_action_is_not_lost_by_going_back_and_forward() -> None:
     session = run("7.2", FORK_64K)
     begin(session, "exit B")
-    session.back_event()
+    session.machine.undo()
     session.step_event()
     assert [task.name for task in session.running] == ["exit B"]
     session.finish()
@@ -296,7 +216,7 @@ def test_two_cpus_interleaved_with_undo_and_redo(kernel: str) -> None:
                 session.machine.step(cpu)
         if turns % 3 == 0:
             for _ in range(5):
-                session.back_event()
+                session.machine.undo()
             for _ in range(5):
                 session.step_event()
     session.finish()

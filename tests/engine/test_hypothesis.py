@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 from sandbox.errors import UsageError
 from sandbox.run.session import Session
 from sandbox.scenario.language import parse_lines
-from tests.engine.support import UPSTREAM, act, as_json, begin, broken, explain, snapshot
+from tests.engine.support import (
+    UPSTREAM,
+    act,
+    action_bounds,
+    as_json,
+    begin,
+    broken,
+    explain,
+    snapshot,
+)
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 PROCESSES, REGIONS = "ABCDE", "RST"
@@ -278,7 +287,7 @@ def test_nonsense_is_refused_and_changes_nothing(kernel: str, data: st.DataObjec
     setup(session)
     live(session, data, 8)
     if data.draw(st.booleans()):  # also with a future that must not be lost
-        session.goto(data.draw(st.sampled_from(session.action_bounds())))
+        session.goto(data.draw(st.sampled_from(action_bounds(session))))
     before, future = snapshot(session), bytes(session.machine.future_cpus)
     line = data.draw(st.sampled_from(NONSENSE))
     (step,) = parse_lines(line, "<nonsense>")

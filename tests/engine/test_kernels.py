@@ -16,7 +16,7 @@ from sandbox.kernels.base import Kernel
 from sandbox.machine.calls import OWN_FUNCTIONS
 from sandbox.run.session import Session
 from sandbox.scenario.language import parse_action
-from tests.engine.support import FORK_64K, act, broken, run, snapshot
+from tests.engine.support import FORK_64K, act, back_action, broken, run, snapshot
 
 MINE = '''\
 """My idea."""
@@ -152,7 +152,7 @@ def test_a_kernel_that_never_ends_can_be_stepped(tmp_path: Path) -> None:
     for _ in range(2000):
         session.step_event()
     assert session.running
-    session.back_action()
+    back_action(session)
     assert not session.running
 
 

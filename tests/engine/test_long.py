@@ -13,7 +13,7 @@ from sandbox.machine.journal import Column, pack
 from sandbox.memory import Folio
 from sandbox.run.long_move import LongMove
 from sandbox.run.session import Session
-from tests.engine.support import BUSY_LIFE, act, as_json, begin, run, snapshot
+from tests.engine.support import BUSY_LIFE, act, action_bounds, as_json, begin, run, snapshot
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_function_is_rebuilt_from_packed_answers() -> None:
 def test_acting_in_a_packed_past_leaves_a_branch() -> None:
     session = run("7.2", BUSY_LIFE)
     end, text = session.position, as_json(session)
-    session.goto(session.action_bounds()[4])
+    session.goto(action_bounds(session)[4])
     act(session, "exit A")
     session.machine.switch_branch(session.machine.branches[-1])
     session.goto(end)
@@ -156,25 +156,6 @@ def test_progress_names_events_entries_and_rate() -> None:
     assert any(line.startswith("exit B: ") and "of 16 PTEs" in line for line in seen)
     assert any(line.startswith("dontneed A R 0 16: ") for line in seen)
     assert session.machine.interrupt is None
-
-
-def test_back_function_goes_back_call_by_call() -> None:
-    session = run("7.2", "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 16 w")
-    begin(session, "fork A B")
-    starts: list[int] = []
-    before: object = None
-    while session.running and len(starts) < 6:
-        function = session.machine.running_function(session.running[0])
-        if function is not before and function.gi_code.co_name == "dup_anon_page":
-            starts.append(session.position)
-        before = function
-        session.step_event()
-    session.goto(starts[-1])
-    for start in reversed(starts[:-1]):  # one sibling at a time, none skipped
-        session.back_function()
-        assert start <= session.position < starts[starts.index(start) + 1]
-        while session.position > start:
-            session.back_event()
 
 
 def test_an_action_begun_before_the_drain_of_the_last_one_drains_first() -> None:

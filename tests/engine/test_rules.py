@@ -155,18 +155,6 @@ def test_what_is_broken_now_is_mended_again() -> None:
     assert not session.rules.broken
 
 
-def test_run_until_violation_stops_at_the_event() -> None:
-    session = run("ryan-v2", LARGE)
-    begin(session, "fork A B")
-    violation = session.run_until_violation()
-    assert violation is not None
-    assert (violation.rule, violation.event) == ("I-05", session.position - 1)
-    upstream = run("6.9", LARGE)
-    begin(upstream, "fork A B")
-    assert upstream.run_until_violation() is None
-    assert not upstream.running
-
-
 def test_rules_off_are_not_looked_at() -> None:
     session = run("barry-entire", FORK_64K)
     assert not broken(session) & session.kernel.rules_off.keys()

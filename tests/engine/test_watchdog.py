@@ -17,7 +17,7 @@ from sandbox.machine.confined import Forbidden, confined
 from sandbox.memory import Folio, Gen, Mm, Page, Vma, load
 from sandbox.run.long_move import LongMove
 from sandbox.run.session import Session
-from tests.engine.support import FORK_64K, act, begin, snapshot
+from tests.engine.support import FORK_64K, act, back_action, begin, snapshot
 
 
 @pytest.fixture(autouse=True)
@@ -102,11 +102,11 @@ def test_one_that_hangs_when_it_is_made_again_is_ended_too() -> None:
         session.step_event()
     session.step_event()
     session.step_event()
-    session.back_event()
+    session.machine.undo()
     with pytest.raises(KernelBug, match="no event for"):
         session.step_event()
     assert session.stack() == [] or session.stack()[0].function == "second_time"
-    session.back_action()
+    back_action(session)
     assert session.position == start
 
 
@@ -174,7 +174,7 @@ def test_work_that_takes_long_is_left_alone(impatient: list[str]) -> None:
     while len(session.machine.events) < 3500:
         session.step_event()
     for _ in range(30):
-        session.back_event()
+        session.machine.undo()
         session.stack()
     session.finish()
     assert not impatient
@@ -229,7 +229,7 @@ def test_being_impure_is_not_taken_for_being_slow() -> None:
     while not calls:
         session.step_event()
     session.step_event()
-    session.back_event()
+    session.machine.undo()
     with pytest.raises(NotPureError, match=r"impure \(test_watchdog.py:\d+\)"):
         session.step_event()
 

@@ -14,18 +14,10 @@ from hypothesis import strategies as st
 
 from sandbox.errors import ExpectationError, PresetError, SandboxError, ScenarioError
 from sandbox.scenario.expect import evaluate
+from sandbox.scenario.expect_run import Peak, RuleCount, RulesHold, Tally
 from sandbox.scenario.language import Action
-from sandbox.scenario.presets import (
-    Commands,
-    Expect,
-    Preset,
-    Prose,
-    find_preset,
-    list_presets,
-    load_preset,
-    parse_preset,
-)
-from sandbox.scenario.run_checks import Peak, RuleCount, RulesHold, Tally
+from sandbox.scenario.library import find_preset, list_presets
+from sandbox.scenario.presets import Commands, Expect, Preset, Prose, load_preset, parse_preset
 
 LIBRARY = list_presets()
 

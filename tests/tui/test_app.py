@@ -11,7 +11,6 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from mmtui.app import MmtuiApp
-from mmtui.commands.looking import PANES
 from mmtui.keys import textual_key
 from mmtui.model.files import state_directory
 from mmtui.palette import Palette
@@ -21,6 +20,7 @@ from mmtui.screens.library import LibraryScreen
 from mmtui.screens.main import MainScreen
 from mmtui.screens.proc import ProcScreen
 from mmtui.views.lines import plain
+from mmtui.views.panes import PANES
 from mmtui.widgets.bars import Bar
 from mmtui.widgets.pane import Pane
 from tests.tui.support import until

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from mmtui.model.bench import Bench
 from mmtui.model.sessions import saved_text
 from sandbox.errors import SandboxError, UsageError
 from sandbox.scenario.language import parse_action, parse_scenarios
+from tests.engine.support import action_bounds, as_json, frozen
 from tests.tui.support import SIXTEEN, machine, preset
 
 
@@ -78,6 +80,99 @@ def test_actions_of_ones_own_are_replayed_as_they_are() -> None:
     bench = machine("7.2", *SIXTEEN, "fork A B")
     other = bench.replay_on("6.12")
     assert [s.action.text for s in other.session.steps] == [*SIXTEEN, "fork A B"]
+
+
+def forking() -> Bench:
+    """A fork that is in the first call of dup_anon_page."""
+    bench = machine("7.2", *SIXTEEN)
+    bench.act(parse_action("fork A B"), paused=True)
+    while not bench.session.stack() or bench.session.stack()[-1].function != "dup_anon_page":
+        bench.step_event()
+    return bench
+
+
+def test_stepping_out_goes_to_the_return_of_the_present_function() -> None:
+    bench = forking()
+    for page in range(15):  # each call returns before the next begins, at the same depth
+        assert bench.session.stack()[-2].function == "folio_try_dup_anon_rmap_ptes"
+        assert bench.session.stack()[-2].locals["i"] == page
+        bench.step_function()
+    bench.step_function()
+    assert bench.session.stack()[-1].function != "dup_anon_page"
+    assert bench.session.running
+
+
+def test_going_back_by_function_goes_to_the_caller() -> None:
+    bench = forking()
+    there, position = frozen(bench.session.stack()), bench.session.position
+    bench.back_function()  # this is its first event, so the call is one event away
+    assert bench.session.position == position - 1
+    bench.step_event()
+    assert frozen(bench.session.stack()) == there
+
+
+def test_going_back_by_function_stops_at_the_start_of_the_action() -> None:
+    bench = machine("7.2", *SIXTEEN, "fork A B")
+    start = bench.session.position
+    bench.act(parse_action("exit B"), paused=True)
+    bench.step_event(4)
+    for _ in range(4):
+        if bench.session.position > start:
+            bench.back_function()
+    assert bench.session.position == start
+
+
+def test_going_back_by_function_goes_call_by_call() -> None:
+    bench = machine("7.2", *SIXTEEN)
+    bench.act(parse_action("fork A B"), paused=True)
+    session, starts, before = bench.session, [], None
+    while session.running and len(starts) < 6:
+        function = session.machine.running_function(session.running[0])
+        if function is not before and function.gi_code.co_name == "dup_anon_page":
+            starts.append(session.position)
+        before = function
+        bench.step_event()
+    bench.goto(starts[-1])
+    for start in reversed(starts[:-1]):  # one sibling at a time, none skipped
+        bench.back_function()
+        assert start <= session.position < starts[starts.index(start) + 1]
+        bench.goto(start)
+
+
+def test_moving_by_action_comes_by_every_start_both_ways() -> None:
+    bench = machine("7.2", *SIXTEEN, "fork A B")
+    bounds = action_bounds(bench.session)
+    assert bounds[0] == 0
+    assert len(bounds) == 5
+    seen = [bench.session.position]
+    while bench.session.position:
+        bench.back_action()
+        seen.append(bench.session.position)
+    assert seen == bounds[::-1]
+    again = [0]
+    while bench.can_redo:
+        bench.step_action()
+        again.append(bench.session.position)
+    assert again == bounds
+
+
+def test_the_next_action_is_first_the_rest_of_the_running_one() -> None:
+    straight = machine("7.2", *SIXTEEN, "fork A B")
+    bench = machine("7.2", *SIXTEEN)
+    bench.act(parse_action("fork A B"), paused=True)
+    bench.step_event()
+    bench.step_action()
+    assert as_json(bench.session) == as_json(straight.session)
+
+
+def test_going_back_by_action_from_the_middle_goes_to_its_start() -> None:
+    bench = machine("7.2", *SIXTEEN, "fork A B")
+    start = bench.session.position
+    bench.act(parse_action("exit B"), paused=True)
+    bench.step_event(9)
+    bench.back_action()
+    assert bench.session.position == start
+    assert bench.idle
 
 
 def test_acting_in_the_past_keeps_the_future_as_a_branch() -> None:

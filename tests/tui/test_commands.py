@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from textual.keys import Keys
 
+from mmtui.commands.help import help_doc
 from mmtui.commands.registry import ALIASES, COMMANDS, completions, execute, invoke
 from mmtui.keys import textual_key
 from mmtui.model.bench import Bench
 from mmtui.model.sessions import saved_text
-from mmtui.views.help import help_doc
 from mmtui.views.lines import length
 from mmtui.widgets.bars import key_line
 from sandbox.errors import SandboxError, UsageError

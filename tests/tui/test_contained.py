@@ -119,7 +119,7 @@ async def test_an_error_in_what_is_chosen_found_or_clicked(monkeypatch: pytest.M
             await pilot.press("enter")
             await pilot.pause()
             assert "found" in reported(app, "OSError")
-            patch.setattr("mmtui.screens.main.clicked", raiser(IndexError("clicked")))
+            patch.setattr("mmtui.screens.showing.clicked", raiser(IndexError("clicked")))
             await pilot.click("#tables", offset=(5, 4))
             assert "clicked" in reported(app, "IndexError")
         await goes_on(app, pilot)
@@ -195,7 +195,7 @@ async def test_an_error_in_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
                     app.refresh()
                     await pilot.pause()
                     assert app.is_running
-        monkeypatch.setattr("mmtui.screens.main.status.view", raiser(ValueError("bars")))
+        monkeypatch.setattr("mmtui.screens.showing.status.view", raiser(ValueError("bars")))
         await pilot.press("n")
         assert "bars" in reported(app, "ValueError")
         monkeypatch.undo()

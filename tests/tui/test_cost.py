@@ -20,13 +20,12 @@ from typing import Any
 import pytest
 
 from mmtui import collector
-from mmtui.commands.looking import PANES
 from mmtui.commands.registry import COMMANDS, completions
 from mmtui.model.bench import Bench
 from mmtui.model.script import empty_source, open_source
 from mmtui.views import status
 from mmtui.views.marks import marks_of
-from mmtui.views.panes import document
+from mmtui.views.panes import PANES, document
 from mmtui.widgets.bars import key_line
 from sandbox.errors import SandboxError
 from sandbox.run.long_move import LongMove

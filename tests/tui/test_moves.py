@@ -19,12 +19,11 @@ from mmtui.model.workbook import Workbook
 from mmtui.views import status
 from mmtui.views.lines import length
 from mmtui.views.marks import marks_of
-from mmtui.views.panes import document
+from mmtui.views.panes import PANES, document
 from sandbox.errors import SandboxError
 from sandbox.kernels import KERNEL_IDS
 from tests.tui.support import state_of
 
-PANES = ("story", "source", "tables", "folios", "processes", "rules", "log")
 ACTIONS = (
     "mthp 64K madvise",
     "mmap A R 64K",

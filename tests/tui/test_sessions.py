@@ -13,7 +13,8 @@ from mmtui.commands.acting import parse
 from mmtui.model.bench import Bench
 from mmtui.model.script import open_source
 from mmtui.model.session_list import list_sessions, session_folder, session_to_continue
-from mmtui.model.session_text import Head, is_session, parse_session, section_text, tail
+from mmtui.model.session_mark import is_session
+from mmtui.model.session_text import Head, parse_session, section_text, tail
 from mmtui.model.workbook import Workbook
 from sandbox.errors import SandboxError, UsageError
 from sandbox.scenario.language import parse_scenarios

@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from mmtui.commands.looking import PANES
+from mmtui.model.cursor import moved
 from mmtui.model.selection import Selection, areas_of
 from mmtui.views import status
 from mmtui.views.lines import length, plain
 from mmtui.views.marks import marks_of
-from mmtui.views.panes import document
-from mmtui.views.tables import moved
+from mmtui.views.panes import PANES, document
 from sandbox.scenario.language import parse_action
 from tests.tui.support import SIXTEEN, machine, pane, preset, tokens
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from sandbox.errors import PatchError, Where
-from sandbox.kernels.guard.bodies import Finding, look_at
+from sandbox.kernels.guard.bodies import look_at
+from sandbox.kernels.guard.findings import Finding
 from sandbox.kernels.guard.overrides import ClassText, find_misfits
 from sandbox.kernels.guard.scope import Source
 from sandbox.kernels.guard.state import find_state

@@ -7,10 +7,9 @@ number: each expression is looked at in the place where it stands.
 from __future__ import annotations
 
 import ast
-import difflib
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
+from sandbox.kernels.guard.findings import Finding, named, nearest, written
 from sandbox.kernels.guard.kinds import (
     CONTAINER,
     NONE,
@@ -24,9 +23,8 @@ from sandbox.kernels.guard.kinds import (
 )
 from sandbox.kernels.guard.reach import after_calls, unreachable
 from sandbox.kernels.guard.scope import Scope
-from sandbox.printable import short
 
-__all__ = ["Finding", "look_at", "nearest"]
+__all__ = ["look_at"]
 
 _TAKE_VALUES = (int, bool, float, range, min, max, abs, sum, round, divmod, pow, any, all)
 _WHOLE_VALUES = frozenset(("add", "try_add", "bits", "cas", "store", "xchg"))
@@ -34,16 +32,6 @@ _WHOLE_VALUES = frozenset(("add", "try_add", "bits", "cas", "store", "xchg"))
 _AT_A_WORD = _WHOLE_VALUES | frozenset(
     ("load", "lock", "trylock", "unlock", "lock_bit", "user_store")
 )
-
-
-class Finding(NamedTuple):
-    """A mistake: its place in a file, what it is, and what was expected."""
-
-    path: str
-    line: int
-    column: int
-    message: str
-    expected: str
 
 
 def look_at(scope: Scope, *, iterator: bool = False) -> list[Finding]:
@@ -153,7 +141,7 @@ class _Body:
         what = self._is(node)
         if what is not What.CALL and what is not What.EVENT:
             return False
-        text = _text(node)
+        text = written(node)
         how = f" and {used}" if used else ""
         if what is What.CALL:
             self._say(
@@ -185,7 +173,7 @@ class _Body:
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
                 kind = self.scope.kind(node.value)
                 if kind.what is What.HANDLE and self._is(node) is not What.UNKNOWN:
-                    text = _text(node)
+                    text = written(node)
                     message = f"{text} is assigned, and a handle has addresses, not values"
                     self._say(node, message, f"yield store({text}, ...)")
 
@@ -195,7 +183,7 @@ class _Body:
         """Refuse an address, and what has not happened, where a value is needed."""
         what = self._is(node)
         if what is What.ADDRESS:
-            text = _text(node)
+            text = written(node)
             loaded = f"(yield load({text}))"
             self._say(node, f"{text} is an address and is {used} as a value", loaded)
             return True
@@ -204,7 +192,7 @@ class _Body:
         return self._not_run(node, used)
 
     def _uncalled(self, node: ast.expr, used: str) -> bool:
-        function, text = self.scope.kind(node).of, _text(node)
+        function, text = self.scope.kind(node).of, written(node)
         if used not in ("tested", "calculated with", "compared") or function is None:
             return False
         run = f"yield from {text}(...)" if is_kernel_function(function) else f"{text}(...)"
@@ -263,7 +251,7 @@ class _Body:
         known = {key: None for cls in kind.of for key in vars(cls)}
         if not name.startswith("__") and name not in known and name not in declared_names():
             near = nearest(name, (key for key in known if not key.startswith("__")))
-            text = _text(node)
+            text = written(node)
             self._say(node, f"{text}: the kernel has no {name}", near or "what the kernel has")
 
     # -- calls -----------------------------------------------------------------------------------
@@ -298,7 +286,7 @@ class _Body:
             elif self._not_run(arg, f"given to {name}()") or index or name not in _AT_A_WORD:
                 continue
             elif self._is(arg) is What.HANDLE:
-                text = _text(arg)
+                text = written(arg)
                 message = f"{name}() is given the handle {text}, which is no word"
                 self._say(arg, message, f"the address of a field, as {text}.flags")
 
@@ -309,10 +297,10 @@ class _Body:
         given = [arg for arg in node.args if self._is(arg) is not What.KERNEL]
         for index, arg in enumerate(given):
             wanted = annotated(hints[names[index]]) if index < len(names) else VALUE
-            if self._not_run(arg, f"given to {_text(node.func)}()"):
+            if self._not_run(arg, f"given to {written(node.func)}()"):
                 continue
             if self._is(arg) is What.ADDRESS and wanted.what is What.HANDLE:
-                self._value(arg, f"given to {_text(node.func)}()")
+                self._value(arg, f"given to {written(node.func)}()")
 
     # -- yields ----------------------------------------------------------------------------------
 
@@ -328,7 +316,7 @@ class _Body:
                 return
             self._say(node, "`yield` alone yields None, which is not an event", event)
             return
-        text = _text(value)
+        text = written(value)
         if kind.what is What.CALL:
             message = f"{text} is a kernel function and is yielded without `from`"
             self._say(node, message, f"yield from {text}")
@@ -340,7 +328,7 @@ class _Body:
         elif kind in (VALUE, NONE, CONTAINER) or kind.what in (
             What.HANDLE, What.FUNCTION, What.KERNEL, What.CLASS,
         ):  # fmt: skip
-            what = "" if kind == NONE else f" is {_named(kind)} and"
+            what = "" if kind == NONE else f" is {named(kind)} and"
             self._say(node, f"{text}{what} is yielded, which is not an event", event)
 
     def _may_not_return(self, node: ast.Yield) -> bool:
@@ -358,14 +346,14 @@ class _Body:
         kind = self.scope.kind(value)
         if kind.what is What.CALL:
             return
-        text = _text(value)
+        text = written(value)
         if kind.what is What.EVENT:
             self._say(node, f"the event {text} is yielded with `from`", f"yield {text}")
         elif kind in (VALUE, NONE) or kind.what in (
             What.ADDRESS, What.HANDLE, What.KERNEL, What.CLASS,
         ):  # fmt: skip
             wanted = "a kernel function that is called"
-            self._say(node, f"{text} is {_named(kind)} and is run with `yield from`", wanted)
+            self._say(node, f"{text} is {named(kind)} and is run with `yield from`", wanted)
         elif kind.what is What.FUNCTION:
             self._say(node, f"{text} is run without being called", f"yield from {text}(...)")
         elif isinstance(value, ast.Call) and self._is_plain(value.func):
@@ -379,27 +367,8 @@ class _Body:
         return kind.what is What.FUNCTION and module.startswith("sandbox.")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The most similar of some names, empty if none is; underscores in front do not count."""
-    bare: dict[str, str] = {}
-    for each in known:
-        bare.setdefault(each.lstrip("_"), each)
-    found = difflib.get_close_matches(name.lstrip("_"), bare, n=1, cutoff=0.5)
-    return bare[found[0]] if found else ""
-
-
 def _may_be_event(node: ast.expr, kind: Kind) -> bool:
     if len(kind.of) < 2:
         return False
     first = node.elts[0] if isinstance(node, ast.Tuple) else None
     return not isinstance(first, ast.Constant) or type(first.value) is int
-
-
-def _named(kind: Kind) -> str:
-    if kind.what is What.HANDLE:
-        return f"a {kind.of.__name__}"
-    return kind.what.value
-
-
-def _text(node: ast.AST) -> str:
-    return short(" ".join(ast.unparse(node).split()), 60)

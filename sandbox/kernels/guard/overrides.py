@@ -10,7 +10,7 @@ from inspect import Parameter
 from types import FunctionType
 from typing import Any
 
-from sandbox.kernels.guard.bodies import Finding, nearest
+from sandbox.kernels.guard.findings import Finding, nearest
 from sandbox.kernels.guard.kinds import is_kernel_function
 from sandbox.kernels.guard.scope import Source
 from sandbox.machine.calls import OWN_FUNCTIONS

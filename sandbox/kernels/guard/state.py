@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
 from types import FunctionType, ModuleType
 
-from sandbox.kernels.guard.bodies import Finding
+from sandbox.kernels.guard.findings import Finding
 from sandbox.kernels.guard.kinds import What
 from sandbox.kernels.guard.scope import Scope
 from sandbox.printable import short

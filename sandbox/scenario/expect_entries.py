@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sandbox.scenario.checks import (
+from sandbox.scenario.expect_state import (
     FOLIO_FIELDS,
     PAGE_FIELDS,
     Comparison,

@@ -1,6 +1,6 @@
 """What an expectation can check, each kind a small class with one method `check`.
 
-The checks of page tables are in `entry_checks`, those of the whole run in `run_checks`.
+The checks of page tables are in `expect_entries`, those of the whole run in `expect_run`.
 
 `check` returns whether it holds and what was found.  A thing that the state does
 not have raises `Missing`, which the caller reports as an expectation that fails.

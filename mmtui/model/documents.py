@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from mmtui.model.session_mark import is_any_session
 from sandbox.errors import PresetError
 from sandbox.kernels import DEFAULT_KERNEL, is_known
 from sandbox.reading import StopAsked, read_text
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from sandbox.scenario.presets import Preset
 
 __all__ = ["Document", "SessionText", "open_document", "open_preset", "read_target"]
-
-
-SESSION = "# mmtui session "
-"""What a session begins with; to whoever runs it, it is a scenario file."""
 
 
 class SessionText(NamedTuple):
@@ -90,7 +87,7 @@ def read_target(
     if not (document or _is_file(target)):
         return open_preset(target, commands, strict=strict, stop=stop)
     text = read_text(target, "a preset document" if document else "a scenario file", stop)
-    if text.startswith(SESSION):
+    if is_any_session(text):
         return SessionText(text)
     if document or text.startswith(("+++", "\ufeff+++")):
         from sandbox.scenario.presets import open_preset_text
@@ -114,7 +111,8 @@ def open_preset(
         SandboxError: as `read_target`.
     """
     # Imported here: a scenario file needs no presets.
-    from sandbox.scenario.presets import find_preset, load_preset
+    from sandbox.scenario.library import find_preset
+    from sandbox.scenario.presets import load_preset
 
     if _is_file(target) or target.endswith(".md"):
         return load_preset(target, strict=strict, stop=stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sandbox.scenario.checks import Comparison, Outcome
+from sandbox.scenario.expect_state import Comparison, Outcome
 from sandbox.truth.observed import (
     BrokenCount,
     CountingRun,
