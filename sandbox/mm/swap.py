@@ -6,9 +6,21 @@ a CPU's batch holds one more reference and has PG_lru clear.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sandbox.machine.part import KernelPart
 from sandbox.memory import Folio, Gen, PerCpu, Vma, add, bits, load, store, try_add
-from sandbox.mm.flags import VM_LOCKED, PG_buddy, PG_lru, PG_mlocked, PG_unevictable
+from sandbox.mm.flags import (
+    VM_LOCKED,
+    PG_active,
+    PG_anon,
+    PG_anon_exclusive,
+    PG_buddy,
+    PG_large_rmappable,
+    PG_lru,
+    PG_mlocked,
+    PG_unevictable,
+)
 
 PAGEVEC_SIZE = 31
 """Folios that a batch takes (include/linux/pagevec.h)."""
@@ -36,10 +48,52 @@ class SwapMixin(KernelPart):
 
     def _folio_put(self, folio: Folio) -> Gen[None]:
         """Take the folio off every list and give it back to the allocator."""
+        yield from self.page_cache_release(folio)
         if folio.large:
             yield from self.folio_unqueue_deferred_split(folio)
+        yield from self.free_pages_prepare(folio)
+
+    def page_cache_release(self, folio: Folio) -> Gen[None]:
+        """Take a folio that nobody holds off its LRU list (`__page_cache_release`)."""
+        flags = yield load(folio.flags)
+        if flags & PG_lru:
+            yield bits(folio.flags, 0, PG_lru)
+            if flags & (PG_active | PG_unevictable):
+                yield bits(folio.flags, 0, PG_active | PG_unevictable)
+        if flags & PG_mlocked:
+            yield bits(folio.flags, 0, PG_mlocked)
+
+    def free_pages_prepare(self, folio: Folio) -> Gen[None]:
+        """Wipe what says whose the pages are: tails first, the head last (mm/page_alloc.c)."""
+        flags = yield load(folio.flags)
+        if folio.large:
+            if flags & PG_large_rmappable:
+                yield bits(folio.flags, 0, PG_large_rmappable)
+            if flags & PG_anon:
+                for i in range(1, folio.nr_pages):
+                    yield bits(folio.page(i).flags, 0, PG_anon_exclusive)
         yield store(folio.mapping, 0)
         yield bits(folio.flags, PG_buddy, ~PG_buddy)
+
+    def free_pages_and_swap_cache(self, pages: Sequence[tuple[Folio, int]]) -> Gen[None]:
+        """Drop references that a gather holds: (folio, how many), in order (mm/swap_state.c)."""
+        for folio, _ in pages:
+            yield from self.free_swap_cache(folio)
+        yield from self.release_pages(pages)
+
+    def release_pages(self, pages: Sequence[tuple[Folio, int]]) -> Gen[None]:
+        """Drop references; small folios are freed together at the end, large ones at once."""
+        pages_to_free: tuple[Folio, ...] = ()
+        for folio, nr in pages:
+            if (yield add(folio._refcount, -nr)) != 0:
+                continue
+            if folio.large:
+                yield from self._folio_put(folio)
+            else:
+                yield from self.page_cache_release(folio)
+                pages_to_free = (*pages_to_free, folio)
+        for folio in pages_to_free:
+            yield from self.free_pages_prepare(folio)
 
     def folio_unqueue_deferred_split(self, folio: Folio) -> Gen[None]:
         """Leave the deferred-split queue (`folio_undo_large_rmappable` before 6.12)."""

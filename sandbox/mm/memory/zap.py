@@ -94,9 +94,8 @@ class ZapMixin(KernelPart):
         """Flush, then drop the parked references (free_pages_and_swap_cache)."""
         tlb = yield from self.tlb_flush_mmu_tlbonly(tlb)
         yield from self.lru_add_drain()
-        for folio, _page, nr, _delay in tlb.items:
-            yield from self.free_swap_cache(folio)
-            yield from self.folio_put(folio, nr)
+        pages = tuple((folio, nr) for folio, _page, nr, _delay in tlb.items)
+        yield from self.free_pages_and_swap_cache(pages)
         if tlb.items:
             yield store(PerCpu.gather_nr(self.cpu), 0)
         return tlb._replace(items=())
