@@ -39,6 +39,7 @@ class Linux72(Linux615):
     summary = "mprotect and mremap work in batches of one folio."
     contpte_af_noop = False
     madvise_gathers = True
+    free_drains = False
     contpte_set_invalid = True
     finish_fault_whole = "all"
     mkdirty_if_folio_dirty = True

@@ -137,6 +137,10 @@ class BatchFreeMixin(KernelPart):
                 yield from self.free_swap_cache(folio)
             yield from self.folios_put_refs(batch)
 
+    def folios_put(self, folios: Sequence[tuple[Folio, int]]) -> Gen[None]:
+        """Drop the references of a batch."""
+        yield from self.folios_put_refs(folios)
+
     def folios_put_refs(self, folios: Sequence[tuple[Folio, int]]) -> Gen[None]:
         """Drop references of folios, take those that are free off their lists, then free them."""
         unref: tuple[Folio, ...] = ()
