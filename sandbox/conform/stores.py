@@ -58,6 +58,9 @@ COMPARED_FLAGS["anon_exclusive"] = 1 << 18
 RIG_CHILD = "faultin_page_range"
 """From the first store made here on, the log is about the recorded child's own memory, which it
 populates after fork (and drains the LRU batches for)."""
+WIPED = "free_tail_page_prepare"
+"""What it stores in a page of a large folio that is being freed is no counter of the folio any
+more: it makes the word what the next owner of the page expects."""
 LOGGED_PAGES = 64
 """Per-page words of a folio that the log follows."""
 
@@ -132,13 +135,15 @@ def logged(events: Iterable[dict[str, Any]]) -> list[Store]:
         what = event["what"]
         if RIG_CHILD in event["at"]:
             break
+        if WIPED in event["at"]:
+            continue
         if what == "pte":
             page = event["at_page"][1]
             out.append(("pte", page & 511, _logged_pte(event["old"]), _logged_pte(event["new"])))
         elif what == "flags":
             out += [
                 ("flags", event["folio"], _flag_page(event["page"], change), change)
-                for change in event["change"]
+                for change in sorted(event["change"])  # one store: no order
                 if change[1:] in COMPARED_FLAGS
             ]
         elif what == "rss":
@@ -207,10 +212,9 @@ def _projected(
         if index >= LOGGED_PAGES:
             return
         if kind == FLAGS_KIND:
-            for flag, bit in COMPARED_FLAGS.items():
-                if (old ^ new) & bit:
-                    change = ("+" if new & bit else "-") + flag
-                    yield "flags", name, _flag_page(index, change), change
+            flags = ((flag, bit) for flag, bit in COMPARED_FLAGS.items() if (old ^ new) & bit)
+            for change in sorted(("+" if new & bit else "-") + flag for flag, bit in flags):
+                yield "flags", name, _flag_page(index, change), change
             return
         field_name = FIELDS[kind].name
         if field_name.startswith("_mm_id["):

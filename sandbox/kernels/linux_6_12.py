@@ -43,6 +43,7 @@ class Linux612(Linux69):
     swapin_maps_whole = True
     has_uffd_wp = True  # arm64: 6.10
     finish_fault_whole = "anon_shmem"
+    finish_fault_counts_last = True
     contpte_af_noop = False  # the stable tree has the fix (97c5550b7631)
 
     def folio_set_large_mapcount(self, folio: Folio, mapcount: int, mm: Mm) -> Gen[None]:
@@ -124,6 +125,12 @@ class Linux612(Linux69):
         if (yield load(folio._deferred_list)) != 1:
             yield store(folio._deferred_list, 1)
         yield unlock(Globals.split_queue_lock)
+
+    def folio_unqueue_deferred_split(self, folio: Folio) -> Gen[None]:
+        """No longer partially mapped, then off the list."""
+        if folio.order > 1 and (yield load(folio._deferred_list)) == 1:
+            yield bits(folio.flags, 0, PG_partially_mapped)
+            yield store(folio._deferred_list, 0)
 
     def shmem_order(self, vmf: VmFault, mapping: Mapping, index: int) -> Gen[int]:
         """The largest enabled size whose aligned range fits the mapping and is empty (6.11)."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from sandbox.arch.arm64.contpte import ContptePgtable
 from sandbox.kernels.linux_6_6 import Linux66
 from sandbox.memory import Folio, Gen, Globals, Mm, Page, Vma, add, bits, load, store
-from sandbox.mm.batch import BatchDupMixin, BatchZapMixin
+from sandbox.mm.batch import BatchDupMixin, BatchFreeMixin, BatchZapMixin
 from sandbox.mm.flags import ENTIRELY_MAPPED, PG_anon, PG_anon_exclusive, PG_swapbacked
 from sandbox.mm.mthp import MthpMixin
 
 
-class Linux69(BatchDupMixin, BatchZapMixin, MthpMixin, ContptePgtable, Linux66):
+class Linux69(BatchDupMixin, BatchZapMixin, BatchFreeMixin, MthpMixin, ContptePgtable, Linux66):
     """Linux 6.9.0 (arm64, 4K pages)."""
 
     id = "6.9"

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import (
+    PTE_MARKER,
     PTE_UFFD_WP,
+    pfn_pte,
     pte_advance_pfn,
     pte_dirty,
+    pte_mkdirty,
+    pte_mkuffd_wp,
     pte_mkwrite,
+    pte_mkyoung,
     pte_modify,
     pte_write,
 )
 from sandbox.kernels.linux_6_15 import Linux615
-from sandbox.memory import Folio, Gen, Globals, Mm, Page, Vma, add, bits, load, lock, unlock
-from sandbox.mm.flags import VM_SHARED, PG_anon, PG_anon_exclusive, PG_dirty
+from sandbox.memory import Folio, Gen, Globals, Mm, Page, Vma, add, bits, load, lock, store, unlock
+from sandbox.mm.flags import (
+    MM_ANONPAGES,
+    VM_SHARED,
+    VM_WRITE,
+    PG_anon,
+    PG_anon_exclusive,
+    PG_dirty,
+    PG_partially_mapped,
+)
+from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.mprotect import MM_CP_TRY_CHANGE_WRITABLE, change_uffd_wp
 from sandbox.mm.swapfile import CACHE
 
@@ -24,6 +38,8 @@ class Linux72(Linux615):
     title = "Linux 7.2"
     summary = "mprotect and mremap work in batches of one folio."
     contpte_af_noop = False
+    madvise_gathers = True
+    free_drains = False
     contpte_set_invalid = True
     finish_fault_whole = "all"
     mkdirty_if_folio_dirty = True
@@ -124,6 +140,34 @@ class Linux72(Linux615):
                 mm, addr + i, ptep + i, pte_mkwrite(part) if exclusive else part, n
             )
             i += n
+
+    # -- faults (mm/memory.c) ------------------------------------------------------------
+
+    def map_anon_folio(self, vmf: VmFault, folio: Folio, addr: int) -> Gen[None]:
+        """References, rmap, LRU, the entries, and rss last (`map_anon_folio_pte_pf`)."""
+        yield from self.map_anon_folio_pte_nopf(vmf, folio, addr)
+        yield add(vmf.mm.rss_stat(MM_ANONPAGES), folio.nr_pages)
+
+    def map_anon_folio_pte_nopf(self, vmf: VmFault, folio: Folio, addr: int) -> Gen[None]:
+        """What `khugepaged` does as well: map a fresh folio, counted by nobody yet."""
+        entry = pte_mkyoung(pfn_pte(folio.pfn, (yield from self.vm_page_prot(vmf.vma))))
+        if (yield load(vmf.vma.vm_flags)) & VM_WRITE:
+            entry = pte_mkwrite(pte_mkdirty(entry))
+        if vmf.orig_pte & PTE_MARKER:  # vmf_orig_pte_uffd_wp(): the write faults once more
+            entry = pte_mkuffd_wp(entry)
+        if folio.large:
+            yield from self.folio_ref_add(folio, folio.nr_pages - 1)
+        yield from self.folio_add_new_anon_rmap(folio, vmf.vma, addr)
+        yield from self.folio_add_lru_vma(folio, vmf.vma)
+        yield from self.set_ptes(vmf.mm, addr, vmf.pte, entry, folio.nr_pages)
+
+    # -- freeing (mm/huge_memory.c) --------------------------------------------------------
+
+    def folio_unqueue_deferred_split(self, folio: Folio) -> Gen[None]:
+        """Off the list, which is a list_lru now, then no longer partially mapped."""
+        if folio.order > 1 and (yield load(folio._deferred_list)) == 1:
+            yield store(folio._deferred_list, 0)
+            yield bits(folio.flags, 0, PG_partially_mapped)
 
     # -- mremap (mm/mremap.c) ------------------------------------------------------------
 

@@ -7,7 +7,7 @@ not needed are given back; write and dirty may differ within a batch.
 
 from __future__ import annotations
 
-from sandbox.arch.arm64.pgtable import PTE_WRITE
+from sandbox.arch.arm64.pgtable import PTE_CONT, PTE_WRITE
 from sandbox.kernels.ryan_v2 import RyanV2
 from sandbox.memory import Folio, Gen, Page
 from sandbox.mm.batch import BatchZapMixin
@@ -20,6 +20,10 @@ class RyanV3(BatchZapMixin, RyanV2):
     id = "ryan-v3"
     title = "contpte v3 (4 Dec 2023)"
     summary = "As v2, but references come first; a pin that stops the batch gives the rest back."
+
+    def _pte_batch_clear_ignored(self, pte: int, dirty: bool, write: bool) -> int:
+        """Neighbours are told by their frame numbers, so a block's contiguous bit ends nothing."""
+        return super()._pte_batch_clear_ignored(pte, dirty, write) & ~PTE_CONT
 
     def dup_batch(
         self, ctx: CopyContext, folio: Folio, page: Page, nr: int

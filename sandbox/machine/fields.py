@@ -175,6 +175,14 @@ _layout(
         ("mmu_gather.nr", 0),
         ("mmu_gather.pages", 0, 510),
         ("lru_add.folios", 0, 31),
+        ("lru_deactivate.nr", 0),
+        ("lru_deactivate.folios", 0, 31),
+        ("lru_lazyfree.nr", 0),
+        ("lru_lazyfree.folios", 0, 31),
+        ("mlock_fbatch.nr", 0),
+        ("mlock_fbatch.folios", 0, 31),
+        ("mlock_fbatch.kinds", 0, 31),
+        ("unused", 0, 2),
     ],
 )
 _layout(
@@ -243,7 +251,8 @@ POINTS_TO: dict[int, Points] = {
         (Struct.MAPPING, "i_pages i_sb_list i_mmap i_mmap.last", Points.ADDRESS),
         (Struct.XARRAY, "slot", Points.FOLIO),
         (Struct.SWAP, "swap_cache", Points.FOLIO),
-        (Struct.CPU, "lru_add.folios", Points.FOLIO),
+        (Struct.CPU, "lru_add.folios lru_deactivate.folios", Points.FOLIO),
+        (Struct.CPU, "lru_lazyfree.folios mlock_fbatch.folios", Points.FOLIO),
         (Struct.CPU, "mmu_gather.pages", Points.GATHERED),
         (Struct.GLOBALS, "zero_page swap_device s_inodes", Points.ADDRESS),
         (Struct.GLOBALS, "huge_zero", Points.FOLIO),
@@ -258,6 +267,10 @@ table must be there and not a page; None where it leads nowhere.  The architectu
 
 COUNTED_BY: dict[int, int] = {
     field(Struct.CPU, "lru_add.folios"): field(Struct.CPU, "lru_add.nr"),
+    field(Struct.CPU, "lru_deactivate.folios"): field(Struct.CPU, "lru_deactivate.nr"),
+    field(Struct.CPU, "lru_lazyfree.folios"): field(Struct.CPU, "lru_lazyfree.nr"),
+    field(Struct.CPU, "mlock_fbatch.folios"): field(Struct.CPU, "mlock_fbatch.nr"),
+    field(Struct.CPU, "mlock_fbatch.kinds"): field(Struct.CPU, "mlock_fbatch.nr"),
     field(Struct.CPU, "mmu_gather.pages"): field(Struct.CPU, "mmu_gather.nr"),
 }
 """By field number of an array: that of the word which says how many of its words mean anything."""

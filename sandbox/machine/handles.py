@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 PAGE_WORDS = 16
 TABLE_ALIGN = 512
 """Page tables are 512-aligned: an entry's table is its address with the low bits cleared."""
@@ -184,11 +186,25 @@ class Globals:
 MAX_CPUS = 4
 
 
+class Fbatch(IntEnum):
+    """A CPU's batches of folios, in the order in which `lru_add_drain` moves them (mm/swap.c)."""
+
+    LRU_ADD = 0
+    LRU_DEACTIVATE = 1
+    LRU_LAZYFREE = 2
+    MLOCK = 3
+    """`mlock_fbatch` (mm/mlock.c)."""
+
+
+_FBATCH_NR = (0, 543, 575, 607)
+_FBATCH_FOLIOS = (512, 544, 576, 608)
+
+
 class PerCpu:
     """Addresses of the per-CPU words."""
 
     BASE = 32
-    SIZE = 544
+    SIZE = 672
     """Words from one CPU's to the next."""
 
     @staticmethod
@@ -197,14 +213,19 @@ class PerCpu:
         return (addr - PerCpu.BASE) // PerCpu.SIZE
 
     @staticmethod
-    def lru_add_nr(cpu: int) -> int:
-        """How many folios are in the CPU's batch on their way to the LRU."""
-        return PerCpu.BASE + PerCpu.SIZE * cpu
+    def fbatch_nr(cpu: int, batch: Fbatch) -> int:
+        """How many folios are in one of the CPU's batches."""
+        return PerCpu.BASE + PerCpu.SIZE * cpu + _FBATCH_NR[batch]
 
     @staticmethod
-    def lru_add_folio(cpu: int, i: int) -> int:
+    def fbatch_folio(cpu: int, batch: Fbatch, i: int) -> int:
         """Folio *i* of the batch."""
-        return PerCpu.BASE + PerCpu.SIZE * cpu + 512 + i
+        return PerCpu.BASE + PerCpu.SIZE * cpu + _FBATCH_FOLIOS[batch] + i
+
+    @staticmethod
+    def mlock_kind(cpu: int, i: int) -> int:
+        """What is to be done with folio *i* of `mlock_fbatch` (low bits of its pointer)."""
+        return PerCpu.BASE + PerCpu.SIZE * cpu + 639 + i
 
     @staticmethod
     def gather_nr(cpu: int) -> int:

@@ -6,12 +6,15 @@ Used by 6.9 and by the proposals that came before it with the same idea.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sandbox.arch.arm64.pgtable import pte_mkwrite
 from sandbox.machine.part import KernelPart
 from sandbox.memory import Folio, Gen, Mm, Page, Vma, add, bits, load
 from sandbox.mm.flags import EAGAIN, MM_ANONPAGES, VM_SHARED, PG_anon, PG_anon_exclusive
 from sandbox.mm.memory.fork import CopyContext, CopyMixin
 from sandbox.mm.memory.zap import MmuGather
+from sandbox.mm.swap import PAGEVEC_SIZE
 
 
 class BatchDupMixin(CopyMixin):
@@ -121,3 +124,32 @@ class BatchZapMixin(KernelPart):
         if not delay:
             yield from self.folio_remove_rmap_ptes(folio, page, nr, vma)
         return (yield from self._tlb_remove_folio_pages(tlb, folio, page, nr, delay))
+
+
+class BatchFreeMixin(KernelPart):
+    """Folios whose last references drop together are freed together (mm/swap.c, 6.9)."""
+
+    def free_pages_and_swap_cache(self, pages: Sequence[tuple[Folio, int]]) -> Gen[None]:
+        """Drop references that a gather holds, a batch of folios at a time (mm/swap_state.c)."""
+        for first in range(0, len(pages), PAGEVEC_SIZE):
+            batch = pages[first : first + PAGEVEC_SIZE]
+            for folio, _ in batch:
+                yield from self.free_swap_cache(folio)
+            yield from self.folios_put_refs(batch)
+
+    def folios_put(self, folios: Sequence[tuple[Folio, int]]) -> Gen[None]:
+        """Drop the references of a batch."""
+        yield from self.folios_put_refs(folios)
+
+    def folios_put_refs(self, folios: Sequence[tuple[Folio, int]]) -> Gen[None]:
+        """Drop references of folios, take those that are free off their lists, then free them."""
+        unref: tuple[Folio, ...] = ()
+        for folio, nr in folios:
+            if (yield add(folio._refcount, -nr)) != 0:
+                continue
+            if folio.large:
+                yield from self.folio_unqueue_deferred_split(folio)
+            yield from self.page_cache_release(folio)
+            unref = (*unref, folio)
+        for folio in unref:
+            yield from self.free_pages_prepare(folio)

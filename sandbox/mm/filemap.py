@@ -48,6 +48,9 @@ class FilemapMixin(KernelPart):
     fault_around_iterator_ref = False
     """7.2 and later: the iterator's reference pays for one of the mapped pages."""
 
+    finish_fault_counts_last = False
+    """6.11 and later: rss is counted behind the entries."""
+
     def do_fault(self, vmf: VmFault) -> Gen[int]:
         """Read, private write or shared write of file-backed memory."""
         if not vmf.flags & FAULT_FLAG_WRITE:
@@ -109,10 +112,13 @@ class FilemapMixin(KernelPart):
             return
         entry = pte_mkyoung(pfn_pte(new.pfn, (yield from self.vm_page_prot(vmf.vma))))
         entry = yield from self.maybe_mkwrite(pte_mkdirty(entry), vmf.vma)
-        yield add(vmf.mm.rss_stat(MM_ANONPAGES), 1)
+        if not self.finish_fault_counts_last:
+            yield add(vmf.mm.rss_stat(MM_ANONPAGES), 1)
         yield from self.folio_add_new_anon_rmap(new, vmf.vma, vmf.address)
         yield from self.folio_add_lru_vma(new, vmf.vma)
         yield from self.set_pte_at(vmf.mm, vmf.address, vmf.pte, entry)
+        if self.finish_fault_counts_last:
+            yield add(vmf.mm.rss_stat(MM_ANONPAGES), 1)
         yield unlock(vmf.ptl)
 
     def finish_fault_lock(self, vmf: VmFault) -> Gen[bool]:

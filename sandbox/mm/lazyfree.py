@@ -17,7 +17,6 @@ from sandbox.memory import (
     Mm,
     Page,
     Vma,
-    add,
     bits,
     load,
     lock,
@@ -32,15 +31,12 @@ from sandbox.mm.flags import (
     VM_LOCKED,
     VM_SHARED,
     VM_WIPEONFORK,
-    PG_active,
     PG_dirty,
     PG_hwpoison,
     PG_locked,
     PG_lru,
     PG_referenced,
-    PG_swapbacked,
     PG_swapcache,
-    PG_unevictable,
 )
 from sandbox.mm.pgalloc import pmd_is_leaf
 
@@ -226,20 +222,6 @@ class LazyfreeMixin(KernelPart):
         yield bits(folio.flags, 0, PG_locked)
         return ok
 
-    def folio_mark_lazyfree(self, folio: Folio) -> Gen[None]:
-        """Anon and clean: reclaim may drop it (mm/swap.c: lru_lazyfree through a batch)."""
-        flags = yield load(folio.flags)
-        if (
-            flags & (PG_lru | PG_swapbacked | PG_swapcache | PG_unevictable)
-            != PG_lru | PG_swapbacked
-        ):
-            return
-        yield add(folio._refcount, 1)
-        if (yield bits(folio.flags, 0, PG_lru)) & PG_lru:  # else isolated meanwhile
-            yield bits(folio.flags, 0, PG_active | PG_referenced | PG_swapbacked)
-            yield bits(folio.flags, PG_lru)
-        yield from self.folio_put(folio)
-
     # -- MADV_COLD ---------------------------------------------------------------------
 
     def madvise_cold(self, mm: Mm, start: int, end: int) -> Gen[int]:
@@ -255,8 +237,8 @@ class LazyfreeMixin(KernelPart):
         """Make the entry (or batch) at *addr* old and its folio inactive."""
         nr, folio = yield from self.madvise_cold_batch(vma, ptep, ptl, addr, end)
         if folio is not None:
-            flags = yield load(folio.flags)
-            yield bits(folio.flags, 0, PG_referenced | (PG_active if flags & PG_active else 0))
+            yield bits(folio.flags, 0, PG_referenced)
+            yield from self.folio_deactivate(folio)
         return nr, None
 
     def madvise_cold_batch(

@@ -14,22 +14,31 @@ from sandbox.mm.flags import (
     VM_READ,
     VM_WRITE,
 )
+from sandbox.mm.memory.zap import MmuGather
 
 
 class MadviseMixin(KernelPart):
     """Advice that changes page tables or VMA flags."""
 
+    madvise_gathers = False
+    """6.16 and later: one gather for the whole range, not one for each VMA."""
+
     def madvise_dontneed(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_DONTNEED: drop the pages of [start, end); -EINVAL in a locked VMA."""
         yield lock(mm.mmap_lock, READ)
-        ret, covered = 0, 0
+        ret, covered, tlb = 0, 0, MmuGather(mm)
         for vma in (yield from self.vmas_in(mm, start, end)):
             if (yield load(vma.vm_flags)) & VM_LOCKED:
                 ret = -EINVAL
                 break
             lo, hi = max((yield load(vma.vm_start)), start), min((yield load(vma.vm_end)), end)
-            yield from self.zap_page_range_single(vma, lo, hi)
+            if self.madvise_gathers:
+                yield from self.lru_add_drain()
+                tlb = yield from self.unmap_page_range(tlb, vma, lo, hi)
+            else:
+                yield from self.zap_page_range_single(vma, lo, hi)
             covered += hi - lo
+        yield from self.tlb_flush_mmu(tlb)
         yield unlock(mm.mmap_lock)
         return ret or (0 if covered == end - start else -ENOMEM)
 

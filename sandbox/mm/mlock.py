@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import pte_present
 from sandbox.machine.part import KernelPart
-from sandbox.memory import READ, Folio, Gen, Mm, Vma, bits, load, lock, store, unlock
-from sandbox.mm.flags import VM_LOCKED, VM_WRITE, PG_lru, PG_mlocked, PG_unevictable
+from sandbox.memory import (
+    READ,
+    Fbatch,
+    Folio,
+    Gen,
+    Mm,
+    PerCpu,
+    Vma,
+    add,
+    bits,
+    load,
+    lock,
+    store,
+    unlock,
+)
+from sandbox.mm.flags import VM_LOCKED, VM_WRITE, PG_active, PG_lru, PG_mlocked, PG_unevictable
 from sandbox.mm.pgalloc import pmd_is_leaf
+from sandbox.mm.swap import PAGEVEC_SIZE
+
+LRU_FOLIO, NEW_FOLIO = 1, 2
+"""What is to be done with a folio of the batch; 0 is to munlock it."""
 
 
 class MlockMixin(KernelPart):
@@ -32,6 +50,7 @@ class MlockMixin(KernelPart):
         yield store(mm.locked_vm, (yield load(mm.locked_vm)) + (end - start if on else start - end))
         yield from self.vma_start_write(vma)
         yield store(vma.vm_flags, vm_flags | VM_LOCKED if on else vm_flags & ~VM_LOCKED)
+        yield from self.lru_add_drain()
         addr = start
         while addr < end:
             next_ = min((addr | 511) + 1, end)
@@ -42,6 +61,7 @@ class MlockMixin(KernelPart):
             elif pmdval:
                 yield from self.mlock_pte_range(mm, vma, pmd, addr, next_, on)
             addr = next_
+        yield from self.lru_add_drain()
 
     def mlock_pte_range(
         self, mm: Mm, vma: Vma, pmd: int, addr: int, end: int, on: bool
@@ -84,17 +104,81 @@ class MlockMixin(KernelPart):
             return True
         return step == folio.nr_pages
 
+    # -- the batch -----------------------------------------------------------------------
+
     def mlock_folio(self, folio: Folio) -> Gen[None]:
-        """Set PG_mlocked; the folio goes to the unevictable list."""
-        if (yield bits(folio.flags, PG_mlocked)) & PG_mlocked:
-            return
-        if (yield load(folio.flags)) & PG_lru:
-            yield bits(folio.flags, PG_unevictable)
+        """Set PG_mlocked, and queue the folio for the unevictable list."""
+        yield bits(folio.flags, PG_mlocked)
+        yield from self.mlock_batch_add(folio, LRU_FOLIO)
+
+    def mlock_new_folio(self, folio: Folio) -> Gen[None]:
+        """Set PG_mlocked of a folio that is on no list yet, and queue it."""
+        yield bits(folio.flags, PG_mlocked)
+        yield from self.mlock_batch_add(folio, NEW_FOLIO)
 
     def munlock_folio(self, folio: Folio) -> Gen[None]:
-        """Clear PG_mlocked and rescue the folio from the unevictable list."""
-        if (yield bits(folio.flags, 0, PG_mlocked)) & PG_mlocked:
-            yield bits(folio.flags, 0, PG_unevictable)
+        """Queue the folio to be rescued from the unevictable list; PG_mlocked goes then."""
+        yield from self.mlock_batch_add(folio, 0)
+
+    def mlock_batch_add(self, folio: Folio, kind: int) -> Gen[None]:
+        """Batch a folio with a reference; work the batch off when full or the folio is large."""
+        yield add(folio._refcount, 1)
+        nr = yield load(PerCpu.fbatch_nr(self.cpu, Fbatch.MLOCK))
+        yield store(PerCpu.fbatch_folio(self.cpu, Fbatch.MLOCK, nr), folio)
+        yield store(PerCpu.mlock_kind(self.cpu, nr), kind)
+        yield store(PerCpu.fbatch_nr(self.cpu, Fbatch.MLOCK), nr + 1)
+        if folio.large or nr + 1 >= PAGEVEC_SIZE:
+            yield from self.mlock_folio_batch()
+
+    def mlock_drain_local(self) -> Gen[None]:
+        """Work off this CPU's batch if there is anything in it."""
+        if (yield load(PerCpu.fbatch_nr(self.cpu, Fbatch.MLOCK))):
+            yield from self.mlock_folio_batch()
+
+    def mlock_folio_batch(self) -> Gen[None]:
+        """Move the folios of the batch between lists, and drop the batch's references."""
+        batch: tuple[tuple[Folio, int], ...] = ()
+        for i in range((yield load(PerCpu.fbatch_nr(self.cpu, Fbatch.MLOCK)))):
+            folio = Folio((yield load(PerCpu.fbatch_folio(self.cpu, Fbatch.MLOCK, i))))
+            batch = (*batch, (folio, 1))
+            kind = yield load(PerCpu.mlock_kind(self.cpu, i))
+            if kind == LRU_FOLIO:
+                yield from self._mlock_folio(folio)
+            elif kind == NEW_FOLIO:
+                yield from self._mlock_new_folio(folio)
+            else:
+                yield from self._munlock_folio(folio)
+        yield from self.folios_put(batch)
+        yield store(PerCpu.fbatch_nr(self.cpu, Fbatch.MLOCK), 0)
+
+    def _mlock_folio(self, folio: Folio) -> Gen[None]:
+        """To the unevictable list, unless it is off its list or munlocked meanwhile."""
+        if not (yield bits(folio.flags, 0, PG_lru)) & PG_lru:
+            return
+        flags = yield load(folio.flags)
+        if not flags & PG_mlocked:
+            if flags & PG_unevictable:
+                yield bits(folio.flags, 0, PG_unevictable)
+        elif not flags & PG_unevictable:
+            if flags & PG_active:
+                yield bits(folio.flags, 0, PG_active)
+            yield bits(folio.flags, PG_unevictable)
+        yield bits(folio.flags, PG_lru)
+
+    def _mlock_new_folio(self, folio: Folio) -> Gen[None]:
+        """On the unevictable list, unless munlocked meanwhile."""
+        if (yield load(folio.flags)) & PG_mlocked:
+            yield bits(folio.flags, PG_unevictable)
+        yield bits(folio.flags, PG_lru)
+
+    def _munlock_folio(self, folio: Folio) -> Gen[None]:
+        """No longer mlocked; back to an evictable list if it was on one."""
+        isolated = bool((yield bits(folio.flags, 0, PG_lru)) & PG_lru)
+        yield bits(folio.flags, 0, PG_mlocked)
+        if isolated:
+            if (yield load(folio.flags)) & PG_unevictable:
+                yield bits(folio.flags, 0, PG_unevictable)
+            yield bits(folio.flags, PG_lru)
 
     def mm_populate(self, mm: Mm, start: int, end: int) -> Gen[None]:
         """Fault the locked range in (writable where the VMA is, to break COW early)."""

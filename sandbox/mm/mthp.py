@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from sandbox.arch.arm64.pgtable import (
     HPAGE_PMD_ORDER,
-    PTE_CONT,
     pte_advance_pfn,
     pte_dirty,
     pte_mkclean,
@@ -81,7 +80,8 @@ class MthpMixin(KernelPart):
     ) -> Gen[Batch]:
         """How many entries from *ptep* on map consecutive pages of *folio* alike.
 
-        Young is never looked at; *dirty* and *write* say which attributes must be equal.
+        Young is never looked at; *dirty* and *write* say which attributes must be equal.  The
+        contiguous bit must be: where it changes, a batch ends.
         """
         max_nr = min(max_nr, folio.nr_pages - folio.index_of(pte_pfn(pte) << 4))
         any_w, any_y, any_d = pte_write(pte), pte_young(pte), pte_dirty(pte)
@@ -107,4 +107,4 @@ class MthpMixin(KernelPart):
             pte = pte_mkclean(pte)
         if not write:
             pte = pte_wrprotect(pte)
-        return pte_mkold(pte) & ~PTE_CONT
+        return pte_mkold(pte)

@@ -31,12 +31,12 @@ from sandbox.mm.flags import (
     HOST_XFS,
     PG_dirty,
     PG_locked,
-    PG_lru,
     PG_swapbacked,
     PG_uptodate,
 )
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.memory.zap import MmuGather
+from sandbox.mm.swap import PAGEVEC_SIZE
 
 FILE_DATA = 1000
 """Content version of page 0 of a file as the recordings write it; page i has 1000 + i."""
@@ -157,7 +157,7 @@ class ShmemMixin(KernelPart):
         if (yield from self.add_to_page_cache(folio, mapping, index & -(1 << order))):
             yield from self.folio_put(folio)
             return None
-        yield bits(folio.flags, PG_uptodate | PG_dirty)
+        yield bits(folio.flags, PG_uptodate)
         return folio
 
     def shmem_order(self, vmf: VmFault, mapping: Mapping, index: int) -> Gen[int]:
@@ -175,23 +175,61 @@ class ShmemMixin(KernelPart):
         mapping = Mapping((yield load(vmas[0].vm_file)))
         first = yield from self.linear_page_index(vmas[0], start)
         yield from self.unmap_mapping_range(mapping, first, first + end - start)
-        for index in range(first, first + end - start):
-            folio = yield from self.filemap_get_folio(mapping, index)
-            if folio is None:
-                continue
-            if not folio.large:
-                yield from self.truncate_inode_folio(mapping, folio, index)
-            yield from self.folio_put(folio)
+        yield from self.shmem_undo_range(mapping, first, first + end - start)
         return 0
 
-    def truncate_inode_folio(self, mapping: Mapping, folio: Folio, index: int) -> Gen[None]:
-        """Take a folio out of its file, mapped again or not (mm/truncate.c)."""
-        yield lock_bit(folio.flags, PG_locked)
-        if (yield load(folio.mapping)) == mapping:
-            if (yield from self.folio_mapcount(folio)):  # truncate_cleanup_folio()
-                yield from self.unmap_mapping_range(mapping, index, index + 1)
-            yield from self.delete_from_page_cache(mapping, folio, index)
-        yield bits(folio.flags, 0, PG_locked)
+    def shmem_undo_range(self, mapping: Mapping, start: int, end: int) -> Gen[None]:
+        """Take file pages [start, end) out: what can be locked at once in batches, then the rest.
+
+        A large folio stays: what of it is in the hole is zeroed in place by a real kernel.
+        """
+        index = start
+        while index < end:
+            folios, index = yield from self.find_lock_entries(mapping, index, end)
+            for folio, _ in folios:
+                if not folio.large:
+                    yield from self.truncate_inode_folio(mapping, folio)
+                yield bits(folio.flags, 0, PG_locked)
+            if folios:
+                yield from self.folios_put(folios)
+        for index in range(start, end):
+            entry = yield from self.filemap_get_folio(mapping, index)
+            if entry is None:
+                continue
+            if not entry.large:
+                yield lock_bit(entry.flags, PG_locked)
+                yield from self.truncate_inode_folio(mapping, entry)
+                yield bits(entry.flags, 0, PG_locked)
+            yield from self.folio_put(entry)
+
+    def find_lock_entries(
+        self, mapping: Mapping, index: int, end: int
+    ) -> Gen[tuple[tuple[tuple[Folio, int], ...], int]]:
+        """Folios, each locked and with a reference, and where to go on (mm/filemap.c)."""
+        batch: tuple[tuple[Folio, int], ...] = ()
+        while index < end and len(batch) < PAGEVEC_SIZE:
+            folio = yield from self.filemap_get_folio(mapping, index)
+            if folio is None:
+                index += 1
+                continue
+            if not (yield bits(folio.flags, PG_locked)) & PG_locked:
+                if (yield load(folio.mapping)) == mapping:
+                    index += folio.nr_pages - (index - (yield load(folio.index)))
+                    batch = (*batch, (folio, 1))
+                    continue
+                yield bits(folio.flags, 0, PG_locked)
+            yield from self.folio_put(folio)
+            index += 1
+        return batch, index
+
+    def truncate_inode_folio(self, mapping: Mapping, folio: Folio) -> Gen[None]:
+        """Take a locked folio out of its file, mapped again or not (mm/truncate.c)."""
+        if (yield load(folio.mapping)) != mapping:
+            return
+        index = yield load(folio.index)
+        if (yield from self.folio_mapcount(folio)):  # truncate_cleanup_folio()
+            yield from self.unmap_mapping_range(mapping, index, index + 1)
+        yield from self.delete_from_page_cache(mapping, folio, index)
 
     def unmap_mapping_range(self, mapping: Mapping, first: int, last: int) -> Gen[None]:
         """Zap file pages [first, last) in every mapping (mm/memory.c)."""
@@ -208,7 +246,7 @@ class ShmemMixin(KernelPart):
 
     def delete_from_page_cache(self, mapping: Mapping, folio: Folio, index: int) -> Gen[None]:
         """Out of the cache; the cache's reference goes."""
-        yield bits(folio.flags, 0, PG_dirty | PG_lru)
+        yield bits(folio.flags, 0, PG_dirty)
         slot = (yield load(mapping.i_pages)) + index
         yield lock(mapping.xa_lock)
         yield store(slot, 0)

@@ -6,9 +6,24 @@ a CPU's batch holds one more reference and has PG_lru clear.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sandbox.machine.part import KernelPart
-from sandbox.memory import Folio, Gen, PerCpu, Vma, add, bits, load, store, try_add
-from sandbox.mm.flags import VM_LOCKED, PG_buddy, PG_lru, PG_mlocked, PG_unevictable
+from sandbox.memory import Fbatch, Folio, Gen, PerCpu, Vma, add, bits, load, store, try_add
+from sandbox.mm.flags import (
+    VM_LOCKED,
+    PG_active,
+    PG_anon,
+    PG_anon_exclusive,
+    PG_buddy,
+    PG_large_rmappable,
+    PG_lru,
+    PG_mlocked,
+    PG_referenced,
+    PG_swapbacked,
+    PG_swapcache,
+    PG_unevictable,
+)
 
 PAGEVEC_SIZE = 31
 """Folios that a batch takes (include/linux/pagevec.h)."""
@@ -36,10 +51,52 @@ class SwapMixin(KernelPart):
 
     def _folio_put(self, folio: Folio) -> Gen[None]:
         """Take the folio off every list and give it back to the allocator."""
+        yield from self.page_cache_release(folio)
         if folio.large:
             yield from self.folio_unqueue_deferred_split(folio)
+        yield from self.free_pages_prepare(folio)
+
+    def page_cache_release(self, folio: Folio) -> Gen[None]:
+        """Take a folio that nobody holds off its LRU list (`__page_cache_release`)."""
+        flags = yield load(folio.flags)
+        if flags & PG_lru:
+            yield bits(folio.flags, 0, PG_lru)
+            if flags & (PG_active | PG_unevictable):
+                yield bits(folio.flags, 0, PG_active | PG_unevictable)
+        if flags & PG_mlocked:
+            yield bits(folio.flags, 0, PG_mlocked)
+
+    def free_pages_prepare(self, folio: Folio) -> Gen[None]:
+        """Wipe what says whose the pages are: tails first, the head last (mm/page_alloc.c)."""
+        flags = yield load(folio.flags)
+        if folio.large:
+            if flags & PG_large_rmappable:
+                yield bits(folio.flags, 0, PG_large_rmappable)
+            if flags & PG_anon:
+                for i in range(1, folio.nr_pages):
+                    yield bits(folio.page(i).flags, 0, PG_anon_exclusive)
         yield store(folio.mapping, 0)
         yield bits(folio.flags, PG_buddy, ~PG_buddy)
+
+    def free_pages_and_swap_cache(self, pages: Sequence[tuple[Folio, int]]) -> Gen[None]:
+        """Drop references that a gather holds: (folio, how many), in order (mm/swap_state.c)."""
+        for folio, _ in pages:
+            yield from self.free_swap_cache(folio)
+        yield from self.release_pages(pages)
+
+    def release_pages(self, pages: Sequence[tuple[Folio, int]]) -> Gen[None]:
+        """Drop references; small folios are freed together at the end, large ones at once."""
+        pages_to_free: tuple[Folio, ...] = ()
+        for folio, nr in pages:
+            if (yield add(folio._refcount, -nr)) != 0:
+                continue
+            if folio.large:
+                yield from self._folio_put(folio)
+            else:
+                yield from self.page_cache_release(folio)
+                pages_to_free = (*pages_to_free, folio)
+        for folio in pages_to_free:
+            yield from self.free_pages_prepare(folio)
 
     def folio_unqueue_deferred_split(self, folio: Folio) -> Gen[None]:
         """Leave the deferred-split queue (`folio_undo_large_rmappable` before 6.12)."""
@@ -48,12 +105,7 @@ class SwapMixin(KernelPart):
 
     def folio_add_lru(self, folio: Folio) -> Gen[None]:
         """Queue the folio for the LRU; large folios and full batches drain at once."""
-        yield add(folio._refcount, 1)
-        nr = yield load(PerCpu.lru_add_nr(self.cpu))
-        yield store(PerCpu.lru_add_folio(self.cpu, nr), folio)
-        yield store(PerCpu.lru_add_nr(self.cpu), nr + 1)
-        if folio.large or nr + 1 >= PAGEVEC_SIZE:
-            yield from self.lru_add_drain()
+        yield from self.folio_batch_add_and_move(Fbatch.LRU_ADD, folio)
 
     def folio_add_lru_vma(self, folio: Folio, vma: Vma) -> Gen[None]:
         """`folio_add_lru`, but a locked VMA makes the folio mlocked first."""
@@ -62,24 +114,68 @@ class SwapMixin(KernelPart):
         else:
             yield from self.folio_add_lru(folio)
 
-    def mlock_new_folio(self, folio: Folio) -> Gen[None]:
-        """Mark a fresh folio mlocked and queue it (mm/mlock.c)."""
-        yield bits(folio.flags, PG_mlocked)
-        yield from self.folio_add_lru(folio)
+    def folio_batch_add_and_move(self, which: Fbatch, folio: Folio) -> Gen[None]:
+        """Put a folio in a batch with a reference; move a batch that is full, or a large folio."""
+        yield add(folio._refcount, 1)
+        nr = yield load(PerCpu.fbatch_nr(self.cpu, which))
+        yield store(PerCpu.fbatch_folio(self.cpu, which, nr), folio)
+        yield store(PerCpu.fbatch_nr(self.cpu, which), nr + 1)
+        if folio.large or nr + 1 >= PAGEVEC_SIZE:
+            yield from self.folio_batch_move_lru(which)
+
+    def folio_batch_move_lru(self, which: Fbatch) -> Gen[None]:
+        """Move the folios of a batch to where they belong, and drop the batch's references."""
+        batch: tuple[tuple[Folio, int], ...] = ()
+        for i in range((yield load(PerCpu.fbatch_nr(self.cpu, which)))):
+            folio = Folio((yield load(PerCpu.fbatch_folio(self.cpu, which, i))))
+            batch = (*batch, (folio, 1))
+            if which is Fbatch.LRU_ADD:
+                yield from self.lru_add_fn(folio)
+            elif (yield bits(folio.flags, 0, PG_lru)) & PG_lru:  # else isolated meanwhile
+                if which is Fbatch.LRU_LAZYFREE:
+                    yield from self.lru_lazyfree_fn(folio)
+                else:
+                    yield from self.lru_deactivate_fn(folio)
+                yield bits(folio.flags, PG_lru)
+        yield from self.folios_put(batch)
+        yield store(PerCpu.fbatch_nr(self.cpu, which), 0)
+
+    def folios_put(self, folios: Sequence[tuple[Folio, int]]) -> Gen[None]:
+        """Drop the references of a batch."""
+        yield from self.release_pages(folios)
 
     def lru_add_drain(self) -> Gen[None]:
-        """Move this CPU's batch to the LRU and drop the batch's references."""
-        nr = yield load(PerCpu.lru_add_nr(self.cpu))
-        if not nr:
+        """Move this CPU's batches and drop their references."""
+        for which in (Fbatch.LRU_ADD, Fbatch.LRU_DEACTIVATE, Fbatch.LRU_LAZYFREE):
+            if (yield load(PerCpu.fbatch_nr(self.cpu, which))):
+                yield from self.folio_batch_move_lru(which)
+        yield from self.mlock_drain_local()
+
+    def lru_deactivate_fn(self, folio: Folio) -> Gen[None]:
+        """To the tail of the inactive list."""
+        flags = yield load(folio.flags)
+        if flags & PG_unevictable:
             return
-        batch: list[Folio] = []
-        for i in range(nr):
-            folio = Folio((yield load(PerCpu.lru_add_folio(self.cpu, i))))
-            yield from self.lru_add_fn(folio)
-            batch.append(folio)
-        for folio in batch:
-            yield from self.folio_put(folio)
-        yield store(PerCpu.lru_add_nr(self.cpu), 0)
+        if flags & PG_active:
+            yield bits(folio.flags, 0, PG_active)
+        yield bits(folio.flags, 0, PG_referenced)
+
+    def lru_lazyfree_fn(self, folio: Folio) -> Gen[None]:
+        """To the inactive file list, as a page that reclaim may drop."""
+        flags = yield load(folio.flags)
+        if flags & (PG_swapbacked | PG_swapcache | PG_unevictable) == PG_swapbacked:
+            yield bits(folio.flags, 0, PG_active | PG_referenced | PG_swapbacked)
+
+    def folio_deactivate(self, folio: Folio) -> Gen[None]:
+        """MADV_COLD: queue the folio for the inactive list."""
+        if (yield load(folio.flags)) & (PG_lru | PG_unevictable) == PG_lru:
+            yield from self.folio_batch_add_and_move(Fbatch.LRU_DEACTIVATE, folio)
+
+    def folio_mark_lazyfree(self, folio: Folio) -> Gen[None]:
+        """MADV_FREE: queue the folio, anon and clean, to be dropped by reclaim."""
+        state = PG_lru | PG_swapbacked | PG_swapcache | PG_unevictable
+        if (yield load(folio.flags)) & state == PG_lru | PG_swapbacked:
+            yield from self.folio_batch_add_and_move(Fbatch.LRU_LAZYFREE, folio)
 
     def lru_add_fn(self, folio: Folio) -> Gen[None]:
         """Put one folio on its LRU list."""

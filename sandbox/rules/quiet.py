@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox.machine.memory import ADDR_MASK, Folio, Globals, Mm, PerCpu
+from sandbox.machine.memory import ADDR_MASK, Fbatch, Folio, Globals, Mm, PerCpu
 from sandbox.machine.offsets import COMPOUND_HEAD, REFCOUNT
 from sandbox.mm.flags import (
     GUP_PIN_COUNTING_BIAS,
@@ -78,9 +78,10 @@ class QuietChecks:
                 weight = GUP_PIN_COUNTING_BIAS if hold.kind != "get" and not folio.large else 1
                 known[folio & ADDR_MASK] = known.get(folio & ADDR_MASK, 0) + weight
         for cpu in range(len(self.machine.running)):
-            for i in range(self.cells[PerCpu.lru_add_nr(cpu)]):
-                item = self.cells[PerCpu.lru_add_folio(cpu, i)]
-                known[item & ADDR_MASK] = known.get(item & ADDR_MASK, 0) + 1
+            for batch in Fbatch:
+                for i in range(self.cells[PerCpu.fbatch_nr(cpu, batch)]):
+                    item = self.cells[PerCpu.fbatch_folio(cpu, batch, i)]
+                    known[item & ADDR_MASK] = known.get(item & ADDR_MASK, 0) + 1
         return known
 
     def references(self, folio: Folio, others: int) -> None:

@@ -21,7 +21,7 @@ from sandbox.machine.checked import shown
 from sandbox.machine.fields import Struct
 from sandbox.machine.frames import Frame, error_place
 from sandbox.machine.history import History, Task
-from sandbox.machine.memory import MAX_CPUS, Event, Globals, Page, PerCpu
+from sandbox.machine.memory import MAX_CPUS, Event, Fbatch, Globals, Page, PerCpu
 from sandbox.machine.watchdog import NoEvent
 from sandbox.mm.flags import PG_reserved, PG_uptodate
 from sandbox.rules import RuleEngine
@@ -291,7 +291,7 @@ class Session:
         if self.running or not (force or self.machine.peek(Globals.autodrain)):
             return
         for cpu in range(min(len(self.cpus), MAX_CPUS)):
-            if self.machine.peek(PerCpu.lru_add_nr(cpu)):
+            if any(self.machine.peek(PerCpu.fbatch_nr(cpu, batch)) for batch in Fbatch):
                 self.machine.spawn("lru_add_drain_all", DRAIN, self.cpus[cpu], cpu)
                 self.machine.run(cpu)
 

@@ -62,6 +62,9 @@ class MmuGather(NamedTuple):
 class ZapMixin(KernelPart):
     """zap_pte_range and the gather."""
 
+    free_drains = True
+    """Before 7.2: the LRU batches are drained before a gather's references drop."""
+
     # -- gather ------------------------------------------------------------------------
 
     def tlb_remove_tlb_entries(self, tlb: MmuGather, addr: int, nr: int) -> MmuGather:
@@ -93,10 +96,10 @@ class ZapMixin(KernelPart):
     def tlb_flush_mmu(self, tlb: MmuGather) -> Gen[MmuGather]:
         """Flush, then drop the parked references (free_pages_and_swap_cache)."""
         tlb = yield from self.tlb_flush_mmu_tlbonly(tlb)
-        yield from self.lru_add_drain()
-        for folio, _page, nr, _delay in tlb.items:
-            yield from self.free_swap_cache(folio)
-            yield from self.folio_put(folio, nr)
+        if self.free_drains:
+            yield from self.lru_add_drain()
+        pages = tuple((folio, nr) for folio, _page, nr, _delay in tlb.items)
+        yield from self.free_pages_and_swap_cache(pages)
         if tlb.items:
             yield store(PerCpu.gather_nr(self.cpu), 0)
         return tlb._replace(items=())
