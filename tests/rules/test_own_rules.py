@@ -102,7 +102,7 @@ def test_a_rule_is_looked_at_from_its_naming_on_and_taken_back(file: str) -> Non
     before = session.rules.violations[:]
     session.goto(0)
     assert not session.rules.broken
-    session.goto(session.action_bounds()[-1])
+    session.goto(session.end)
     assert session.rules.violations == before
 
 
