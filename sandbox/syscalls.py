@@ -183,6 +183,11 @@ class SyscallsMixin(KernelPart):
         yield store(Globals.autodrain, int(on))
         return Result()
 
+    def sys_reuse(self, on: bool) -> Gen[Result]:
+        """Allocate frames that are freed from here on again, or do not."""
+        yield store(Globals.reuse, int(on))
+        return Result()
+
     def sys_drain(self) -> Gen[Result]:
         """Drain this CPU's LRU batch."""
         yield from self.lru_add_drain()

@@ -107,7 +107,7 @@ def prepared() -> Session:
 
 def planned(session: Session, line: str) -> Call:
     """The call of a line."""
-    return plan(session, parse_action(line), session.cpus[0], len(session.steps) + 1, {})
+    return plan(session.ledger, parse_action(line), session.cpus[0], len(session.steps) + 1, {})
 
 
 @pytest.fixture(scope="module")
