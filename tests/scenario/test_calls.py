@@ -79,6 +79,7 @@ fold A W 0 16
 unfold A V 0 16
 drain
 autodrain off
+reuse on
 sleep 1
 quiet
 loud
