@@ -46,9 +46,10 @@ from sandbox.mm.flags import (
     FOLL_WRITE,
     VM_SHARED,
 )
+from sandbox.mm.gup import Pages
 from sandbox.mm.pgalloc import pmd_is_leaf
 
-Buffers = tuple[tuple[Page, ...], ...]
+Buffers = tuple[Pages, ...]
 """The pages pinned for each registered buffer."""
 
 
@@ -182,6 +183,11 @@ class SyscallsMixin(KernelPart):
         yield store(Globals.autodrain, int(on))
         return Result()
 
+    def sys_reuse(self, on: bool) -> Gen[Result]:
+        """Allocate frames that are freed from here on again, or do not."""
+        yield store(Globals.reuse, int(on))
+        return Result()
+
     def sys_drain(self) -> Gen[Result]:
         """Drain this CPU's LRU batch."""
         yield from self.lru_add_drain()
@@ -264,35 +270,37 @@ class SyscallsMixin(KernelPart):
         foll = FOLL_PIN if kind == "pin" else FOLL_GET
         foll |= (FOLL_WRITE if "w" in flags else 0) | (FOLL_LONGTERM if "l" in flags else 0)
         foll |= FOLL_FORCE if "f" in flags else 0
-        pages: list[Page] = []
+        pages: Pages
         if repeat:
+            one: list[Page] = []
             for _ in range(end - start):
-                pages += yield from self.gup_fast_fallback(mm, start, 1, foll)
+                one += yield from self.gup_fast_fallback(mm, start, 1, foll)
+            pages = tuple(one)
         else:
             pages = yield from self.gup_fast_fallback(mm, start, end - start, foll)
         if not pages:
             return Result(-EFAULT)
-        yield note("hold", id_, kind, tuple(pages), mm)
+        yield note("hold", id_, kind, pages, mm)
         return Result(0, f'{{"held":{len(pages)}}}')
 
-    def sys_unpin(self, id_: str, kind: str, pages: tuple[Page, ...]) -> Gen[Result]:
+    def sys_unpin(self, id_: str, kind: str, pages: Pages) -> Gen[Result]:
         """Release the *pages* that are held under an id."""
         yield note("hold_gone", id_, kind, pages)
-        yield from self.unpin_user_pages(list(pages), FOLL_PIN if kind == "pin" else FOLL_GET)
+        yield from self.unpin_user_pages(pages, FOLL_PIN if kind == "pin" else FOLL_GET)
         return Result(0, f'{{"released":{len(pages)}}}')
 
     def sys_uring(self, mm: Mm, start: int, end: int) -> Gen[Result]:
         """io_uring_register(BUFFERS): a long-term writable pin per folio (io_uring/rsrc.c)."""
         foll = FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE
-        pages: list[Page] = yield from self.gup_fast_fallback(mm, start, end - start, foll)
+        pages: Pages = yield from self.gup_fast_fallback(mm, start, end - start, foll)
         if len(pages) < end - start:
             yield from self.unpin_user_pages(pages)
             return Result(-EFAULT)
         kept = yield from self.io_coalesce_buffer(pages)
-        yield note("hold", uring_id(mm), "uring", tuple(kept), mm)
+        yield note("hold", uring_id(mm), "uring", kept, mm)
         return Result()
 
-    def io_coalesce_buffer(self, pages: list[Page]) -> Gen[list[Page]]:
+    def io_coalesce_buffer(self, pages: Pages) -> Gen[Pages]:
         """Keep one pin per folio where the buffer covers consecutive pages of large folios."""
         kept: list[Page] = []
         i = 0
@@ -305,13 +313,13 @@ class SyscallsMixin(KernelPart):
             if n > 1:
                 yield from self.gup_put_folio(folio, n - 1, FOLL_PIN)
             i += n
-        return kept
+        return tuple(kept)
 
     def sys_unuring(self, mm: Mm, buffers: Buffers) -> Gen[Result]:
         """Unregister the buffers of a process."""
         for pages in buffers:
             yield note("hold_gone", uring_id(mm), "uring", pages)
-            yield from self.unpin_user_pages(list(pages))
+            yield from self.unpin_user_pages(pages)
         return Result()
 
     # -- splitting and poking -------------------------------------------------------------

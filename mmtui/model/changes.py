@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.machine.history import History
-from sandbox.machine.memory import ALLOC, FIRST_MUTATING
+from sandbox.machine.memory import ALLOC, FIRST_MUTATING, Event, reused_frame
 
 __all__ = ["NO_CHANGES", "ChangeRecorder", "Changes"]
 
@@ -42,6 +42,14 @@ MARKED = 1 << 21
 """A move of more events is not marked: nobody reads so many marks, and they take memory."""
 
 
+def _changed(event: Event, old: Any) -> Iterable[tuple[int, Any]]:  # noqa: ANN401  # a word
+    """The words that an event changed with what they were: all of a frame that is used again."""
+    if event[0] != ALLOC:
+        return ((event[1], old),)
+    frame = reused_frame(old)
+    return enumerate(old[2:], frame) if frame else ()
+
+
 class ChangeRecorder:
     """Collects what changes while a machine is moved forth, back, or both.
 
@@ -67,8 +75,10 @@ class ChangeRecorder:
         self._settle()
         if machine.events:
             event = machine.events[-1]
-            if event[0] >= FIRST_MUTATING and event[0] != ALLOC and not self._unmarked:
-                self._olds.setdefault(event[1], machine.memory.cells[event[1]])
+            if event[0] >= FIRST_MUTATING and not self._unmarked:
+                cells = machine.memory.cells
+                for addr, _ in _changed(event, machine.olds[-1]):
+                    self._olds.setdefault(addr, cells[addr])
                 self._unmarked = len(self._olds) > MARKED
         machine.undo()
         self._low = machine.position
@@ -87,8 +97,9 @@ class ChangeRecorder:
             self._purged = self._size
         for index in range(self._low, machine.position):
             event = machine.events[index]
-            if event[0] >= FIRST_MUTATING and event[0] != ALLOC:
-                self._olds.setdefault(event[1], machine.olds[index])
+            if event[0] >= FIRST_MUTATING:
+                for addr, old in _changed(event, machine.olds[index]):
+                    self._olds.setdefault(addr, old)
         self._low = machine.position
 
     def result(self) -> Changes:
@@ -97,6 +108,7 @@ class ChangeRecorder:
         if self._unmarked:
             return Changes(self._start, self._machine.position, {}, True, self._size)
         cells = self._machine.memory.cells
-        size = len(cells)
-        kept = {a: old for a, old in self._olds.items() if a < size and cells[a] != old}
+        size, kinds = len(cells), self._machine.memory.kinds
+        olds = self._olds.items()  # no word is where an object was that is no more
+        kept = {a: old for a, old in olds if a < size and kinds[a] and cells[a] != old}
         return Changes(self._start, self._machine.position, kept, size=self._size)

@@ -63,6 +63,8 @@ class Living:
         self._held = tuple(session.book.holds)
         self._seen = (0, 0)
         self._size = 0
+        self._names = 0
+        """Names given to folios: another folio has one of them, or none, where it differs."""
 
     def roll(self, moves: int, changes: Changes = NO_CHANGES) -> Roll:
         """The roll after so many moves, the last of which made these changes."""
@@ -71,9 +73,10 @@ class Living:
             return self._roll
         known = (moves - 1, changes.start) == self._seen
         self._seen = (moves, position)
-        size, self._size = self._size, len(self._session.machine.memory.cells)
+        size, self._size = self._size, len(self._session.machine.memory.objects)
+        names, self._names = self._names, self._session.ledger.names_given
         # Words that an undone allocation took away are not among the changes.
-        if not known or self._size < size or not self._same(changes):
+        if not known or self._size < size or self._names != names or not self._same(changes):
             self._roll = Roll(self._session)
             self._held = tuple(self._session.book.holds)
         return self._roll

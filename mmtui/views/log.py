@@ -116,20 +116,12 @@ class LogDoc:
         token = "violation" if broken else "changed" if fresh else ""
         glyph = "!" if broken else "*" if fresh else " "
         quiet = token or ("" if event[0] >= FIRST_MUTATING else "dim")
-        text = self.words.event(event) + self._before(event, old)
+        words = self.words.at(index)
+        text = words.event(event) + _before(words, event, old)
         function = self._function(index)
         cpu = f"cpu{self.machine.cpus[index]} " if self.several else ""
         spans = [(glyph, token), (f"{index:>5} ", "dim"), (cpu, "dim"), (text, quiet)]
         return join((*spans, (f"  {function}", "dim")))
-
-    def _before(self, event: Event, old: object) -> str:
-        """The value the word had, where that says something."""
-        op, addr = event[0], event[1]
-        if op == ADD and isinstance(old, int):
-            return f"  {old} -> {old + event[2]}"
-        if op in (STORE, USER_STORE, XCHG) and isinstance(old, int):
-            return f"  was {self.words.value(addr, old)}"
-        return ""
 
     def _function(self, index: int) -> str:
         """The kernel function an event belongs to."""
@@ -143,6 +135,16 @@ class LogDoc:
         if len(task.answers) > (_TRACED_RUNNING if task.running else _TRACED):
             return ""
         return self.functions.name(task, self.machine.cpus.count(cpu, task.start, index))
+
+
+def _before(words: Words, event: Event, old: object) -> str:
+    """The value the word had, where that says something."""
+    op, addr = event[0], event[1]
+    if op == ADD and isinstance(old, int):
+        return f"  {old} -> {old + event[2]}"
+    if op in (STORE, USER_STORE, XCHG) and isinstance(old, int):
+        return f"  was {words.value(addr, old)}"
+    return ""
 
 
 def _start(task: Task) -> int:

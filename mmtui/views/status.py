@@ -138,4 +138,4 @@ def _event(bench: Bench, words: Words) -> Line:
         return ()
     event, old = machine.events[-1], machine.olds[-1]
     value = f" = {words.value(event[1], old)}" if event[0] in (LOAD, DECIDE) else ""
-    return say(f"{changes.start} {words.event(event)}{value}", "dim")
+    return say(f"{changes.start} {words.at(changes.start).event(event)}{value}", "dim")

@@ -35,6 +35,7 @@ from sandbox.mm.flags import (
     PG_locked,
     PG_swapbacked,
 )
+from sandbox.mm.gup import Pages
 from sandbox.mm.memory.fault import VmFault
 
 FOLL_COW = 1 << 14
@@ -78,7 +79,7 @@ class Cow57(Linux66):
 
     def do_wp_page(self, vmf: VmFault) -> Gen[int]:
         """Reuse or copy, by the counters alone."""
-        vmf.page = yield from self.vm_normal_page(vmf.orig_pte)
+        vmf = vmf._replace(page=(yield from self.vm_normal_page(vmf.orig_pte)))
         folio = None
         if vmf.page is not None:
             folio = yield from self.page_folio(vmf.page)
@@ -105,11 +106,11 @@ class Cow57(Linux66):
 
     # -- mm/gup.c ------------------------------------------------------------------------
 
-    def lockless_pages_from_mm(self, mm: Mm, start: int, end: int, flags: int) -> Gen[list[Page]]:
+    def lockless_pages_from_mm(self, mm: Mm, start: int, end: int, flags: int) -> Gen[Pages]:
         """Nothing tells a fast walk that a fork went on meanwhile."""
         return (yield from self.gup_pte_ranges(mm, start, end, flags))
 
-    def gup_pte_ranges(self, mm: Mm, start: int, end: int, flags: int) -> Gen[list[Page]]:
+    def gup_pte_ranges(self, mm: Mm, start: int, end: int, flags: int) -> Gen[Pages]:
         """The walk alone."""
         pages: list[Page] = []
         while start + len(pages) < end:
@@ -117,7 +118,7 @@ class Cow57(Linux66):
             if not taken:
                 break
             pages += taken
-        return pages
+        return tuple(pages)
 
     def gup_one_slow(self, mm: Mm, vma: Vma, addr: int, flags: int) -> Gen[Page | None]:
         """A forced write that has been given its copy says so for the next look (FOLL_COW)."""
@@ -144,7 +145,7 @@ class Cow57(Linux66):
         return False
         yield  # pragma: no cover - makes this a generator
 
-    def sanity_check_pinned_pages(self, folio: Folio, pages: list[Page], flags: int) -> Gen[None]:
+    def sanity_check_pinned_pages(self, folio: Folio, pages: Pages, flags: int) -> Gen[None]:
         """Nothing to check."""
         return
         yield  # pragma: no cover - makes this a generator

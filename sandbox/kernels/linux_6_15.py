@@ -137,7 +137,7 @@ class Linux615(Linux612):
 
     # -- split (mm/huge_memory.c) ----------------------------------------------------------
 
-    def _split_huge_page(self, folio: Folio, order: int) -> Gen[list[Folio]]:
+    def _split_huge_page(self, folio: Folio, order: int) -> Gen[tuple[Folio, ...]]:
         """Make the pieces first, then unfreeze them, the head last (`__split_unmapped_folio`)."""
         pieces = self.pieces_of(folio, order)
         for piece in pieces[1:]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sandbox.kernels.linux_7_2 import Linux72
 from sandbox.memory import Gen, Mm, Page
+from sandbox.mm.gup import Pages
 
 
 class NoSeqcount(Linux72):
@@ -17,7 +18,7 @@ class NoSeqcount(Linux72):
     title = "Linux 7.2 without write_protect_seq in GUP-fast"
     summary = "A fast pin that raced with fork is kept."
 
-    def lockless_pages_from_mm(self, mm: Mm, start: int, end: int, flags: int) -> Gen[list[Page]]:
+    def lockless_pages_from_mm(self, mm: Mm, start: int, end: int, flags: int) -> Gen[Pages]:
         """The walk alone: what it grabbed is kept."""
         pages: list[Page] = []
         while start + len(pages) < end:
@@ -25,4 +26,4 @@ class NoSeqcount(Linux72):
             if not taken:
                 break
             pages += taken
-        return pages
+        return tuple(pages)

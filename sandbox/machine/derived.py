@@ -30,9 +30,9 @@ GONE: Final = None
 class Derived:
     """The tables of one machine, and how their changes are taken back."""
 
-    def __init__(self, position: Callable[[], int]) -> None:
-        """*position* counts the events done."""
-        self._position = position
+    def __init__(self) -> None:
+        self.position: Callable[[], int] = int
+        """Counts the events done: the machine's."""
         self.tables: dict[str, Any] = {}
         """By name; what is in them is the affair of whoever asked for them."""
         self._remembered: list[str] = []
@@ -57,9 +57,9 @@ class Derived:
         """What a state is besides its words, as a value: tables that do not follow from memory."""
         return tuple(_frozen(self.tables[name]) for name in sorted(self._remembered))
 
-    def copied(self, position: Callable[[], int]) -> Derived:
+    def copied(self) -> Derived:
         """A copy of the tables; what was done so far cannot be taken back in it."""
-        other = Derived(position)
+        other = Derived()
         other.tables = {name: _copy(table) for name, table in self.tables.items()}
         other._remembered = list(self._remembered)
         return other
@@ -95,7 +95,7 @@ class Derived:
     def add(self, undoer: int, *args: Any) -> None:  # noqa: ANN401  # numbers, or text of a few
         """The present event changed a table: the function with these arguments takes that back."""
         entries = self.entries
-        entries.append((self._position() - 1, undoer, *args))
+        entries.append((self.position() - 1, undoer, *args))
         if len(entries) & (CHUNK - 1) == 0:
             self.entries = pack(entries, KEEP, CHUNK)
 

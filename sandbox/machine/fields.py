@@ -202,7 +202,8 @@ _layout(
         ("swap_device", 0),
         ("autodrain", 1),
         ("huge_zero", 0),
-        ("unused", 0, 2),
+        ("reuse", 0),
+        ("unused", 0),
     ],
 )
 
@@ -210,6 +211,9 @@ PAGE_LAYOUT: dict[str, int] = {
     f.name: STRUCTS[Struct.PAGE].initial[f.offset] for f in FIELDS if f.struct is Struct.PAGE
 }
 """Initial value of every word of a `struct page`, by name."""
+
+FREE_FRAME = 1 << 17
+"""The bit of a page's flags that says that its frame is free (PG_buddy)."""
 
 DEFERRED_LIST = len(FIELDS)
 FIELDS.append(Field(DEFERRED_LIST, Struct.PAGE, "_deferred_list", 8))
@@ -282,7 +286,7 @@ WIDTHS: dict[int, int] = {
                       "_pincount _mm_id[0] _mm_id[1] _mm_id_mapcount[0] _mm_id_mapcount[1]", 32),
         (Struct.PAGE, "_deferred_list", 1),
         (Struct.MM, "write_protect_seq mm_id mm_users", 32),
-        (Struct.GLOBALS, "swap_on autodrain", 1),
+        (Struct.GLOBALS, "swap_on autodrain reuse", 1),
         (Struct.SWAP, "swap_map", 8),
         (Struct.SWAP, "swap_map.has_cache", 1),
     )

@@ -181,6 +181,8 @@ class Globals:
     swap_device = BASE + 11
     autodrain = BASE + 12
     huge_zero = BASE + 13
+    reuse = BASE + 14
+    """Whether a frame that was freed is allocated again (`sandbox.machine.reuse`)."""
 
 
 MAX_CPUS = 4

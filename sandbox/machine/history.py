@@ -21,6 +21,7 @@ from sandbox.machine.journal import CHUNK, KEEP, Records, pack
 from sandbox.machine.machine import SPECIAL, Machine, Watcher
 from sandbox.machine.memory import BITS, DECIDE, FIRST_MUTATING, LOCK_BIT, Event, Word
 from sandbox.machine.operations import OPERATIONS
+from sandbox.machine.ranges import Group
 from sandbox.machine.tasks import Branch, Task
 
 __all__ = ["Branch", "History", "Task", "Watcher"]
@@ -61,7 +62,7 @@ class History(Machine):
         self._open_end = False
         self.successor: Callable[[Task], None] | None = None
         """Called with a task that has returned, in a move that is not one done again: what its CPU
-        has to do next, if anything, is begun by it (`chain`)."""
+        has to do next, if anything, is begun by it, chained."""
 
     # -- what was done ---------------------------------------------------------------
 
@@ -158,24 +159,24 @@ class History(Machine):
     # -- starting tasks ------------------------------------------------------------
 
     def spawn(
-        self, name: str, call: Call, kernel: object, cpu: int = 0, payload: object = None
+        self,
+        name: str,
+        call: Call,
+        kernel: object,
+        cpu: int = 0,
+        payload: object = None,
+        *,
+        chained: bool = False,
     ) -> Task:
-        """Put a call of a function of *kernel* on an idle CPU; its first event becomes pending."""
+        """Put a call of a function of *kernel* on an idle CPU; its first event becomes pending.
+
+        One that is *chained* is begun as soon as its CPU was through with the call before it:
+        going back to where it starts leaves it begun.
+        """
         if self.running[cpu] is None:
             self.not_performing()
             self.leave_future()
-        return super().spawn(name, call, kernel, cpu, payload)
-
-    def chain(
-        self, name: str, call: Call, kernel: object, cpu: int = 0, payload: object = None
-    ) -> Task:
-        """Put a call on a CPU that has just come to the end of the one before it.
-
-        It belongs to the event that ended that one: going back to where it starts leaves it begun.
-        """
-        task = self.spawn(name, call, kernel, cpu, payload)
-        task.chained = True
-        return task
+        return super().spawn(name, call, kernel, cpu, payload, chained=chained)
 
     def _start(self, task: Task) -> None:
         super()._start(task)
@@ -341,11 +342,12 @@ class History(Machine):
         """Take what starts here off its CPU; what is chained only if that is asked for."""
         while self.tasks and self.tasks[-1].start == len(self.events):
             if self.tasks[-1].chained and not chained:
-                return
+                break
             task = self.tasks.pop()
             self.running[task.cpu] = None
             self.drop(task)
             self.future_tasks.append(task)
+        self.group = (self.tasks[-1].group if self.tasks else None) or Group()
 
     def _task_of(self, cpu: int) -> Task:
         return next(t for t in reversed(self.tasks) if t.cpu == cpu)

@@ -17,6 +17,8 @@ from sandbox.machine.fields import Struct
 from sandbox.machine.locks import lock_owner
 from sandbox.machine.memory import MAX_CPUS, Event, MemoryImage, Word
 from sandbox.machine.performing import SPECIAL, Performer, Watcher
+from sandbox.machine.ranges import Group
+from sandbox.machine.reuse import FreeFrames
 from sandbox.machine.tasks import Task
 from sandbox.machine.watchdog import Watch
 
@@ -40,12 +42,20 @@ class Machine(Performer):
     """
 
     def __init__(
-        self, cpus: int = 2, *, checked: bool = False, memory: MemoryImage | None = None
+        self,
+        cpus: int = 2,
+        *,
+        checked: bool = False,
+        memory: MemoryImage | None = None,
+        derived: Derived | None = None,
     ) -> None:
         """Start an empty machine; `checked` is for functions that are not the models' own."""
         self.memory = memory or first_memory()
         self.running: list[Task | None] = [None] * cpus
-        self.derived = Derived(lambda: self.position)
+        self.derived = derived or Derived()
+        self.derived.position = lambda: self.position
+        self.group = Group()
+        """What runs at the same time, or was the last to."""
         self.acting = 0
         """The CPU that performs events, or was the last to."""
         self.interruption: BaseException | None = None
@@ -61,6 +71,7 @@ class Machine(Performer):
         self.note_watchers: list[Callable[[Event, int], None]] = []
         self.flush_watchers: list[Callable[[Event, int], None]] = []
         """Called after a `tlb_flush` event."""
+        self.frames = FreeFrames(self)
 
     # -- who is told -----------------------------------------------------------------
 
@@ -105,14 +116,25 @@ class Machine(Performer):
     # -- the transition system ---------------------------------------------------------
 
     def spawn(
-        self, name: str, call: Call, kernel: object, cpu: int = 0, payload: object = None
+        self,
+        name: str,
+        call: Call,
+        kernel: object,
+        cpu: int = 0,
+        payload: object = None,
+        *,
+        chained: bool = False,
     ) -> Task:
-        """Put a call of a function of *kernel* on an idle CPU; its first event becomes pending."""
+        """Put a call of a function of *kernel* on an idle CPU; its first event becomes pending.
+
+        One that is *chained* belongs to the event that ended the call before it on its CPU.
+        """
         busy = self.running[cpu]
         if busy is not None:
             raise SandboxError(f"CPU {cpu} is still running {busy.name}")
         self.not_performing()
         task = Task(cpu, name, call, kernel, self.position, payload)
+        task.chained = chained
         self._start(task)
         return task
 
@@ -122,6 +144,9 @@ class Machine(Performer):
         task.gen, task.pending = self.started(task)
         task.answers = []
         task.end = task.fault = None
+        going_on = task.chained or any(self.running)
+        group = self.group if going_on else Group()
+        self.group = task.group = group.joined(task.cpu, len(self.memory.cells))
         self.running[task.cpu] = task
 
     def blocked(self, cpu: int) -> str | None:
@@ -166,9 +191,9 @@ class Machine(Performer):
 
         What derives words (`Ledger`, `RuleEngine`) goes on with them when it is put on the clone.
         """
-        other = Machine(len(self.running), checked=self.checked, memory=self.memory.copied())
-        other.derived = self.derived.copied(lambda: other.position)
-        other.acting = self.acting
+        memory, derived = self.memory.copied(), self.derived.copied()
+        other = Machine(len(self.running), checked=self.checked, memory=memory, derived=derived)
+        other.acting, other.group = self.acting, self.group.copied()
         other.running = [task.copied() if task is not None else None for task in self.running]
         return other
 
@@ -177,4 +202,5 @@ class Machine(Performer):
         functions = tuple(
             (task.call, tuple(task.answers)) if task is not None else None for task in self.running
         )
-        return tuple(self.memory.cells), self.derived.remembered(), functions
+        beside = self.group.value() if any(self.running) else None
+        return tuple(self.memory.cells), self.derived.remembered(), functions, beside

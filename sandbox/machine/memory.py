@@ -12,6 +12,7 @@ four bits of a `Folio` carry its order, as a tagged pointer.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Generator
 from typing import Any, TypeVar
 
@@ -30,6 +31,7 @@ from sandbox.machine.handles import (
     page_of_pfn,
 )
 from sandbox.machine.offsets import COMPOUND_HEAD, REFCOUNT
+from sandbox.machine.ranges import alignment
 
 __all__ = [
     "ADD",
@@ -57,6 +59,7 @@ __all__ = [
     "USER_STORE",
     "WRITE",
     "XCHG",
+    "Allocated",
     "AnonVma",
     "Avc",
     "Event",
@@ -82,6 +85,7 @@ __all__ = [
     "lock_bit",
     "note",
     "page_of_pfn",
+    "reused_frame",
     "store",
     "tlb_flush",
     "try_add",
@@ -204,11 +208,21 @@ def note(kind: str, *payload: Word) -> Event:
     return (NOTE, 0, kind, *payload)
 
 
+Allocated = int | tuple[int, ...]
+"""What is to be known of an allocation to take it back: the length of memory before it; where it is
+not behind all others, that and its address; of a frame that is used again also the words it had."""
+
+
+def reused_frame(was: Word) -> int:
+    """The frame that an allocation took which was used before; 0 if it is new."""
+    return was[1] if was.__class__ is tuple and len(was) > 2 else 0
+
+
 class MemoryImage:
     """The words of a machine: values, and for each word which field it is.
 
     `cells` holds the values, `kinds` one field number (`sandbox.machine.fields`) per word.
-    Allocation only appends, so undoing one cuts the lists back.
+    What a CPU allocates alone is appended; there are holes where several did (`ranges`).
     """
 
     __slots__ = ("cells", "kinds", "objects")
@@ -218,33 +232,48 @@ class MemoryImage:
         self.kinds = bytearray(PAGE_WORDS)
         self.objects: list[tuple[int, Struct, int]] = []
 
-    def allocate(self, struct: Struct, order: int = 0) -> int:
-        """Append a structure with its initial values and return its address."""
+    def allocate(self, struct: Struct, order: int = 0, at: int = 0) -> int:
+        """Put a structure with its initial values behind all others, or *at* a free place.
+
+        The answer is its address.
+        """
         layout = STRUCTS[struct]
         count = 1 << order
-        align = 16
-        if struct is Struct.PAGE:
-            align = PAGE_WORDS << order
-        elif struct in (Struct.PTE_TABLE, Struct.PMD_TABLE):
-            align = TABLE_ALIGN
         cells, kinds = self.cells, self.kinds
-        pad = -len(cells) % align
-        if pad:
+        base = at or len(cells) + -len(cells) % alignment(struct, order)
+        pad = base - len(cells)
+        if pad > 0:
             cells.extend([0] * pad)
             kinds.extend(bytes(pad))
-        base = len(cells)
-        cells.extend(layout.initial * count)
-        kinds.extend(layout.kinds * count)
+        size = len(layout.initial) << order
+        cells[base : base + size] = layout.initial * count
+        kinds[base : base + size] = layout.kinds * count
         if struct is Struct.PAGE:
-            folio = Folio(base | order)
-            for i in range(base + COMPOUND_HEAD, base + count * PAGE_WORDS, PAGE_WORDS):
-                cells[i] = folio
-            cells[base + REFCOUNT] = 1
-            if order:  # the first tail holds the deferred list's node (mm_types.h, struct folio)
-                node = folio._deferred_list
-                cells[node], kinds[node] = 0, DEFERRED_LIST
-        self.objects.append((base, struct, order))
+            self._prep_new_page(base, order)
+            if order:
+                kinds[Folio(base | order)._deferred_list] = DEFERRED_LIST
+        if at and self.objects[-1][0] > base:
+            insort(self.objects, (base, struct, order))
+        else:
+            self.objects.append((base, struct, order))
         return base
+
+    def _prep_new_page(self, base: int, order: int) -> None:
+        """What is not the same in every page of a folio."""
+        cells, folio = self.cells, Folio(base | order)
+        for i in range(base + COMPOUND_HEAD, base + (PAGE_WORDS << order), PAGE_WORDS):
+            cells[i] = folio
+        cells[base + REFCOUNT] = 1
+        if order:  # the first tail holds the deferred list's node (mm_types.h, struct folio)
+            cells[folio._deferred_list] = 0
+
+    def renew(self, base: int, order: int) -> tuple[int, ...]:
+        """Give a freed frame its initial values again; those it had."""
+        end = base + (PAGE_WORDS << order)
+        before = tuple(self.cells[base:end])
+        self.cells[base:end] = STRUCTS[Struct.PAGE].initial * (1 << order)
+        self._prep_new_page(base, order)
+        return before
 
     def copied(self) -> MemoryImage:
         """The same words once more."""
@@ -253,11 +282,33 @@ class MemoryImage:
         other.objects = list(self.objects)
         return other
 
-    def release_last(self, length: int) -> None:
-        """Undo the last allocation: cut memory back to *length* words."""
+    def release(self, was: Allocated) -> None:
+        """Undo the last allocation."""
+        if isinstance(was, int):
+            del self.cells[was:]
+            del self.kinds[was:]
+            self.objects.pop()
+            return
+        length, base, *before = was
+        if before:
+            self.cells[base : base + len(before)] = before
+            return
+        at = bisect_left(self.objects, (base,))
+        _, struct, order = self.objects.pop(at)
+        size = len(STRUCTS[struct].initial) << order
+        self.cells[base : base + size] = [0] * size
+        self.kinds[base : base + size] = bytes(size)
         del self.cells[length:]
         del self.kinds[length:]
-        self.objects.pop()
+
+    def allocate_again(self, event: Event, was: Allocated) -> None:
+        """Do an allocation as it was done on another image of the same words."""
+        if isinstance(was, int):
+            self.allocate(event[2], event[3])
+        elif len(was) > 2:
+            self.renew(was[1], event[3])
+        else:
+            self.allocate(event[2], event[3], was[1])
 
     def object_at(self, addr: int) -> tuple[int, Struct, int]:
         """The allocation (base, struct, order) that holds *addr*."""

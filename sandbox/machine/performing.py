@@ -13,8 +13,9 @@ from typing import Any
 
 from sandbox.errors import KernelBug
 from sandbox.machine import operations
-from sandbox.machine.checked import PLACELESS, no_such_word
+from sandbox.machine.checked import MAX_WORDS, PLACELESS, no_such_word
 from sandbox.machine.derived import Derived
+from sandbox.machine.fields import Struct
 from sandbox.machine.functions import FUNCTION, OPERATION, REACTION, Functions, NoEventAtAll
 from sandbox.machine.locks import BLOCKING, deadlock, lock_owner
 from sandbox.machine.memory import (
@@ -25,8 +26,11 @@ from sandbox.machine.memory import (
     TLB_FLUSH,
     Event,
     Word,
+    reused_frame,
 )
 from sandbox.machine.operations import OPERATIONS
+from sandbox.machine.ranges import Group
+from sandbox.machine.reuse import FreeFrames
 from sandbox.machine.tasks import Task
 
 __all__ = ["Performer", "Watcher"]
@@ -42,6 +46,8 @@ class Performer(Functions):
 
     running: list[Task | None]
     derived: Derived
+    frames: FreeFrames
+    group: Group
     acting: int
     watchers: list[tuple[Watcher, ...]]
     reactions: list[tuple[Watcher, ...]]
@@ -166,10 +172,26 @@ class Performer(Functions):
     def _special(self, event: Event, old: Word, cpu: int) -> tuple[Word, Word]:
         """(What is journaled, the answer) of what may have to wait, or changes no one word."""
         if event[0] == ALLOC:
-            return len(self.memory.cells), self.memory.allocate(event[2], event[3])
+            return self._allocate(event[2], event[3], cpu)
         if lock_owner(self, event, cpu) is not None:
             raise deadlock(self, cpu, event)
         return old, OPERATIONS[event[0]](self.memory.cells, event, old, cpu)
+
+    def _allocate(self, struct: Struct, order: int, cpu: int) -> tuple[Word, int]:
+        """(What is journaled, the address): a frame that is free, or a place in the CPU's range."""
+        memory = self.memory
+        length = len(memory.cells)
+        if struct is Struct.PAGE:
+            frame = self.frames.next(cpu, order)
+            if frame:
+                return (length, frame, *memory.renew(frame, order)), frame
+        at = self.group.place(cpu, struct, order)
+        if not at:
+            return length, memory.allocate(struct, order)
+        if at > MAX_WORDS:
+            self.group.taken_back(cpu, struct, order)
+            raise KernelBug(f"CPU {cpu} allocated beyond {MAX_WORDS:,} words of memory")
+        return (length, at), memory.allocate(struct, order, at)
 
     def _tell(self, event: Event, cpu: int) -> None:
         """Tell of an event that changes no word."""
@@ -200,7 +222,9 @@ class Performer(Functions):
             return
         addr = event[1]
         if event[0] == ALLOC:
-            self.memory.release_last(old)
+            self.memory.release(old)
+            if old.__class__ is tuple and not reused_frame(old):
+                self.group.taken_back(cpu, event[2], event[3])
             return
         cells = self.memory.cells
         new = cells[addr]

@@ -8,6 +8,7 @@ from sandbox.errors import KernelBug
 from sandbox.machine.calls import Call
 from sandbox.machine.journal import Records
 from sandbox.machine.memory import Event, Gen
+from sandbox.machine.ranges import Group
 
 __all__ = ["Branch", "Task"]
 
@@ -23,6 +24,7 @@ class Task:
         "end",
         "fault",
         "gen",
+        "group",
         "kernel",
         "name",
         "payload",
@@ -46,6 +48,8 @@ class Task:
         """Position in the history at which it was started."""
         self.payload = payload
         """What the caller attached (the scenario layer's action)."""
+        self.group: Group | None = None
+        """What ran at the same time when it was started, itself included."""
         self.answers: Records = []
         self.fault: KernelBug | None = None
         """Why the generator cannot be made live again, once that was tried."""

@@ -107,9 +107,11 @@ class FilemapMixin(KernelPart):
 
     def finish_cow_fault(self, vmf: VmFault, new: Folio) -> Gen[None]:
         """`finish_fault` for a private copy."""
-        if not (yield from self.finish_fault_lock(vmf)):
+        locked = yield from self.finish_fault_lock(vmf)
+        if locked is None:
             yield from self.folio_put(new)
             return
+        vmf = locked
         entry = pte_mkyoung(pfn_pte(new.pfn, (yield from self.vm_page_prot(vmf.vma))))
         entry = yield from self.maybe_mkwrite(pte_mkdirty(entry), vmf.vma)
         if not self.finish_fault_counts_last:
@@ -121,20 +123,23 @@ class FilemapMixin(KernelPart):
             yield add(vmf.mm.rss_stat(MM_ANONPAGES), 1)
         yield unlock(vmf.ptl)
 
-    def finish_fault_lock(self, vmf: VmFault) -> Gen[bool]:
-        """Lock the table; False when the entry was filled meanwhile."""
+    def finish_fault_lock(self, vmf: VmFault) -> Gen[VmFault | None]:
+        """Lock the table; None when the entry was filled meanwhile."""
         yield from self.pte_alloc(vmf.mm, vmf.pmd, vmf.address)
-        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        pte, ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        vmf = vmf._replace(pte=pte, ptl=ptl)
         if vmf.ptl and (yield from self.ptep_get(vmf.pte)) == vmf.orig_pte:
-            return True
+            return vmf
         if vmf.ptl:
             yield unlock(vmf.ptl)
-        return False
+        return None
 
     def finish_fault(self, vmf: VmFault, folio: Folio, write: bool) -> Gen[bool]:
         """Map the page, or the whole folio where that is done and fits; False: not needed."""
-        if not (yield from self.finish_fault_lock(vmf)):
+        locked = yield from self.finish_fault_lock(vmf)
+        if locked is None:
             return False
+        vmf = locked
         index = yield from self.linear_page_index(vmf.vma, vmf.address)
         at = index - (yield load(folio.index))
         nr, first = 1, at
@@ -273,7 +278,8 @@ class FilemapMixin(KernelPart):
 
     def finish_mkwrite_fault(self, vmf: VmFault) -> Gen[bool]:
         """Make the entry writable if it is what it was; the folio is locked."""
-        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        pte, ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        vmf = vmf._replace(pte=pte, ptl=ptl)
         if not vmf.ptl:
             return False
         if (yield from self.ptep_get(vmf.pte)) != vmf.orig_pte:

@@ -5,6 +5,8 @@ Source: include/linux/{page-flags,mm,mm_types,sched/coredump}.h; the bit numbers
 
 from __future__ import annotations
 
+from sandbox.fields import FREE_FRAME
+
 PG_locked = 1 << 0
 PG_referenced = 1 << 1
 PG_uptodate = 1 << 2
@@ -23,7 +25,7 @@ PG_anon = 1 << 13
 PG_partially_mapped = 1 << 14
 PG_large_rmappable = 1 << 15
 PG_ksm = 1 << 16
-PG_buddy = 1 << 17
+PG_buddy = FREE_FRAME
 """Free: the page type the allocator gives pages it owns."""
 PG_anon_exclusive = 1 << 18
 PG_hwpoison = 1 << 19

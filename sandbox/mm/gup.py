@@ -51,6 +51,9 @@ from sandbox.mm.flags import (
 )
 from sandbox.mm.pgalloc import pmd_is_leaf
 
+Pages = tuple[Page, ...]
+"""Pages that are held, in the order of their addresses."""
+
 
 class GupMixin(KernelPart):
     """Taking references on the pages behind user addresses."""
@@ -96,7 +99,7 @@ class GupMixin(KernelPart):
                 refs *= GUP_PIN_COUNTING_BIAS
         yield from self.folio_put(folio, refs)
 
-    def unpin_user_pages(self, pages: list[Page], flags: int = FOLL_PIN) -> Gen[None]:
+    def unpin_user_pages(self, pages: Pages, flags: int = FOLL_PIN) -> Gen[None]:
         """Release pages, runs of one folio together (`unpin_user_pages`, `put_page`)."""
         i = 0
         while i < len(pages):
@@ -110,7 +113,7 @@ class GupMixin(KernelPart):
                 yield from self.gup_put_folio(folio, n, flags)
             i += n
 
-    def sanity_check_pinned_pages(self, folio: Folio, pages: list[Page], flags: int) -> Gen[None]:
+    def sanity_check_pinned_pages(self, folio: Folio, pages: Pages, flags: int) -> Gen[None]:
         """A pinned anon page must still be exclusive (VM_WARN, CONFIG_DEBUG_VM)."""
         if not flags & FOLL_PIN:
             return
@@ -124,7 +127,7 @@ class GupMixin(KernelPart):
 
     # -- entry points ------------------------------------------------------------------
 
-    def gup_fast_fallback(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[list[Page]]:
+    def gup_fast_fallback(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[Pages]:
         """pin_user_pages_fast() / get_user_pages_fast(): fast as far as it goes, then slow."""
         if flags & FOLL_PIN and not (yield load(mm.flags)) & MMF_HAS_PINNED:
             yield bits(mm.flags, MMF_HAS_PINNED)
@@ -138,13 +141,13 @@ class GupMixin(KernelPart):
 
     # -- fast path ---------------------------------------------------------------------
 
-    def lockless_pages_from_mm(self, mm: Mm, start: int, end: int, flags: int) -> Gen[list[Page]]:
+    def lockless_pages_from_mm(self, mm: Mm, start: int, end: int, flags: int) -> Gen[Pages]:
         """Walk without locks; a fork meanwhile (write_protect_seq) makes all pins void."""
         seq = 0
         if flags & FOLL_PIN:
             seq = yield load(mm.write_protect_seq)
             if seq & 1:
-                return []
+                return ()
         pages: list[Page] = []
         addr = start
         while addr < end:
@@ -154,44 +157,44 @@ class GupMixin(KernelPart):
             pages += taken
             addr += len(taken)
         if flags & FOLL_PIN and (yield load(mm.write_protect_seq)) != seq:
-            yield from self.unpin_user_pages(pages, flags)
-            return []
-        return pages
+            yield from self.unpin_user_pages(tuple(pages), flags)
+            return ()
+        return tuple(pages)
 
-    def gup_fast_pmd_range(self, mm: Mm, addr: int, end: int, flags: int) -> Gen[list[Page]]:
+    def gup_fast_pmd_range(self, mm: Mm, addr: int, end: int, flags: int) -> Gen[Pages]:
         """Lockless walk: the page of one entry, or all wanted pages of a leaf; empty to give up."""
         pmd = yield from self.pmd_offset(mm, addr)
         pmdval = (yield load(pmd)) if pmd else 0
         if not pmdval:
-            return []
+            return ()
         if pmd_is_leaf(pmdval):
             return (yield from self.gup_fast_pmd_leaf(pmd, pmdval, addr, end, flags))
         page = yield from self.gup_fast_pte_range(
             (self.pte_offset_map(pmdval, addr), pmd, pmdval), flags
         )
-        return [] if page is None else [page]
+        return () if page is None else (page,)
 
     def gup_fast_pmd_leaf(
         self, pmd: int, pmdval: int, addr: int, end: int, flags: int
-    ) -> Gen[list[Page]]:
+    ) -> Gen[Pages]:
         """All wanted pages of a PMD leaf with one grab."""
         if not pmdval & PTE_VALID or pmdval & PTE_SPECIAL:
-            return []
+            return ()
         if flags & FOLL_WRITE and not pte_write(pmdval):
-            return []
+            return ()
         first = addr & (HPAGE_PMD_NR - 1)
         refs = min(end - addr, HPAGE_PMD_NR - first)
         page = page_of_pfn(pte_pfn(pmdval) + first)
         folio = yield from self.try_grab_folio_fast(page, refs, flags)
         if folio is None:
-            return []
+            return ()
         back_off = (yield load(pmd)) != pmdval
         if not back_off and not pte_write(pmdval):
             back_off = yield from self.gup_must_unshare(None, flags, folio, folio.page(0))
         if back_off:
             yield from self.gup_put_folio(folio, refs, flags)
-            return []
-        return [page_of_pfn(page.pfn + i) for i in range(refs)]
+            return ()
+        return tuple(page_of_pfn(page.pfn + i) for i in range(refs))
 
     def gup_fast_pte_range(self, at: tuple[int, int, int], flags: int) -> Gen[Page | None]:
         """One entry: grab, then make sure that nothing changed (`gup_pte_range` until 6.9)."""
@@ -230,14 +233,14 @@ class GupMixin(KernelPart):
 
     # -- slow path ---------------------------------------------------------------------
 
-    def _get_user_pages_locked(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[list[Page]]:
+    def _get_user_pages_locked(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[Pages]:
         """Under mmap_lock: look each page up, fault it in, try again."""
         yield lock(mm.mmap_lock, READ)
         pages = yield from self._get_user_pages(mm, start, nr, flags)
         yield unlock(mm.mmap_lock)
         return pages
 
-    def _get_user_pages(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[list[Page]]:
+    def _get_user_pages(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[Pages]:
         """The loop, for a caller that holds mmap_lock."""
         pages: list[Page] = []
         for addr in range(start, start + nr):
@@ -248,7 +251,7 @@ class GupMixin(KernelPart):
             if page is None:
                 break
             pages.append(page)
-        return pages
+        return tuple(pages)
 
     def check_vma_flags(self, vma: Vma, flags: int) -> Gen[int]:
         """-EFAULT when the VMA does not allow the access."""

@@ -86,7 +86,7 @@ class HugeMemoryMixin(KernelPart):
             return None
         if not pmd_is_leaf(pmdval):
             return None
-        vmf.orig_pte = pmdval
+        vmf = vmf._replace(orig_pte=pmdval)
         if vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE) and not pte_write(pmdval):
             return 0 if (yield from self.do_huge_pmd_wp_page(vmf)) else None
         yield from self.huge_pmd_set_accessed(vmf)

@@ -70,12 +70,13 @@ class HugeSplitMixin(KernelPart):
         folio: Folio,
         order: int = 0,
         at: Page | None = None,
-        to_list: list[Folio] | None = None,
+        to_list: bool = False,
     ) -> Gen[int]:
         """Split a locked folio on which the caller holds one reference; 0 or a negative errno.
 
         The piece with page *at* (the head page) stays locked and referenced for the caller;
-        the others are referenced too if they go on a list (split_folio_to_list).
+        the others are referenced too if they go on a list (split_folio_to_list): they are
+        `pieces_of` without it.
         """
         if folio.order <= order:
             return -EBUSY
@@ -96,9 +97,7 @@ class HugeSplitMixin(KernelPart):
         mapped = yield from self.folio_mapcount(folio)
         return mapped == (yield load(folio._refcount)) - 1
 
-    def split_frozen(
-        self, folio: Folio, order: int, at: Page, to_list: list[Folio] | None
-    ) -> Gen[int]:
+    def split_frozen(self, folio: Folio, order: int, at: Page, to_list: bool) -> Gen[int]:
         """Freeze, cut up, bring the mappings back."""
         yield lock(Globals.split_queue_lock)
         if not (yield cas(folio._refcount, 1, 0)):
@@ -116,13 +115,11 @@ class HugeSplitMixin(KernelPart):
         kept = folio.index_of(at) >> order
         for piece in pieces[:kept] + pieces[kept + 1 :]:
             yield bits(piece.flags, 0, PG_locked)
-            if to_list is None:
+            if not to_list:
                 yield from self.folio_put(piece)
-            else:
-                to_list.append(piece)
         return 0
 
-    def _split_huge_page(self, folio: Folio, order: int) -> Gen[list[Folio]]:
+    def _split_huge_page(self, folio: Folio, order: int) -> Gen[tuple[Folio, ...]]:
         """Give each piece its head, from the last to the first.
 
         Up to 6.12 a piece's reference count is unfrozen as soon as it is one, the head's last:
@@ -136,11 +133,11 @@ class HugeSplitMixin(KernelPart):
         yield store(folio._refcount, 1)
         return pieces
 
-    def pieces_of(self, folio: Folio, order: int) -> list[Folio]:
+    def pieces_of(self, folio: Folio, order: int) -> tuple[Folio, ...]:
         """What a folio is cut into, in order."""
         head = folio & ADDR_MASK
         step = PAGE_WORDS << order
-        return [Folio(head + step * i | order) for i in range(folio.nr_pages >> order)]
+        return tuple(Folio(head + step * i | order) for i in range(folio.nr_pages >> order))
 
     def _split_huge_page_tail(self, folio: Folio, piece: Folio, order: int) -> Gen[None]:
         """Make one piece a folio (`__split_folio_to_order` in 6.15).

@@ -105,7 +105,7 @@ class KhugepagedMixin(KernelPart):
         yield unlock(pmd_ptl)
         return 0
 
-    def collapse_isolate(self, mm: Mm, table: int) -> Gen[list[Source] | None]:
+    def collapse_isolate(self, mm: Mm, table: int) -> Gen[tuple[Source, ...] | None]:
         """Lock and isolate every folio of the detached table; None when one is in use elsewhere."""
         ptl = table + PTL_OFFSET
         sources: list[Source] = []
@@ -129,7 +129,7 @@ class KhugepagedMixin(KernelPart):
             sources.append((i, page, folio))
         yield unlock(ptl)
         if ok:
-            return sources
+            return tuple(sources)
         for folio in seen:
             yield bits(folio.flags, PG_lru, PG_locked)
             yield from self.folio_put(folio)
@@ -146,7 +146,7 @@ class KhugepagedMixin(KernelPart):
         return False
 
     def collapse_copy(
-        self, mm: Mm, vma: Vma, haddr: int, table: int, sources: list[Source], folio: Folio
+        self, mm: Mm, vma: Vma, haddr: int, table: int, sources: tuple[Source, ...], folio: Folio
     ) -> Gen[None]:
         """Copy the contents; then the old entries, mappings and references go."""
         for i, page, _ in sources:

@@ -152,7 +152,7 @@ class UserfaultfdMixin(KernelPart):
 
     # -- faults ----------------------------------------------------------------------------
 
-    def do_uffd_wp(self, vmf: VmFault) -> Gen[int]:
+    def do_uffd_wp(self, vmf: VmFault) -> Gen[tuple[int, VmFault]]:
         """A write to a protected entry: resolve it here (async), or let the process have it.
 
         do_wp_page() has this inline; -EFAULT with the entry unlocked for a signal.
@@ -160,18 +160,20 @@ class UserfaultfdMixin(KernelPart):
         vm_flags = yield load(vmf.vma.vm_flags)
         if vm_flags & VM_UFFD_WP and not vm_flags & VM_UFFD_WP_ASYNC:
             yield unlock(vmf.ptl)
-            return -EFAULT  # handle_userfault(): VM_FAULT_SIGBUS
+            return -EFAULT, vmf  # handle_userfault(): VM_FAULT_SIGBUS
         if vm_flags & VM_UFFD_WP:
             # only the bit goes: nothing that a TLB may hold changes
-            vmf.orig_pte = pte_clear_uffd_wp((yield from self.ptep_get(vmf.pte)))
-            yield from self.set_pte_at(vmf.mm, vmf.address, vmf.pte, vmf.orig_pte)
-        return 0
+            pte = pte_clear_uffd_wp((yield from self.ptep_get(vmf.pte)))
+            yield from self.set_pte_at(vmf.mm, vmf.address, vmf.pte, pte)
+            vmf = vmf._replace(orig_pte=pte)
+        return 0, vmf
 
     def handle_pte_marker(self, vmf: VmFault) -> Gen[int]:
         """A marker: fill the place, still protected (`pte_marker_handle_uffd_wp`)."""
         if (yield load(vmf.vma.vm_flags)) & VM_UFFD_WP:
             return (yield from self.do_pte_missing(vmf))
-        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        pte, ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        vmf = vmf._replace(pte=pte, ptl=ptl)
         if vmf.ptl:
             if (yield from self.ptep_get(vmf.pte)) == vmf.orig_pte:
                 yield from self.pte_clear(vmf.mm, vmf.address, vmf.pte)

@@ -68,9 +68,9 @@ class VmscanMixin(KernelPart):
                 yield bits(folio.flags, PG_lru)
                 yield from self.folio_put(folio)
 
-    def shrink_folio_list(self, folio: Folio) -> Gen[tuple[Folio, bool, list[Folio]]]:
+    def shrink_folio_list(self, folio: Folio) -> Gen[tuple[Folio, bool, tuple[Folio, ...]]]:
         """One folio of the list: (what it is now, reclaimed, pieces to go on with)."""
-        pieces: list[Folio] = []
+        pieces: tuple[Folio, ...] = ()
         if (yield bits(folio.flags, PG_locked)) & PG_locked:
             return folio, False, pieces
         flags = yield load(folio.flags)
@@ -78,7 +78,7 @@ class VmscanMixin(KernelPart):
         if flags & PG_anon and flags & PG_swapbacked and not flags & PG_swapcache:
             ready = not (yield from self.folio_maybe_dma_pinned(folio))
             if ready:
-                folio, ready = yield from self.reclaim_add_to_swap(folio, pieces)
+                folio, ready, pieces = yield from self.reclaim_add_to_swap(folio)
         if ready:
             yield from self.try_to_unmap(folio)
             ready = not (yield from self.folio_mapcount(folio))
@@ -89,16 +89,17 @@ class VmscanMixin(KernelPart):
         yield bits(folio.flags, 0, PG_locked)
         return folio, False, pieces
 
-    def reclaim_add_to_swap(self, folio: Folio, pieces: list[Folio]) -> Gen[tuple[Folio, bool]]:
-        """(The folio, whether it has slots); without room for all of it, its head page alone."""
+    def reclaim_add_to_swap(self, folio: Folio) -> Gen[tuple[Folio, bool, tuple[Folio, ...]]]:
+        """(The folio, whether it has slots, no pieces); without room, its head and the rest."""
         if folio.large and not (yield from self.can_split_folio(folio)):
-            return folio, False
+            return folio, False, ()
         if (yield from self.add_to_swap(folio)):
-            return folio, True
-        if not folio.large or (yield from self.split_folio(folio, to_list=pieces)):
-            return folio, False
+            return folio, True, ()
+        if not folio.large or (yield from self.split_folio(folio, to_list=True)):
+            return folio, False, ()
         head: Folio = yield from self.page_folio(folio.page(0))
-        return head, (yield from self.add_to_swap(head))
+        added = yield from self.add_to_swap(head)
+        return head, added, self.pieces_of(folio, 0)[1:]
 
     # -- unmapping ---------------------------------------------------------------------
 

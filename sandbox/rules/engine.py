@@ -180,6 +180,12 @@ class RuleEngine:
             return ""
         return innermost(task.gen)[0]
 
+    def another_folio(self, frame: int, end: int) -> None:
+        """The words [frame, end) are another folio's now: what was broken was the one before's."""
+        for key in [key for key in self.now if frame <= key[1] < end]:
+            self._set(key, None)
+        self.machine.derived.put("windows", frame, GONE)
+
     # -- windows -------------------------------------------------------------------------
 
     def _note(self, event: Event, cpu: int) -> None:

@@ -8,12 +8,15 @@ from sandbox.machine.fields import DEFERRED_LIST, Struct, field
 from sandbox.machine.memory import (
     ADD,
     ADDR_MASK,
+    PAGE_WORDS,
     STORE,
     USER_STORE,
     Event,
     Folio,
     Globals,
     Page,
+    Word,
+    reused_frame,
 )
 from sandbox.machine.offsets import (
     COMPOUND_HEAD,
@@ -27,6 +30,7 @@ from sandbox.machine.offsets import (
     REFCOUNT,
     WRITE_PROTECT_SEQ,
 )
+from sandbox.machine.reuse import ALLOCATION
 from sandbox.mm.flags import (
     GUP_PIN_COUNTING_BIAS,
     PG_anon,
@@ -94,6 +98,7 @@ class Checks(
         self.start_complaints()
         self.machine.flush_watchers.append(self.tlb.flush)
         on = self.machine.check
+        on(ALLOCATION, self.allocated)
         on(_kind("_refcount"), self.refcount)
         on(_kind("_mapcount"), self.mapcount)
         on(_kind("_entire_mapcount"), self.entire)
@@ -122,6 +127,17 @@ class Checks(
             self.engine.holds(rule, key)
         else:
             self.engine.fails(rule, key, self.ledger.name_of(folio), text, words, deficit)
+
+    def allocated(self, event: Event, cpu: int, addr: int, was: Word, new: int) -> None:
+        """A frame that is used again is another folio: nothing is remembered of the one before.
+
+        Holds are of frames: who still holds it would write to the new folio.
+        """
+        frame = reused_frame(was)
+        if frame:
+            end = frame + (PAGE_WORDS << event[3])
+            self.engine.another_folio(frame, end)
+            self.tlb.another_folio(frame, end)
 
     # -- references and mappings -------------------------------------------------------
 

@@ -23,6 +23,7 @@ class Tlb:
         self.derived = derived
         self._forget = derived.undoer(self._remember)
         self._flush = derived.undoer(self._unflush)
+        self._keep = derived.undoer(self._kept)
         self.stale: dict[int, dict[int, tuple[Stale, ...]]] = derived.table("stale", {})
         self.pages: dict[int, int] = derived.table("stale pages", {}, follows=True)
         """By page: translations left."""
@@ -73,6 +74,35 @@ class Tlb:
         for addr, page, dirty in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
             mine[addr] = (*mine.get(addr, ()), (page, bool(dirty)))
             self._more(page, bool(dirty))
+
+    def another_folio(self, frame: int, end: int) -> None:
+        """The pages [frame, end) are allocated again: what may reach them is told of no more.
+
+        It was when they were freed.
+        """
+        if not self.pages:
+            return
+        for mm, mine in self.stale.items():
+            for addr, items in list(mine.items()):
+                gone = tuple(item for item in items if frame <= item[0] < end)
+                if gone:
+                    kept = tuple(item for item in items if item not in gone)
+                    self.derived.add(self._keep, mm, addr, *(n for item in items for n in item))
+                    self._less(gone)
+                    mine[addr] = kept
+                    if not kept:
+                        del mine[addr]
+
+    def _kept(self, mm: int, addr: int, *flat: int) -> None:
+        """Undo `another_folio` for one address: (page, dirty) after one another."""
+        mine = self.stale[mm]
+        self._less(mine.get(addr, ()))
+        items = tuple(
+            (page, bool(dirty)) for page, dirty in zip(flat[::2], flat[1::2], strict=True)
+        )
+        for page, dirty in items:
+            self._more(page, dirty)
+        mine[addr] = items
 
     def _more(self, page: int, dirty: bool) -> None:
         """One translation more."""

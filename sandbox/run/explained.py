@@ -21,10 +21,7 @@ __all__ = ["check_explained", "copy_of"]
 
 def copy_of(memory: MemoryImage) -> MemoryImage:
     """A copy of a machine's memory; some ten ms for a GiB."""
-    copy = MemoryImage()
-    copy.cells, copy.kinds = list(memory.cells), bytearray(memory.kinds)
-    copy.objects = list(memory.objects)
-    return copy
+    return memory.copied()
 
 
 def check_explained(machine: History, before: MemoryImage, start: int, what: str) -> None:
@@ -34,9 +31,10 @@ def check_explained(machine: History, before: MemoryImage, start: int, what: str
         KernelBug: memory is another than that; *what* was done meanwhile.
     """
     cells, end = before.cells, machine.position
-    for event, cpu in zip(machine.events[start:end], machine.cpus[start:end], strict=True):
+    events, cpus = machine.events[start:end], machine.cpus[start:end]
+    for event, cpu, old in zip(events, cpus, machine.olds[start:end], strict=True):
         if event[0] == ALLOC:
-            before.allocate(event[2], event[3])
+            before.allocate_again(event, old)
         elif event[0] >= FIRST_MUTATING:
             OPERATIONS[event[0]](cells, event, cells[event[1]], cpu)
     now = machine.memory

@@ -49,14 +49,12 @@ from sandbox.scenario.language import Action
 from sandbox.syscalls import MapRequest
 
 if TYPE_CHECKING:
-    from sandbox.run.session import Session
+    from sandbox.truth.ledger import Ledger
 
 Handler = Callable[["Planner"], Call]
 
 
-def plan(
-    session: Session, action: Action, kernel: Kernel, step: int, places: dict[str, int]
-) -> Call:
+def plan(ledger: Ledger, action: Action, kernel: Kernel, step: int, places: dict[str, int]) -> Call:
     """The kernel function that does *action* as step number *step*; raises `UsageError`.
 
     *places* collects where regions new to the machine go, for all actions that begin together.
@@ -66,7 +64,7 @@ def plan(
         raise UsageError(
             f"'{action.verb}' is not modelled yet", action.where, "one of " + ", ".join(HANDLERS)
         )
-    planner = Planner(session, action, kernel, step, places)
+    planner = Planner(ledger, action, kernel, step, places)
     check_meaning(planner)
     return handler(planner)
 
@@ -109,15 +107,15 @@ def _mthp(p: Planner) -> Call:
 
 def _mmap(p: Planner) -> Call:
     a = p.args
-    processes = p.session.ledger.processes()
+    processes = p.ledger.processes()
     mm: Mm | str = processes.get(a["proc"], a["proc"])
     base = p.base(a["region"])
     at, size = a.get("at", 0), a["size"]
     if at + size > REGION_PAGES:
         raise p.refuse("the region is too large", "at most 8G, at= included")
     if isinstance(mm, Mm):
-        for vma in p.session.ledger.vmas(mm):
-            cells = p.session.ledger.cells
+        for vma in p.ledger.vmas(mm):
+            cells = p.ledger.cells
             if cells[vma.vm_start] < base + at + size and cells[vma.vm_end] > base + at:
                 raise p.refuse(
                     f"{a['proc']} has something mapped there already", "free pages of the region"
@@ -140,7 +138,7 @@ def _file(p: Planner) -> int:
 
 def _make_file(p: Planner) -> Call:
     name, size = p.args["name"], p.args["size"]
-    if name in p.session.book.files:
+    if name in p.ledger.book.files:
         raise p.refuse(f"there is a file {name} already", "a new name")
     if p.action.verb == "memfd":
         return p.call("sys_open", name, size, HOST_SHMEM, 0)
@@ -166,21 +164,21 @@ def _vm_flags(p: Planner) -> int:
 
 def _fork(p: Planner) -> Call:
     mm, child = p.mm(), p.args["child"]
-    if child in p.session.ledger.processes():
+    if child in p.ledger.processes():
         raise p.refuse(f"there is a process {child} already", "a new name")
     return p.call("sys_fork", mm, child)
 
 
 def _proc(p: Planner) -> Call:
     name = p.args["proc"]
-    if name in p.session.ledger.processes():
+    if name in p.ledger.processes():
         raise p.refuse(f"there is a process {name} already", "a new name")
     return p.call("sys_proc", name)
 
 
 def _exit(p: Planner) -> Call:
     mm = p.mm()
-    return p.call("sys_exit", mm, p.session.book.buffers(mm))
+    return p.call("sys_exit", mm, p.ledger.book.buffers(mm))
 
 
 def _munmap(p: Planner) -> Call:
@@ -226,7 +224,7 @@ def _pin(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
     id_, verb, flags = p.args["id"], p.action.verb, p.args["flags"]
-    if p.session.book.held(id_):
+    if p.ledger.book.held(id_):
         raise p.refuse(f"something is held under {id_} already", "a free id")
     kind = "get" if verb == "get" else "pin"
     return p.call("sys_pin", mm, start, end, id_, kind, flags, verb == "repeat")
@@ -234,7 +232,7 @@ def _pin(p: Planner) -> Call:
 
 def _unpin(p: Planner) -> Call:
     id_ = p.args["id"]
-    book = p.session.book
+    book = p.ledger.book
     if id_ not in book.ids:
         raise p.refuse(f"nothing is held under {id_}", "one of: " + (", ".join(book.ids) or "none"))
     (hold,) = book.held(id_)
@@ -249,14 +247,14 @@ def _uring(p: Planner) -> Call:
 
 def _unuring(p: Planner) -> Call:
     mm = p.mm()
-    buffers = p.session.book.buffers(mm)
+    buffers = p.ledger.book.buffers(mm)
     if not buffers:
         raise p.refuse(f"{p.args['proc']} has no registered buffer", "uring first")
     return p.call("sys_unuring", mm, buffers)
 
 
 def _block_entries(p: Planner, mm: Mm, block: int) -> list[int]:
-    cells = p.session.ledger.cells
+    cells = p.ledger.cells
     n: int = p.kernel.CONT_PTES
     table = cells[mm.pud(block)]
     pmd = cells[table + pmd_index(block)] if table else 0
@@ -269,7 +267,7 @@ def _block_entries(p: Planner, mm: Mm, block: int) -> list[int]:
 def _check_block(p: Planner, mm: Mm, block: int, fold: bool) -> None:
     """Refuse a block that cannot be folded (or is not folded), saying why."""
     entries = _block_entries(p, mm, block)
-    region, page = p.session.ledger.region_of(block)
+    region, page = p.ledger.region_of(block)
     where = f"the block at {p.args['proc']}.{region} page {page}"
     n = len(entries)
     if not fold:
@@ -289,7 +287,7 @@ def _check_block(p: Planner, mm: Mm, block: int, fold: bool) -> None:
         raise p.refuse(
             f"{where} has entries that differ", "consecutive frames with equal permissions"
         )
-    folio = p.session.ledger.folio(pte_page(entries[0]))
+    folio = p.ledger.folio(pte_page(entries[0]))
     if folio.nr_pages < n:
         raise p.refuse(f"{where} maps small folios", f"one folio of {n} pages or more")
 
@@ -340,6 +338,10 @@ def _autodrain(p: Planner) -> Call:
     return p.call("sys_autodrain", p.args["mode"] == "on")
 
 
+def _reuse(p: Planner) -> Call:
+    return p.call("sys_reuse", p.args["mode"] == "on")
+
+
 HANDLERS: dict[str, Handler] = {
     "mthp": _mthp,
     "mmap": _mmap,
@@ -382,6 +384,7 @@ HANDLERS: dict[str, Handler] = {
     "unfold": _fold,
     "drain": _drain,
     "autodrain": _autodrain,
+    "reuse": _reuse,
     "sleep": _nop,
     "quiet": _nop,
     "loud": _nop,

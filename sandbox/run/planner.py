@@ -13,7 +13,7 @@ from sandbox.scenario.language import Action
 from sandbox.truth.book import File, Region
 
 if TYPE_CHECKING:
-    from sandbox.run.session import Session
+    from sandbox.truth.ledger import Ledger
 
 __all__ = ["REGION_PAGES", "Planner"]
 
@@ -26,9 +26,9 @@ class Planner:
     """Looks the names of one action up in the machine."""
 
     def __init__(
-        self, session: Session, action: Action, kernel: Kernel, step: int, places: dict[str, int]
+        self, ledger: Ledger, action: Action, kernel: Kernel, step: int, places: dict[str, int]
     ) -> None:
-        self.session, self.action, self.kernel, self.step = session, action, kernel, step
+        self.ledger, self.action, self.kernel, self.step = ledger, action, kernel, step
         self.places = places
         self.args = action.args
 
@@ -43,7 +43,7 @@ class Planner:
     def mm(self, name: str | None = None) -> Mm:
         """The process's mm."""
         name = name or self.args["proc"]
-        processes = self.session.ledger.processes()
+        processes = self.ledger.processes()
         if name not in processes:
             known = ", ".join(processes) or "none yet (mmap starts one)"
             raise self.refuse(f"there is no process {name}", f"one of: {known}")
@@ -51,7 +51,7 @@ class Planner:
 
     def base(self, region: str) -> int:
         """First virtual page of a region's place; the same for every process."""
-        known: dict[str, int] = self.session.book.places
+        known: dict[str, int] = self.ledger.book.places
         if region in known:
             return known[region]
         used = len(known.keys() | self.places.keys())
@@ -72,15 +72,15 @@ class Planner:
 
     def region(self, mm: Mm, region: str, proc: str) -> Region:
         """The region of that name of the process called *proc*."""
-        found: Region | None = self.session.book.region_of(mm, region)
+        found: Region | None = self.ledger.book.region_of(mm, region)
         if found is None:
-            mine = ", ".join(known.name for known in self.session.book.regions(mm))
+            mine = ", ".join(known.name for known in self.ledger.book.regions(mm))
             raise self.refuse(f"{proc} has no region {region}", "one of: " + (mine or "none yet"))
         return found
 
     def file(self, name: str) -> File:
         """The file of that name."""
-        files: dict[str, File] = self.session.book.files
+        files: dict[str, File] = self.ledger.book.files
         if name not in files:
             known = ", ".join(files) or "none yet"
             raise self.refuse(f"there is no file {name}", f"one of: {known}")

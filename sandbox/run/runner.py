@@ -112,26 +112,32 @@ class ScenarioRun:
         if what == "copy":
             return sum(e[0] == COPY for e in events)
         if what == "free":
-            freed = {e[1] for e in events if e[0] == BITS and e[2] == PG_buddy}
-            return sum(head not in self.session.ledger.names for head in freed)
+            name_of = self.session.ledger.name_of
+            freed = {
+                name_of(event[1], i)
+                for i, event in zip(self._last_action(), events, strict=True)
+                if event[0] == BITS and event[2] == PG_buddy
+            }
+            return sum(name.startswith("pfn:") for name in freed)
         raise UsageError(f"cannot count '{what}'", expected="alloc, free or copy")
 
     def peak(self, folio: str, field: str) -> int | None:
         """Largest raw value of a folio's word in the last action; None if unknown."""
         machine, ledger = self.session.machine, self.session.ledger
-        heads = {name: head for head, name in ledger.names.items()}
+        found = ledger.head_of(folio)
         offset = next(
             (f.offset for f in FIELDS if f.struct is Struct.PAGE and f.name.lstrip("_") == field),
             None,
         )
-        if folio not in heads or offset is None:
+        if found is None or offset is None:
             return None
-        addr = heads[folio] + offset
-        values = [machine.peek(addr)]
+        head, life = found
+        addr = head + offset
+        values = [machine.peek(addr)] if life.stop == machine.position else []
         for i in self._last_action():
-            if machine.events[i][1] == addr and machine.olds[i] is not None:
+            if i in life and machine.events[i][1] == addr and machine.olds[i] is not None:
                 values.append(machine.olds[i])
-        return max(values)
+        return max(values, default=None)
 
     def events(self) -> Iterator[dict[str, Any]]:
         """All events so far."""

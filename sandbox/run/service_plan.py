@@ -36,7 +36,7 @@ def _fsync(p: Planner) -> Call:
 def _exec(p: Planner) -> Call:
     mm, region = p.mm(), p.args["region"]
     base = p.base(region)
-    return p.call("sys_execve", mm, region, base, p.step, p.session.book.buffers(mm))
+    return p.call("sys_execve", mm, region, base, p.step, p.ledger.book.buffers(mm))
 
 
 def _pageout(p: Planner) -> Call:
@@ -54,9 +54,9 @@ def _anonymous(p: Planner, mm: Mm, start: int, end: int) -> None:
 
 def _no_files(p: Planner, mm: Mm, start: int, end: int) -> int:
     """Refuse ranges with a file (or shmem) in them; how many pages are mapped."""
-    cells = p.session.ledger.cells
+    cells = p.ledger.cells
     covered = 0
-    for vma in p.session.ledger.vmas(mm):
+    for vma in p.ledger.vmas(mm):
         lo, hi = max(cells[vma.vm_start], start), min(cells[vma.vm_end], end)
         if lo < hi:
             covered += hi - lo

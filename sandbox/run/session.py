@@ -26,9 +26,10 @@ from sandbox.machine.watchdog import NoEvent
 from sandbox.mm.flags import PG_reserved, PG_uptodate
 from sandbox.rules import RuleEngine
 from sandbox.run.blocks import check_block
-from sandbox.run.plan import places_of, plan
+from sandbox.run.plan import plan
 from sandbox.run.scheduling import play
 from sandbox.run.steps import Begun, Step
+from sandbox.run.succession import next_action, succeeding
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.syscalls import Result
 from sandbox.truth.book import Book
@@ -181,7 +182,7 @@ class Session:
             if cpu >= len(self.cpus):
                 raise UsageError(f"there is no CPU {cpu}", item.where, f"0 to {len(self.cpus) - 1}")
             with self.contained(item.text):
-                call = plan(self, item, self.cpus[cpu], step.number, places)
+                call = plan(self.ledger, item, self.cpus[cpu], step.number, places)
             plans.append((call, cpu))
         self.drain()  # going back may have ended between an action and its drain
         for call, cpu in plans:
@@ -196,19 +197,15 @@ class Session:
                 that the CPU comes to the one after it.
         """
         step, cpu = task.payload, task.cpu
-        if not isinstance(step, Step) or not isinstance(step.action, CpuBlock):
+        if not isinstance(step, Step):
             return
-        mine, block = step.action.of_cpu(cpu), self.tasks_of(step)
-        done = sum(other.cpu == cpu for other in block)
-        if done >= len(mine):
+        begun = [(other.cpu, other.call) for other in self.tasks_of(step)]
+        item, kernel = next_action(step, cpu, begun), self.cpus[cpu]
+        if item is None:
             return
-        item, kernel, refusal = mine[done], self.cpus[cpu], None
-        try:
-            with self.contained(item.text):
-                call = plan(self, item, kernel, step.number, places_of(t.call for t in block))
-        except UsageError as error:
-            call, refusal = Call("sys_refused", (error.message,), item.text), error
-        self.machine.chain(item.text, call, kernel, cpu, step)
+        with self.contained(item.text):
+            call, refusal = succeeding(self.ledger, item, kernel, step.number, begun)
+        self.machine.spawn(item.text, call, kernel, cpu, step, chained=True)
         if refusal is not None:
             raise refusal
 

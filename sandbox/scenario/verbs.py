@@ -315,6 +315,7 @@ def _pin_verbs() -> Iterable[Verb]:
     yield _kernel("clearrefs", "write N to /proc/PID/clear_refs", _ONE_PROC, value)
     yield _kernel("drain", "drain the LRU batches of every CPU")
     yield _kernel("autodrain", "drain before each recorded state, or not", _SWITCHED)
+    yield _kernel("reuse", "allocate frames freed from here on again, or not", _SWITCHED)
 
 
 def _service_verbs() -> Iterable[Verb]:

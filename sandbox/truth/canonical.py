@@ -2,8 +2,10 @@
 
 Which frame or slot an object got depends on the order in which CPUs asked, and nothing else does.
 Objects are named in the order in which they are met on a walk from the fixed words (`GLOBALS`, the
-CPUs' own), by what each field leads to (`fields.POINTS_TO`).  What nothing leads to is left out if
-it is free; what is not free and lost all the same is told from other states by its words.
+CPUs' own), by what each field leads to (`fields.POINTS_TO`).  Pages are met as folios, however they
+were allocated.  What nothing leads to is left out if it is free; what is not free and lost all the
+same is told from other states by its words.  Of frames that are free and will be allocated again
+it matters which ones something still leads to, and when their turn comes.
 """
 
 from __future__ import annotations
@@ -23,8 +25,17 @@ from sandbox.arch.arm64.pgtable import (
 )
 from sandbox.machine.fields import COUNTED_BY, FIELDS, POINTS_TO, STRUCTS, Points, Struct
 from sandbox.machine.machine import Machine
-from sandbox.machine.memory import AnonVma, Folio, Mapping, Mm, Page, Vma
-from sandbox.machine.offsets import REFCOUNT
+from sandbox.machine.memory import (
+    ADDR_MASK,
+    PAGE_WORDS,
+    AnonVma,
+    Folio,
+    Mapping,
+    Mm,
+    Page,
+    Vma,
+)
+from sandbox.machine.offsets import COMPOUND_HEAD, REFCOUNT
 from sandbox.mm.flags import PG_buddy
 
 __all__ = ["canonical"]
@@ -48,7 +59,7 @@ def canonical(machine: Machine) -> Hashable:
             walk.name(base)
     book = walk.book(machine.derived.tables)
     reached = tuple(walk.objects())
-    return book, reached, walk.lost()
+    return book, reached, walk.lost(), walk.free(machine.frames.frames)
 
 
 class _Walk:
@@ -59,17 +70,24 @@ class _Walk:
         self.bases = [base for base, _, _ in self.memory.objects]
         self.numbers: dict[int, int] = {}
         """By the base of an object: its number."""
-        self.order: list[int] = []
-        """Indices into `memory.objects` in the order of their numbers."""
+        self.order: list[tuple[int, Struct, int]] = []
+        """What has a number, in that order: its base, structure and order."""
 
     def name(self, addr: int) -> tuple[int, int]:
         """(number of the object that an address lies in, distance from its start)."""
-        at = bisect_right(self.bases, addr) - 1
-        base = self.bases[at]
+        found = self.memory.objects[bisect_right(self.bases, addr) - 1]
+        if found[1] is Struct.PAGE:
+            found = self.folio(addr)
+        base = found[0]
         if base not in self.numbers:
             self.numbers[base] = len(self.order)
-            self.order.append(at)
+            self.order.append(found)
         return self.numbers[base], addr - base
+
+    def folio(self, addr: int) -> tuple[int, Struct, int]:
+        """The folio that the page around an address is of."""
+        head = self.memory.cells[(addr & ADDR_MASK) + COMPOUND_HEAD]
+        return head & ADDR_MASK, Struct.PAGE, head & ~ADDR_MASK
 
     def objects(self) -> list[tuple[Any, ...]]:
         """All that is reached, those reached from them included."""
@@ -91,29 +109,48 @@ class _Walk:
         return *written, *(self._book(entry) for entry in sorted(holds, key=repr))
 
     def lost(self) -> tuple[Any, ...]:
-        """Pages that nothing leads to and that are not free, in the order of their words."""
+        """Folios that nothing leads to and that are not free, in the order of their words."""
         left: list[tuple[Any, ...]] = []
-        for at, (base, struct, _) in enumerate(self.memory.objects):
-            if base in self.numbers or struct is not Struct.PAGE:
-                continue
-            if not self.memory.cells[base] & PG_buddy and self.memory.cells[base + REFCOUNT]:
-                left.append(self._object(at))
+        cells = self.memory.cells
+        for block, struct, order in self.memory.objects:
+            base, end = block, block + (PAGE_WORDS << order)
+            while struct is Struct.PAGE and base < end:
+                folio = self.folio(base)
+                if (
+                    base not in self.numbers
+                    and not cells[base] & PG_buddy
+                    and cells[base + REFCOUNT]
+                ):
+                    left.append(self._object(folio))
+                base += PAGE_WORDS << folio[2]
         return tuple(sorted(left, key=repr))
 
-    def _object(self, at: int) -> tuple[Any, ...]:
-        base, struct, order = self.memory.objects[at]
+    def free(self, frames: dict[int, list[int]]) -> tuple[Any, ...]:
+        """Frames that will be allocated again, the next first, down to the last that matters."""
+        lists: list[tuple[Any, ...]] = []
+        for key, mine in sorted(frames.items()):
+            turns = [self.numbers.get(frame) for frame in mine]
+            while turns and turns[0] is None:
+                del turns[0]
+            if turns:
+                lists.append((key, *reversed(turns)))
+        return tuple(lists)
+
+    def _object(self, found: tuple[int, Struct, int]) -> tuple[Any, ...]:
+        base, struct, order = found
         cells, kinds = self.memory.cells, self.memory.kinds
         end = base + (len(STRUCTS[struct].initial) << order)
-        words = [
-            self._word(POINTS_TO.get(kinds[addr], Points.NOWHERE), cells[addr])
-            for addr in range(base, end)
-        ]
+        values = cells[base:end]
         for array, count in COUNTED_BY.items():
             if FIELDS[array].struct is struct:  # what lies beyond the count means nothing
                 first = FIELDS[array].offset
-                used = cells[base + FIELDS[count].offset]
+                used = values[FIELDS[count].offset]
                 length = kinds[base:end].count(array)
-                words[first + used : first + length] = [0] * (length - used)
+                values[first + used : first + length] = [0] * (length - used)
+        words = (
+            self._word(POINTS_TO.get(kind, Points.NOWHERE), value)
+            for kind, value in zip(kinds[base:end], values, strict=True)
+        )
         return int(struct), order, tuple(words)
 
     def _word(self, points: Points, value: Any) -> Any:  # noqa: ANN401  # a word

@@ -57,7 +57,7 @@ def describe_events(
         out: dict[str, Any] = {"n": n, "cpu": machine.cpus[n], "op": OP_NAMES[event[0]]}
         out |= {"function": function, "file": short_path(filename), "line": line}
         out |= {"task": task.name}
-        out |= describe_event(words, event, machine.olds[n], answer)
+        out |= describe_event(words.at(n), event, machine.olds[n], answer)
         if n in broken:
             out["broken"] = broken[n]
         if n in complaints:

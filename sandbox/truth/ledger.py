@@ -26,8 +26,9 @@ from sandbox.arch.arm64.pgtable import (
 from sandbox.machine.fields import Struct, field
 from sandbox.machine.handles import PFN_TO_ADDR
 from sandbox.machine.machine import Machine
-from sandbox.machine.memory import ADDR_MASK, TABLE_ALIGN, Event, Folio, Mm, Vma
+from sandbox.machine.memory import ADDR_MASK, TABLE_ALIGN, Event, Folio, Mm, Vma, reused_frame
 from sandbox.machine.offsets import COMPOUND_HEAD, ENTIRE_MAPCOUNT, MAPCOUNT, PT_MM, PUD
+from sandbox.machine.reuse import ALLOCATION
 from sandbox.mm.flags import MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, PG_anon, PG_swapbacked
 from sandbox.truth.book import Book
 
@@ -72,10 +73,18 @@ class Ledger:
         self.rss: dict[tuple[int, int], int] = table("rss", {}, follows=True)
         self.zero_leaves: defaultdict[int, int] = table("zero_leaves", _counts(), follows=True)
         self.names: dict[int, str] = table("names", {}, follows=True)
+        """By head, of the folios that are there now."""
+        self.former: dict[int, tuple[tuple[int, str], ...]] = table(
+            "names before", {}, follows=True
+        )
+        """By head, of the folios that had the frame before: until which event each one did."""
+        self._given: list[int] = table("names given", [0], follows=True)
         self._unname = machine.derived.undoer(self._forget_name)
+        self._unrenew = machine.derived.undoer(self._former_back)
         machine.watch(PTE_KIND, self._pte)
         machine.watch(PMD_KIND, self._pmd)
         machine.watch(MAPCOUNT_KIND, self._mapcount)
+        machine.check(ALLOCATION, self._allocated)
 
     # -- watchers ----------------------------------------------------------------------
 
@@ -144,11 +153,45 @@ class Ledger:
 
     def _name(self, head: int, delta: int) -> None:
         if delta > 0 and head not in self.names:
-            self.names[head] = f"F{len(self.names) + 1}"
+            self._given[0] += 1
+            self.names[head] = f"F{self._given[0]}"
             self.machine.derived.add(self._unname, head)
 
     def _forget_name(self, head: int) -> None:
         del self.names[head]
+        self._given[0] -= 1
+
+    def _allocated(self, event: Event, cpu: int, addr: int, was: object, new: int) -> None:
+        """A frame that is used again is another folio, which gets a name as others do.
+
+        That is when it is first mapped; one that is mapped already, because entries of the folio
+        before it were forgotten, gets it now.
+        """
+        head = reused_frame(was)
+        if not head:
+            return
+        before = self.names.pop(head, "")
+        self.machine.derived.add(self._unrenew, head, before, self.mapcounts.pop(head, 0))
+        if before:
+            end = self.machine.position - 1
+            self.former[head] = (*self.former.get(head, ()), (end, before))
+        if self.leaves.get(head):
+            self._name(head, 1)
+
+    def _former_back(self, head: int, name: str, mapcount: int) -> None:
+        """Undo `_allocated`."""
+        if name:
+            self.names[head] = name
+            self.former[head] = self.former[head][:-1]
+            if not self.former[head]:
+                del self.former[head]
+        if mapcount:
+            self.mapcounts[head] = mapcount
+
+    @property
+    def names_given(self) -> int:
+        """How many folios were given a name so far."""
+        return self._given[0]
 
     # -- reading -----------------------------------------------------------------------
 
@@ -156,10 +199,31 @@ class Ledger:
         """The folio a page belongs to."""
         return Folio(self.cells[(page & ADDR_MASK) + COMPOUND_HEAD])
 
-    def name_of(self, folio: int) -> str:
-        """The folio's name; a folio not mapped yet is called by its frame."""
+    def name_of(self, folio: int, event: int | None = None) -> str:
+        """The folio's name; a folio not mapped yet is called by its frame.
+
+        With an *event*: the name of the folio that had the frame when it happened.
+        """
         head = folio & ADDR_MASK
+        if event is not None and head in self.former:
+            for end, name in self.former[head]:
+                if event < end:
+                    return name
         return self.names.get(head, f"pfn:{head >> PFN_TO_ADDR:#x}")
+
+    def head_of(self, name: str) -> tuple[int, range] | None:
+        """(Head, events of its life) of the folio of that name, also of one that is gone."""
+        for head, lives in self.former.items():
+            start = 0
+            for end, known in lives:
+                if known == name:
+                    return head, range(start, end)
+                start = end
+        for head, known in self.names.items():
+            if known == name:
+                lives = self.former.get(head, ())
+                return head, range(lives[-1][0] if lives else 0, self.machine.position)
+        return None
 
     def total_mapcount(self, folio: Folio) -> int:
         """M: entire and page mapcounts as the words have them (logical)."""

@@ -17,7 +17,8 @@ import pytest
 from sandbox.errors import KernelBug
 from sandbox.memory import Gen, cas
 from sandbox.run.model import Model
-from tests.engine.support import begin, put, run
+from sandbox.truth.canonical import canonical
+from tests.engine.support import act, begin, put, run
 
 PIN = "cpu0: fork A B\ncpu1: pin A R 0 1 p w"
 
@@ -71,7 +72,8 @@ def by_frames(model: Model) -> Hashable:
         for task in machine.running
         if task is not None
     )
-    return hash((tuple(machine.memory.cells), machine.derived.remembered(), functions))
+    state = tuple(machine.memory.cells), machine.derived.remembered(), machine.group.value()
+    return hash((state, functions, model.begun))
 
 
 def plain(value: Any) -> Hashable:  # noqa: ANN401  # a local variable of a kernel function
@@ -89,7 +91,7 @@ def plain(value: Any) -> Hashable:  # noqa: ANN401  # a local variable of a kern
 
 
 def started(kernel: str, lines: str, block: str) -> Model:
-    session = run(kernel, lines)
+    session = run(kernel, f"reuse on\n{lines}")
     begin(session, block)
     return Model.of(session)
 
@@ -125,6 +127,38 @@ def test_all_of_fork_and_pin_on_a_large_folio() -> None:
     lines = "mthp 16K madvise\nmmap A R 16K\nwrite A R 0 4"
     found = search(started("7.2", lines, "cpu0: fork A B\ncpu1: pin A R 1 2 p w"), by_frames)
     assert (found.broken, found.hung, len(found.finals)) == (set(), 0, 2)
+
+
+@pytest.mark.parametrize("identity", [by_answers, by_frames])
+def test_a_search_goes_on_to_the_next_actions_of_a_cpu(
+    identity: Callable[[Model], Hashable],
+) -> None:
+    lines = "autodrain off\nmmap A R 4K\nread A R 0 1"
+    actions = "dontneed A R 0 1", "read A R 0 1"
+    block = f"cpu0: {actions[0]}\ncpu0: {actions[1]}\ncpu1: mprotect A R 0 1 r"
+    found = search(started("7.2", lines, block), identity)
+    assert (found.broken, found.hung) == (set(), 0)
+    alone = run("7.2", f"reuse on\n{lines}")
+    start = alone.position
+    act(alone, actions[0])
+    ends = set()
+    for schedule in ("cpu0 all", "cpu1 all", f"cpu0 {alone.position - start}, cpu1 all"):
+        session = run("7.2", f"reuse on\n{lines}\n{block}\nschedule {schedule}")
+        ends.add(canonical(session.machine))
+    assert ends <= found.finals
+    assert all(len(end[1]) == len(next(iter(ends))[1]) for end in found.finals)  # type: ignore[index]
+
+
+def test_an_action_that_cannot_be_meant_when_its_cpu_comes_to_it_does_nothing() -> None:
+    block = "cpu0: munmap A R 0 4\ncpu0: fold A R 0 4\ncpu0: fork A B\ncpu1: drain"
+    model = started("7.2", "mmap A R 16K nohuge\ntouch A R 0 4 w", block)
+    for cpu in (1, 0):
+        while cpu in model.enabled():
+            model.apply(cpu)
+    assert model.resting
+    functions = [call.function for call in model.begun[0]]
+    assert functions == ["sys_munmap", "sys_refused", "sys_fork"]
+    assert set(model.ledger.processes()) == {"A", "B"}
 
 
 def test_a_clone_goes_its_own_way() -> None:

@@ -25,6 +25,7 @@ from sandbox.memory import (
     try_add,
 )  # fmt: skip
 from sandbox.mm.flags import MM_ID_SHARED
+from sandbox.mm.gup import Pages
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.memory.fork import CopyContext
 from sandbox.mm.memory.zap import MmuGather
@@ -191,20 +192,20 @@ class NoSequence(Linux66):
 class PinsDuringFork(Linux66):
     """GUP-fast does not look at write_protect_seq."""
 
-    def lockless_pages_from_mm(self, mm: Mm, start: int, end: int, flags: int) -> Gen[list[Page]]:
+    def lockless_pages_from_mm(self, mm: Mm, start: int, end: int, flags: int) -> Gen[Pages]:
         pages: list[Page] = []
         while start + len(pages) < end:
             taken = yield from self.gup_fast_pmd_range(mm, start + len(pages), end, flags)
             if not taken:
                 break
             pages += taken
-        return pages
+        return tuple(pages)
 
 
 class ForgetsHasPinned(Linux66):
     """Pins do not mark the mm."""
 
-    def gup_fast_fallback(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[list[Page]]:
+    def gup_fast_fallback(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[Pages]:
         return (yield from self.lockless_pages_from_mm(mm, start, start + nr, flags))
 
 

@@ -88,7 +88,7 @@ class Campaign:
 
     def _found(self, pair: Pair, outcome: Outcome, what: str) -> None:
         self.findings.append(
-            f"{self.kernel}: {what}\n{pair.setup.lines}\n{pair.block}\nschedule {outcome.text}"
+            f"{self.kernel}: {what}\n{pair.setup.text}\n{pair.block}\nschedule {outcome.text}"
         )
 
 

@@ -13,6 +13,11 @@ class Setup(NamedTuple):
     lines: str
     actions: tuple[str, ...]
 
+    @property
+    def text(self) -> str:
+        """What is done first: frames are used again, so that a free one is not safe from harm."""
+        return f"reuse on\n{self.lines}"
+
 
 class Pair(NamedTuple):
     """Two actions to play on two CPUs."""

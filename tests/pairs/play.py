@@ -57,7 +57,7 @@ def begun(kernel: str | type[Kernel], pair: Pair) -> Session:
     """A session after the setup with the block on its CPUs; `Refused` when it cannot be meant."""
     session = Session(kernel)
     try:
-        for step in parse_lines(pair.setup.lines, pair.setup.name):
+        for step in parse_lines(pair.setup.text, pair.setup.name):
             session.do(step)
         (block,) = parse_lines(pair.block, str(pair))
         assert isinstance(block, CpuBlock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,22 @@ def test_a_packed_log_follows_undo_too(lines: str, monkeypatch: pytest.MonkeyPat
 def test_no_translation_is_left_over() -> None:
     session = run("7.2", BUSY_LIFE)
     assert not session.rules.checks.tlb.pages
+
+
+def test_what_may_reach_a_freed_frame_is_not_held_against_its_next_folio() -> None:
+    """The folio that has the frame now is flushed, freed and allocated again without a word."""
+    session = run(wrong.ForgetsRange, f"reuse on\n{SMALL}\nfork A B\nwrite A R 0 1\nexit B")
+    assert first_violation(session, "I-41").subject == "F1"
+    broken, former = len(session.rules.violations), len(session.ledger.former)
+    assert session.rules.checks.tlb.pages
+    names = ("stale", "stale pages", "stale dirty pages", "names", "names before", "free frames")
+    tables = {name: deepcopy(session.machine.derived.tables[name]) for name in names}
+    position = session.position
+    act(session, "mmap A S 32K nohuge\ntouch A S 0 8 w")
+    assert len(session.ledger.former) > former
+    assert not session.rules.checks.tlb.pages
+    session.goto(position)
+    assert {name: session.machine.derived.tables[name] for name in names} == tables
+    session.goto(position + len(session.machine.future_cpus))
+    act(session, "dontneed A S 0 8")
+    assert not [v for v in session.rules.violations[broken:] if v.rule == "I-41"]

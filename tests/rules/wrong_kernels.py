@@ -124,9 +124,7 @@ class CachesUnmarked(Linux66):
 class UnfreezesWithoutFreezing(Linux66):
     """Split stores the reference count it has read."""
 
-    def split_frozen(
-        self, folio: Folio, order: int, at: Page, to_list: list[Folio] | None
-    ) -> Gen[int]:
+    def split_frozen(self, folio: Folio, order: int, at: Page, to_list: bool) -> Gen[int]:
         yield store(folio._refcount, (yield load(folio._refcount)))
         return (yield from super().split_frozen(folio, order, at, to_list))
 

@@ -79,6 +79,7 @@ fold A W 0 16
 unfold A V 0 16
 drain
 autodrain off
+reuse on
 sleep 1
 quiet
 loud
@@ -107,7 +108,7 @@ def prepared() -> Session:
 
 def planned(session: Session, line: str) -> Call:
     """The call of a line."""
-    return plan(session, parse_action(line), session.cpus[0], len(session.steps) + 1, {})
+    return plan(session.ledger, parse_action(line), session.cpus[0], len(session.steps) + 1, {})
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sandbox.arch.arm64.pgtable import (
     PAGE_NONE,
     PAGE_READONLY,
@@ -52,19 +54,21 @@ from sandbox.mm.flags import (
 from sandbox.mm.pgalloc import pmd_is_leaf
 
 
-class VmFault:
-    """What a fault knows (struct vm_fault, include/linux/mm.h); `address` in pages."""
+class VmFault(NamedTuple):
+    """What a fault knows (struct vm_fault, include/linux/mm.h); `address` in pages.
 
-    __slots__ = ("address", "flags", "mm", "orig_pte", "page", "pmd", "pte", "ptl", "vma")
+    A value: what is learned on the way makes another one (`_replace`).
+    """
 
-    def __init__(self, mm: Mm, vma: Vma, address: int, flags: int, pmd: int) -> None:
-        self.mm = mm
-        self.vma = vma
-        self.address = address
-        self.flags = flags
-        self.pmd = pmd
-        self.pte = self.ptl = self.orig_pte = 0
-        self.page: Page | None = None
+    mm: Mm
+    vma: Vma
+    address: int
+    flags: int
+    pmd: int
+    pte: int = 0
+    ptl: int = 0
+    orig_pte: int = 0
+    page: Page | None = None
 
 
 class FaultMixin(KernelPart):
@@ -157,16 +161,16 @@ class FaultMixin(KernelPart):
         if pmd_is_leaf(pmdval):  # another CPU has put a huge page there
             return 0
         if pmdval:
-            vmf.pte = self.pte_offset_map(pmdval, vmf.address)
+            vmf = vmf._replace(pte=self.pte_offset_map(pmdval, vmf.address))
             pte = yield from self.ptep_get_lockless(vmf.pte)
-        vmf.orig_pte = pte
+        vmf = vmf._replace(orig_pte=pte)
         if not pte:
             return (yield from self.do_pte_missing(vmf))
         if not pte_present(pte):
             return (yield from self.do_swap_page(vmf))
         if pte_protnone(pte):
             return (yield from self.do_numa_page(vmf))
-        vmf.ptl = self.pte_lockptr(vmf.pte, vmf.address)
+        vmf = vmf._replace(ptl=self.pte_lockptr(vmf.pte, vmf.address))
         yield lock(vmf.ptl)
         if (yield from self.ptep_get(vmf.pte)) != pte:
             yield unlock(vmf.ptl)
@@ -213,7 +217,8 @@ class FaultMixin(KernelPart):
             return 0
         addr = vmf.address & -folio.nr_pages
         yield bits(folio.flags, PG_uptodate)
-        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, addr)
+        pte, ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, addr)
+        vmf = vmf._replace(pte=pte, ptl=ptl)
         if not (yield from self.still_none(vmf, folio)):
             if vmf.ptl:
                 yield unlock(vmf.ptl)
@@ -258,7 +263,8 @@ class FaultMixin(KernelPart):
         entry = pfn_pte(zero.pfn, (yield from self.vm_page_prot(vmf.vma))) | PTE_SPECIAL
         if vmf.orig_pte & PTE_MARKER:
             entry = pte_mkuffd_wp(entry)
-        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        pte, ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        vmf = vmf._replace(pte=pte, ptl=ptl)
         if vmf.ptl:
             if (yield from self.ptep_get(vmf.pte)) == vmf.orig_pte:
                 yield from self.set_pte_at(vmf.mm, vmf.address, vmf.pte, entry)
@@ -294,7 +300,7 @@ class FaultMixin(KernelPart):
 
     def do_numa_page(self, vmf: VmFault) -> Gen[int]:
         """A PROT_NONE entry in an accessible VMA: make it accessible again."""
-        vmf.ptl = self.pte_lockptr(vmf.pte, vmf.address)
+        vmf = vmf._replace(ptl=self.pte_lockptr(vmf.pte, vmf.address))
         yield lock(vmf.ptl)
         yield unlock(vmf.ptl)
         return -EFAULT

@@ -106,7 +106,8 @@ class SwapinMixin(KernelPart):
             return (yield from self.swapin_out(folio))
         if vmf.flags & FAULT_FLAG_WRITE and found.cached and not (yield load(folio.flags)) & PG_lru:
             yield from self.lru_add_drain()
-        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        pte, ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+        vmf = vmf._replace(pte=pte, ptl=ptl)
         fits = None
         if vmf.ptl and (yield from self.ptep_get(vmf.pte)) == entry:
             fits = yield from self.swapin_fits(vmf, found, entry)
@@ -114,6 +115,7 @@ class SwapinMixin(KernelPart):
             if vmf.ptl:
                 yield unlock(vmf.ptl)
             return (yield from self.swapin_out(folio))
+        vmf = vmf._replace(pte=vmf.pte - (vmf.address - fits.address))
         return (yield from self.swapin_map(vmf, fits, entry))
 
     def swapin_out(self, folio: Folio) -> Gen[int]:
@@ -147,7 +149,6 @@ class SwapinMixin(KernelPart):
         if whole:
             whole = yield from self.swapin_range(vmf, found, entry)
         if whole:
-            vmf.pte -= index
             return found
         if not found.cached:
             return None
@@ -390,9 +391,9 @@ class SwapinMixin(KernelPart):
             yield from self.swapin_release(vmf, found)
         yield bits(folio.flags, 0, PG_locked)
         if write:
-            vmf.pte += vmf.address - found.address
-            vmf.orig_pte = yield from self.ptep_get(vmf.pte)
-            return (yield from self.do_wp_page(vmf))
+            ptep = vmf.pte + vmf.address - found.address
+            orig_pte = yield from self.ptep_get(ptep)
+            return (yield from self.do_wp_page(vmf._replace(pte=ptep, orig_pte=orig_pte)))
         yield unlock(vmf.ptl)
         return 0
 

@@ -30,10 +30,10 @@ class WpMixin(KernelPart):
     def do_wp_page(self, vmf: VmFault) -> Gen[int]:
         """A write (or unshare) met a read-only entry; called with the entry's lock held."""
         if not vmf.flags & FAULT_FLAG_UNSHARE and vmf.orig_pte & PTE_UFFD_WP:
-            ret = yield from self.do_uffd_wp(vmf)
+            ret, vmf = yield from self.do_uffd_wp(vmf)
             if ret:
                 return ret
-        vmf.page = yield from self.vm_normal_page(vmf.orig_pte)
+        vmf = vmf._replace(page=(yield from self.vm_normal_page(vmf.orig_pte)))
         folio = None
         if vmf.page is not None:
             folio = yield from self.page_folio(vmf.page)
@@ -77,7 +77,8 @@ class WpMixin(KernelPart):
         if vmf.page is not None:
             yield copy_page(new_folio.page(0), vmf.page)
         yield bits(new_folio.flags, PG_uptodate)
-        vmf.pte, vmf.ptl = yield from self.pte_offset_map_lock(mm, vmf.pmd, vmf.address)
+        pte, ptl = yield from self.pte_offset_map_lock(mm, vmf.pmd, vmf.address)
+        vmf = vmf._replace(pte=pte, ptl=ptl)
         if not vmf.ptl or (yield from self.ptep_get(vmf.pte)) != vmf.orig_pte:
             if vmf.ptl:
                 yield unlock(vmf.ptl)

@@ -83,6 +83,15 @@ class Words:
         self._cells = ledger.machine.memory.cells
         self._procs = {int(mm): name for name, mm in ledger.processes().items()}
         self._limit = sys.maxsize
+        self._now: int | None = None
+
+    def at(self, event: int) -> Words:
+        """The same words when an event happened: a frame is used by one folio after another."""
+        if not self._ledger.former:
+            return self
+        other = copy(self)
+        other._now = event
+        return other
 
     def before(self, size: int) -> Words:
         """The same words for values from before a move that left *size* words at its shortest.
@@ -182,7 +191,7 @@ class Words:
     def folio(self, addr: int) -> str:
         """Name of the folio that contains an address."""
         head = self._head(addr)
-        return "folio(gone)" if head is None else self._ledger.name_of(head)
+        return "folio(gone)" if head is None else self._ledger.name_of(head, self._now)
 
     def page(self, page: int) -> str:
         """A page as `F1.5`."""
@@ -191,7 +200,7 @@ class Words:
         head = self._head(page)
         if head is None:
             return "page(gone)"
-        return f"{self._ledger.name_of(head)}.{head.index_of(page)}"
+        return f"{self._ledger.name_of(head, self._now)}.{head.index_of(page)}"
 
     # -- values ------------------------------------------------------------------------
 
