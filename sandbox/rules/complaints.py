@@ -63,14 +63,14 @@ def since_6_11(kernel: type[Kernel]) -> bool:
 
 
 _ZERO = "WARNING: __folio_rmap_sanity_checks: VM_WARN_ON_FOLIO(is_zero_folio(folio), folio)"
+_PUT = "kernel BUG: put_page_testzero: VM_BUG_ON_PAGE(page_ref_count(page) == 0, page)"
 CHECKS = (
     KernelCheck("I-01", "folio_get",
                 "kernel BUG: folio_get: VM_BUG_ON_FOLIO(folio_ref_zero_or_close_to_overflow"
                 "(folio), folio)",
                 always),
-    KernelCheck("I-01", "folio_put",
-                "kernel BUG: put_page_testzero: VM_BUG_ON_PAGE(page_ref_count(page) == 0, page)",
-                always),
+    KernelCheck("I-01", "folio_put", _PUT, always),
+    KernelCheck("I-01", "release_pages", _PUT, always),
     KernelCheck("I-17", "folio_dup_file_rmap_ptes", _ZERO, since_6_11),
     KernelCheck("I-17", "folio_add_anon_rmap_ptes", _ZERO, since_6_11),
     KernelCheck("I-17", "folio_add_file_rmap_ptes", _ZERO, since_6_11),

@@ -25,10 +25,10 @@ from tests.engine.support import (
 from tests.rules import test_new_rules, test_places
 
 CASES = (
-    Case("I-01", wrong.PutsTwice, f"{SMALL}\nexit A", "_folio_put", "add"),
-    Case("I-01", wrong.RefsFree, f"{SMALL}\nexit A", "_folio_put", "add"),
+    Case("I-01", wrong.PutsTwice, f"{SMALL}\nexit A", "free_pages_prepare", "add"),
+    Case("I-01", wrong.RefsFree, f"{SMALL}\nexit A", "free_pages_prepare", "add"),
     Case("I-02", wrong.RefsTails, f"{LARGE}\nget A R 5 6 g -", "try_grab_folio_fast", "add"),
-    Case("I-03", wrong.ForgetsRmap, f"{LARGE}\nexit A", "_folio_put", "bits"),
+    Case("I-03", wrong.ForgetsRmap, f"{LARGE}\nexit A", "free_pages_prepare", "bits"),
     Case("I-04", wrong.RemovesRmapTwice, f"{LARGE}\nexit A", "folio_remove_rmap_ptes", "add"),
     Case("I-05", RyanV2, FORK_64K, "folio_try_dup_anon_rmap_pte", "add"),
     Case("I-06", wrong.MapsCacheFirst,

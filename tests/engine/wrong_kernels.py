@@ -34,9 +34,9 @@ from sandbox.mm.memory.zap import MmuGather
 class PutsTwice(Linux66):
     """Drops one reference more when it frees."""
 
-    def _folio_put(self, folio: Folio) -> Gen[None]:
+    def free_pages_prepare(self, folio: Folio) -> Gen[None]:
         yield add(folio._refcount, -1)
-        yield from super()._folio_put(folio)
+        yield from super().free_pages_prepare(folio)
 
 
 class RefsTails(Linux69):
@@ -289,7 +289,7 @@ class MovesByCopy(Linux66):
 class RefsFree(Linux66):
     """A plain get on a folio that was freed."""
 
-    def _folio_put(self, folio: Folio) -> Gen[None]:
-        yield from super()._folio_put(folio)
+    def free_pages_prepare(self, folio: Folio) -> Gen[None]:
+        yield from super().free_pages_prepare(folio)
         yield try_add(folio._refcount, 1)  # refused, and rightly so
         yield add(folio._refcount, 1)

@@ -62,13 +62,13 @@ class Told(NamedTuple):
 
 CASES = (
     Told(wrong.ForgetsRmap, f"{LARGE}\nexit A", "BUG: Bad page state",
-         "page dumped because: nonzero mapcount", "_folio_put"),
+         "page dumped because: nonzero mapcount", "free_pages_prepare"),
     Told(wrong.ForgetsRmap, f"{LARGE}\nexit A", "BUG: Bad page state",
-         "page dumped because: nonzero nr_pages_mapped", "_folio_put"),
+         "page dumped because: nonzero nr_pages_mapped", "free_pages_prepare"),
     Told(wrong.PutsTwice, f"{SMALL}\nexit A", "kernel BUG: put_page_testzero",
-         "VM_BUG_ON_PAGE(page_ref_count(page) == 0, page)", "_folio_put"),
+         "VM_BUG_ON_PAGE(page_ref_count(page) == 0, page)", "free_pages_prepare"),
     Told(wrong.PutsTwice, f"{SMALL}\nexit A", "BUG: Bad page state",
-         "page dumped because: nonzero _refcount", "_folio_put"),
+         "page dumped because: nonzero _refcount", "free_pages_prepare"),
     Told(wrong.RemovesRmapTwice, f"{LARGE}\nexit A", "BUG: Bad page map", "in process A: F1",
          "folio_remove_rmap_ptes"),
     Told(ForgetsCharge, f"{SMALL}\nexit A", "BUG: Bad rss-counter state",
@@ -148,7 +148,7 @@ def test_text_and_json_have_the_lines(
     document = json.loads(capsys.readouterr().out)
     first = document["complaints"][0]
     assert first["name"] == "BUG: Bad page state"
-    assert (first["step"], first["function"]) == (4, "_folio_put")
+    assert (first["step"], first["function"]) == (4, "free_pages_prepare")
     assert first["text"] in document["events"][first["event"]]["complaints"]
     run_document(scenario, kernel, None, as_json=False, events=False)
     text = capsys.readouterr().out.splitlines()
