@@ -157,13 +157,13 @@ class FaultMixin(KernelPart):
     def handle_pte_fault(self, vmf: VmFault) -> Gen[int]:
         """Dispatch on what the entry holds."""
         pmdval = yield load(vmf.pmd)
-        pte = 0
+        ptep = pte = 0
         if pmd_is_leaf(pmdval):  # another CPU has put a huge page there
             return 0
         if pmdval:
-            vmf = vmf._replace(pte=self.pte_offset_map(pmdval, vmf.address))
-            pte = yield from self.ptep_get_lockless(vmf.pte)
-        vmf = vmf._replace(orig_pte=pte)
+            ptep = self.pte_offset_map(pmdval, vmf.address)
+            pte = yield from self.ptep_get_lockless(ptep)
+        vmf = vmf._replace(pte=ptep, orig_pte=pte)
         if not pte:
             return (yield from self.do_pte_missing(vmf))
         if not pte_present(pte):
