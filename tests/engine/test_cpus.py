@@ -230,3 +230,15 @@ def test_a_store_whose_entry_changed_is_logged_as_none() -> None:
     session.finish()
     stores = [e for e in session.event_log() if e["op"] == "user_store" and e["cpu"] == 1]
     assert [e["old"] == e["new"] for e in stores] == [True, False]
+
+
+@pytest.mark.parametrize("kernel", ["6.6", "7.2"])
+@pytest.mark.parametrize("place", ["new_pte_table:1", "set_ptes:1", "folio_remove_rmap_pmd:1"])
+def test_each_cpu_has_a_window_of_its_own(kernel: str, place: str) -> None:
+    """Two processes split their leaves of one folio: the first to end does not end the other's."""
+    session = run(kernel, "mthp 2M madvise\nmmap A R 2M\nwrite A R 0 1\nfork A B")
+    block = "cpu0: write A R 0 1\ncpu1: write B R 1 2\n"
+    act(session, f"{block}schedule cpu0 until {place}, cpu1 all, cpu0 all")
+    assert {v.rule for v in session.rules.violations} == {"I-05"}
+    assert not broken(session)
+    assert not session.rules.windows
