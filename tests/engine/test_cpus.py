@@ -242,3 +242,14 @@ def test_each_cpu_has_a_window_of_its_own(kernel: str, place: str) -> None:
     assert {v.rule for v in session.rules.violations} == {"I-05"}
     assert not broken(session)
     assert not session.rules.windows
+
+
+@pytest.mark.parametrize("kernel", ["6.6", "6.12", "7.2"])
+@pytest.mark.parametrize("verb", ["dontneed", "munmap"])
+def test_a_pin_of_a_leaf_that_is_zapped_before_it_is_written_down(kernel: str, verb: str) -> None:
+    """The head's exclusivity stands for all pages of the leaf, also when it maps them no more."""
+    for count in range(1, 20):
+        session = run(kernel, "mthp 2M madvise\nmmap A R 2M\nwrite A R 0 1")
+        block = f"cpu0: {verb} A R 0 512\ncpu1: pin A R 5 7 p w\n"
+        act(session, f"{block}schedule cpu1 {count}, cpu0 all, cpu1 all")
+        assert not broken(session), explain(session)
