@@ -155,6 +155,12 @@ ALLOWED = (
         _answer(SPLITS | {"uffdmove"}, "ret", "out"),
     ),
     Allowed(
+        "a page is not moved",
+        "move_present_pte() in mm/userfaultfd.c gives up with -EAGAIN when the entry that it read"
+        " without the lock has changed: the page stays where it was",
+        _between({"uffdmove"}, {"uffdwp"}, *COUNTS, *MARKS, "data", "mapping"),
+    ),
+    Allowed(
         "a pin stops",
         "pages are taken one by one until one may not be; protection may change in between",
         _answer({"pin", "get", "uring"}, "hold", "ret", "out"),
