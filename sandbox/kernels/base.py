@@ -29,6 +29,7 @@ from sandbox.mm.mlock import MlockMixin
 from sandbox.mm.mmap import MmapMixin
 from sandbox.mm.mprotect import MprotectMixin
 from sandbox.mm.mremap import MremapMixin
+from sandbox.mm.page_io import PageIoMixin
 from sandbox.mm.pgalloc import PgallocMixin
 from sandbox.mm.rmap import RmapMixin
 from sandbox.mm.rmap_walk import RmapWalkMixin
@@ -58,6 +59,7 @@ class Kernel(
     MigrateMixin,
     RmapWalkMixin,
     SwapfileMixin,
+    PageIoMixin,
     VmscanMixin,
     MemoryMixin,
     FilemapMixin,

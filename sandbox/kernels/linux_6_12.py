@@ -41,6 +41,7 @@ class Linux612(Linux69):
     zeropage_on_split = True
     swapin_large = True
     swapin_maps_whole = True
+    has_swap_zeromap = True
     has_uffd_wp = True  # arm64: 6.10
     finish_fault_whole = "anon_shmem"
     finish_fault_counts_last = True

@@ -29,6 +29,7 @@ PG_buddy = FREE_FRAME
 """Free: the page type the allocator gives pages it owns."""
 PG_anon_exclusive = 1 << 18
 PG_hwpoison = 1 << 19
+PG_writeback = 1 << 20
 
 HOST_SHMEM, HOST_TMPFS, HOST_XFS = 1, 2, 3
 """What is behind a page cache: the kernel tells by the inode's operations."""

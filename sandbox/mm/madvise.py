@@ -45,12 +45,16 @@ class MadviseMixin(KernelPart):
     def madvise_update_vma(self, mm: Mm, start: int, end: int, set_: int, clear: int) -> Gen[int]:
         """Change VMA flags of [start, end): split, change, merge; no entry is touched."""
         yield lock(mm.mmap_lock)
+        yield from self.update_vmas_locked(mm, start, end, set_, clear)
+        yield unlock(mm.mmap_lock)
+        return 0
+
+    def update_vmas_locked(self, mm: Mm, start: int, end: int, set_: int, clear: int) -> Gen[None]:
+        """The same for who holds mmap_lock for writing."""
         for vma in (yield from self.vma_range_isolate(mm, start, end)):
             yield from self.vma_start_write(vma)
             yield store(vma.vm_flags, (yield load(vma.vm_flags)) & ~clear | set_)
         yield from self.vma_merge(mm, start, end)
-        yield unlock(mm.mmap_lock)
-        return 0
 
     def madvise_dontfork(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_DONTFORK: a child will not have these pages."""

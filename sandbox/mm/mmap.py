@@ -324,8 +324,12 @@ class MmapMixin(KernelPart):
 
     # -- munmap ------------------------------------------------------------------------
 
-    def do_vmi_munmap(self, mm: Mm, start: int, end: int) -> Gen[int]:
-        """Unmap [start, end): split, take the VMAs out, zap, drop them. mmap_lock is held."""
+    def do_vmi_munmap(self, mm: Mm, start: int, end: int, give_up: bool = False) -> Gen[int]:
+        """Unmap [start, end): split, take the VMAs out, zap, drop them. mmap_lock is held.
+
+        With *give_up* it is given up at the end, and held for reading alone as soon as nobody can
+        find the VMAs: faults on what is left go on meanwhile.
+        """
         vmas = yield from self.vma_range_isolate(mm, start, end)
         for vma in vmas:
             vm_flags = yield load(vma.vm_flags)
@@ -333,20 +337,26 @@ class MmapMixin(KernelPart):
                 size = (yield load(vma.vm_end)) - (yield load(vma.vm_start))
                 yield store(mm.locked_vm, (yield load(mm.locked_vm)) - size)
             yield from self.vma_iter_clear(mm, vma)
+        if give_up and vmas:
+            yield from self.mmap_write_downgrade(mm)
         yield from self.lru_add_drain()
         tlb = yield from self.unmap_vmas(MmuGather(mm), vmas, start, end)
         yield from self.tlb_flush_mmu(tlb)
         for vma in vmas:  # free_pgtables(): rmap walks find the entries as long as they are there
             yield from self.unlink_anon_vmas(vma)
             yield from self.vma_link_file(vma, False)
+        if give_up:
+            yield unlock(mm.mmap_lock)
         return 0
+
+    def mmap_write_downgrade(self, mm: Mm) -> Gen[None]:
+        """From writing to reading without letting go (include/linux/mmap_lock.h)."""
+        yield store(mm.mmap_lock, 1 << self.cpu)
 
     def vm_munmap(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """munmap(2)."""
         yield lock(mm.mmap_lock)
-        ret = yield from self.do_vmi_munmap(mm, start, end)
-        yield unlock(mm.mmap_lock)
-        return ret
+        return (yield from self.do_vmi_munmap(mm, start, end, True))
 
     def exit_mmap(self, mm: Mm) -> Gen[None]:
         """Give up a whole address space: zap everything with one full-mm gather (mm/mmap.c)."""

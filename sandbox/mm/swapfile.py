@@ -22,7 +22,7 @@ from sandbox.memory import (
     store,
     unlock,
 )
-from sandbox.mm.flags import EEXIST, ENOENT, PG_dirty, PG_locked, PG_swapcache
+from sandbox.mm.flags import EEXIST, ENOENT, PG_dirty, PG_locked, PG_swapcache, PG_writeback
 
 SWAP_SLOTS = 1024
 COUNTS, CACHE, DATA, HAS_CACHE = (SWAP_SLOTS * i for i in range(4))
@@ -212,8 +212,13 @@ class SwapfileMixin(KernelPart):
         return False
 
     def folio_free_swap(self, folio: Folio) -> Gen[bool]:
-        """Drop a locked folio from the swap cache if no entry needs its slots; it becomes dirty."""
-        if not (yield load(folio.flags)) & PG_swapcache or (yield from self.folio_swapped(folio)):
+        """Drop a locked folio from the swap cache if no entry needs its slots; it becomes dirty.
+
+        Not while it is being written (`folio_swapcache_freeable`).
+        """
+        if (yield load(folio.flags)) & (PG_swapcache | PG_writeback) != PG_swapcache:
+            return False
+        if (yield from self.folio_swapped(folio)):
             return False
         yield from self.delete_from_swap_cache(folio)
         yield bits(folio.flags, PG_dirty)

@@ -83,10 +83,18 @@ class UserfaultfdMixin(KernelPart):
         return Result((yield from self.madvise_update_vma(mm, start, end, set_, clear)))
 
     def sys_uffd_unregister(self, mm: Mm, start: int, end: int) -> Gen[Result]:
-        """UFFDIO_UNREGISTER: what is protected is resolved first."""
-        yield from self.mwriteprotect_range(mm, start, end, False)
-        clear = VM_UFFD_WP | VM_UFFD_WP_ASYNC
-        return Result((yield from self.madvise_update_vma(mm, start, end, 0, clear)))
+        """UFFDIO_UNREGISTER: what is protected is resolved first, and nobody protects it again.
+
+        All of it is under mmap_lock (`userfaultfd_clear_vma`).
+        """
+        yield lock(mm.mmap_lock)
+        for vma in (yield from self.vmas_in(mm, start, end)):
+            if (yield load(vma.vm_flags)) & VM_UFFD_WP:
+                lo, hi = max((yield load(vma.vm_start)), start), min((yield load(vma.vm_end)), end)
+                yield from self.uffd_wp_range(mm, vma, lo, hi, False)
+        yield from self.update_vmas_locked(mm, start, end, 0, VM_UFFD_WP | VM_UFFD_WP_ASYNC)
+        yield unlock(mm.mmap_lock)
+        return Result(0)
 
     def sys_uffd_wp(self, mm: Mm, start: int, end: int, on: bool) -> Gen[Result]:
         """UFFDIO_WRITEPROTECT; -ENOENT where no VMA is registered for it."""

@@ -28,12 +28,15 @@ from sandbox.mm.flags import (
     PG_buddy,
     PG_dirty,
     PG_locked,
-    PG_lru,
     PG_swapbacked,
     PG_swapcache,
+    PG_writeback,
 )
 from sandbox.mm.pgalloc import pmd_is_leaf
-from sandbox.mm.swapfile import DATA, swp_entry
+from sandbox.mm.swapfile import swp_entry
+
+PAGE_KEEP, PAGE_SUCCESS, PAGE_CLEAN = range(3)
+"""What came of writing a folio."""
 
 
 class VmscanMixin(KernelPart):
@@ -65,8 +68,12 @@ class VmscanMixin(KernelPart):
             folio, gone, pieces = yield from self.shrink_folio_list(folios[0])
             folios = (*folios[1:], *pieces)
             if not gone:
-                yield bits(folio.flags, PG_lru)
-                yield from self.folio_put(folio)
+                yield from self.folio_putback_lru(folio)
+
+    def folio_putback_lru(self, folio: Folio) -> Gen[None]:
+        """Back to the LRU, by this CPU's batch, and isolation's reference goes."""
+        yield from self.folio_add_lru(folio)
+        yield from self.folio_put(folio)
 
     def shrink_folio_list(self, folio: Folio) -> Gen[tuple[Folio, bool, tuple[Folio, ...]]]:
         """One folio of the list: (what it is now, reclaimed, pieces to go on with)."""
@@ -83,11 +90,25 @@ class VmscanMixin(KernelPart):
             yield from self.try_to_unmap(folio)
             ready = not (yield from self.folio_mapcount(folio))
         if ready:
-            ready = yield from self.pageout(folio)
+            written = yield from self.pageout(folio)
+            ready = written != PAGE_KEEP
+            if written == PAGE_SUCCESS and not (yield from self.lock_written(folio)):
+                return folio, False, pieces
         if ready and (yield from self.remove_mapping(folio)):
             return folio, True, pieces
         yield bits(folio.flags, 0, PG_locked)
         return folio, False, pieces
+
+    def lock_written(self, folio: Folio) -> Gen[bool]:
+        """Lock a folio whose writing gave its lock up; False: not to be had, or dirty again."""
+        if (yield load(folio.flags)) & PG_writeback or (yield load(folio.flags)) & PG_dirty:
+            return False
+        if (yield bits(folio.flags, PG_locked)) & PG_locked:
+            return False
+        if (yield load(folio.flags)) & (PG_dirty | PG_writeback):
+            yield bits(folio.flags, 0, PG_locked)
+            return False
+        return True
 
     def reclaim_add_to_swap(self, folio: Folio) -> Gen[tuple[Folio, bool, tuple[Folio, ...]]]:
         """(The folio, whether it has slots, no pieces); without room, its head and the rest."""
@@ -202,27 +223,28 @@ class VmscanMixin(KernelPart):
 
     # -- writing and freeing -----------------------------------------------------------
 
-    def pageout(self, folio: Folio) -> Gen[bool]:
-        """Write a dirty swap-cache folio to its slots (synchronous device); False to keep it.
+    def pageout(self, folio: Folio) -> Gen[int]:
+        """Write a dirty swap-cache folio: PAGE_KEEP, PAGE_CLEAN, or PAGE_SUCCESS and unlocked.
 
         Only what nobody but the cache and reclaim refers to is written (`is_page_cache_freeable`).
         """
         if not (yield load(folio.flags)) & PG_swapcache:
-            return True
+            return PAGE_CLEAN
         if (yield load(folio.flags)) & PG_dirty and (
             yield load(folio._refcount)
         ) != 1 + folio.nr_pages:
-            return False
+            return PAGE_KEEP
         if not (yield bits(folio.flags, 0, PG_dirty)) & PG_dirty:
-            return True
-        word = yield from self.swap_word(DATA, (yield load(folio.private)) - 1)
-        for i in range(folio.nr_pages):
-            yield store(word + i, (yield load(folio.page(i).data)))
-        return True
+            return PAGE_CLEAN
+        yield from self.swap_writepage(folio)
+        return PAGE_SUCCESS
 
     def remove_mapping(self, folio: Folio) -> Gen[bool]:
         """Freeze at the references expected, leave the cache, free (`__remove_mapping`)."""
-        cached = folio.nr_pages if (yield load(folio.flags)) & PG_swapcache else 0
+        flags = yield load(folio.flags)
+        if flags & PG_anon and flags & PG_swapbacked and not flags & PG_swapcache:
+            return False  # it left the cache while it was written: folio_mapping() says NULL
+        cached = folio.nr_pages if flags & PG_swapcache else 0
         slot = (yield load(folio.private)) - 1
         xa_lock = (yield from self.swap_xa_lock()) if cached else 0
         if xa_lock:

@@ -241,7 +241,8 @@ class ContentChecks:
             else:
                 addr = start + (word & LAST_ENTRY)
             vma = self.vma_at(mm, addr)
-            shared = vma is not None and bool(cells[vma.vm_flags] & VM_SHARED)
+            # munmap has taken the VMA out and not come to the entry yet: nothing says what it was
+            shared = vma is None or bool(cells[vma.vm_flags] & VM_SHARED)
         else:
             mapping = cells[folio.mapping]
             shared = any(

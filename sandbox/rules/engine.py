@@ -76,8 +76,8 @@ class RuleEngine:
         self.now: dict[Key, Violation] = derived.table("broken", {}, follows=True)
         self._uncomplain = derived.undoer(self._uncomplained)
         self._unbreak, self._unset = derived.undoer(self._unbroken), derived.undoer(self._put)
-        self.windows: dict[int, str] = derived.table("windows", {})
-        """By folio: the window of upstream's own that is open for it."""
+        self.windows: dict[int, tuple[tuple[int, str], ...]] = derived.table("windows", {})
+        """By folio: upstream's own windows that are open for it, each with the CPU in it."""
         self.checks = Checks(self)
         machine.note_watchers.append(self._note)
         machine.idle_watchers.append(self.checks.quiet)
@@ -136,7 +136,7 @@ class RuleEngine:
             words,
             max(deficit, 1),
             before.run + 1 if before else 1,
-            window or (self.windows.get(key) if rule in BALANCE else None),
+            window or (self.window_of(key) if rule in BALANCE else None),
         )
         self.violations.append(violation)
         if violation.known_window is None:
@@ -188,10 +188,16 @@ class RuleEngine:
 
     # -- windows -------------------------------------------------------------------------
 
+    def window_of(self, folio: int) -> str | None:
+        """The window that was opened first of those that are open for a folio."""
+        return next((name for _, name in self.windows.get(folio, ())), None)
+
     def _note(self, event: Event, cpu: int) -> None:
         kind = event[2]
         if kind == "window_open":
-            self.machine.derived.put("windows", event[4], event[3])
-        elif kind == "window_close":
-            self.machine.derived.put("windows", event[4], GONE)
+            opened = (*self.windows.get(event[4], ()), (cpu, event[3]))
+            self.machine.derived.put("windows", event[4], opened)
+        elif kind == "window_close":  # another CPU may be in one of its own, for another mm
+            left = tuple(w for w in self.windows.get(event[4], ()) if w != (cpu, event[3]))
+            self.machine.derived.put("windows", event[4], left or GONE)
         self.checks.note(event, cpu)

@@ -26,6 +26,7 @@ class PinChecks:
     cells: list[Word]
     derived: Derived
     pinned: dict[int, int]
+    mapped: Callable[[Folio], int]
     report: Callable[..., None]
     sanity_check_pinned_pages: Callable[[int], None]
 
@@ -98,9 +99,9 @@ class PinChecks:
         folio = Folio(self.cells[page + COMPOUND_HEAD])
         if not self.cells[folio.flags] & PG_anon:
             return
-        whole = (
-            self.cells[folio._entire_mapcount] >= 0 and self.cells[folio.flags] & PG_anon_exclusive
-        )
+        # The head's flag stands for all pages of a leaf, and still does when the leaf is gone.
+        whole = self.cells[folio._entire_mapcount] >= 0 or not self.mapped(folio)
+        whole = whole and bool(self.cells[folio.flags] & PG_anon_exclusive)
         ok = bool(self.cells[page] & PG_anon_exclusive or whole)
         name = f"{self.ledger.name_of(folio)} page {folio.index_of(page)}"
         if ok:

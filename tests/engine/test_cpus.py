@@ -230,3 +230,26 @@ def test_a_store_whose_entry_changed_is_logged_as_none() -> None:
     session.finish()
     stores = [e for e in session.event_log() if e["op"] == "user_store" and e["cpu"] == 1]
     assert [e["old"] == e["new"] for e in stores] == [True, False]
+
+
+@pytest.mark.parametrize("kernel", ["6.6", "7.2"])
+@pytest.mark.parametrize("place", ["new_pte_table:1", "set_ptes:1", "folio_remove_rmap_pmd:1"])
+def test_each_cpu_has_a_window_of_its_own(kernel: str, place: str) -> None:
+    """Two processes split their leaves of one folio: the first to end does not end the other's."""
+    session = run(kernel, "mthp 2M madvise\nmmap A R 2M\nwrite A R 0 1\nfork A B")
+    block = "cpu0: write A R 0 1\ncpu1: write B R 1 2\n"
+    act(session, f"{block}schedule cpu0 until {place}, cpu1 all, cpu0 all")
+    assert {v.rule for v in session.rules.violations} == {"I-05"}
+    assert not broken(session)
+    assert not session.rules.windows
+
+
+@pytest.mark.parametrize("kernel", ["6.6", "6.12", "7.2"])
+@pytest.mark.parametrize("verb", ["dontneed", "munmap"])
+def test_a_pin_of_a_leaf_that_is_zapped_before_it_is_written_down(kernel: str, verb: str) -> None:
+    """The head's exclusivity stands for all pages of the leaf, also when it maps them no more."""
+    for count in range(1, 20):
+        session = run(kernel, "mthp 2M madvise\nmmap A R 2M\nwrite A R 0 1")
+        block = f"cpu0: {verb} A R 0 512\ncpu1: pin A R 5 7 p w\n"
+        act(session, f"{block}schedule cpu1 {count}, cpu0 all, cpu1 all")
+        assert not broken(session), explain(session)

@@ -1,7 +1,9 @@
 """Schedules by landmarks: where a turn ends, and what real kernels came to under the same ones.
 
 `landmarks.json` has outcomes of two calls on two CPUs of real kernels (6.12.117 and 7.2.12) that
-were stopped at the same landmarks: entries of every page, and counters of every folio.
+were stopped at the same landmarks: entries of every page, and counters of every folio.  Where the
+kernel counts stores that the model does not have (PG_active and PG_referenced of the multi-gen
+LRU), `schedule` is the same place by the model's count, `recorded` what the kernel was given.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def test_leaks_are_found_whichever_of_two_cpus_ends_last(first: int) -> None:
 
 def test_a_known_window_is_told_apart() -> None:
     session = run("7.2", SMALL)
-    session.rules.windows[session.ledger.live_folios()[0] & ~15] = "W1"
+    session.rules.windows[session.ledger.live_folios()[0] & ~15] = ((0, "W1"),)
     session.rules.fails("I-05", session.ledger.live_folios()[0] & ~15, "F1", "by hand", ())
     assert session.rules.violations[-1].known_window == "W1"
     assert session.rules.counts("I-05") == (0, 0, 0)

@@ -236,3 +236,13 @@ def test_files_are_refused() -> None:
     session = run("7.2", "memfd F 16K\nmmap A R 16K shared fd=F")
     with pytest.raises(UsageError, match="not modelled for files"):
         act(session, "uffd A R 0 4 async")
+
+
+@pytest.mark.parametrize("kernel", ["6.12", "7.2"])
+def test_nobody_protects_again_while_a_range_is_unregistered(kernel: str) -> None:
+    block = "cpu0: uffdwp A R 0 2 on\ncpu1: uffd A R 0 4 off\n"
+    for count in range(1, 70):
+        session = run(kernel, "mmap A R 4p nohuge\nwrite A R 0 3\nuffd A R 0 4 async")
+        act(session, f"{block}schedule cpu1 {count}, cpu0 all, cpu1 all")
+        assert not broken(session), explain(session)
+        assert not any(entry & PTE_UFFD_WP for entry in values(session).values())

@@ -129,6 +129,14 @@ def _between(verbs: set[str], others: set[str], *keys: str) -> Callable[[Pair, F
     return lambda pair, fact: bool(pair.verbs & others) and of(pair, fact)
 
 
+def _in(setups: str, *keys: str) -> Callable[[Pair, Fact], bool]:
+    """Both actions are faults, in a setup whose name begins so."""
+    of = _of(FAULTS, *keys)
+    return lambda pair, fact: (
+        pair.verbs <= FAULTS and pair.setup.name.startswith(setups) and of(pair, fact)
+    )
+
+
 def _answer(verbs: set[str], *kinds: str) -> Callable[[Pair, Fact], bool]:
     """The answer or the hold of one of *verbs*."""
     return lambda pair, fact: bool(pair.verbs & verbs) and fact[0] in kinds
@@ -145,6 +153,12 @@ ALLOWED = (
         "a split gives up (answer)",
         "the same, as its answer; UFFDIO_MOVE says -EAGAIN when an entry changed under it",
         _answer(SPLITS | {"uffdmove"}, "ret", "out"),
+    ),
+    Allowed(
+        "a page is not moved",
+        "move_present_pte() in mm/userfaultfd.c gives up with -EAGAIN when the entry that it read"
+        " without the lock has changed: the page stays where it was",
+        _between({"uffdmove"}, {"uffdwp"}, *COUNTS, *MARKS, "data", "mapping"),
     ),
     Allowed(
         "a pin stops",
@@ -172,6 +186,26 @@ ALLOWED = (
         "faulted in, not accessed",
         "the page is there when protection changes; the access itself faults again and fails",
         _between(FAULTS, {"mprotect"}, *COUNTS, *MARKS, "data", "mapping"),
+    ),
+    Allowed(
+        "faulted in, not written yet",
+        "the page that a write's fault puts in is zero until the write is done again (el0_da() in"
+        " arch/arm64/kernel/entry-common.c returns to the instruction): copy_page_range() in"
+        " mm/memory.c has mmap_lock for itself, but not against the instruction",
+        _between({"write"}, {"fork"}, "data"),
+    ),
+    Allowed(
+        "read ahead",
+        "do_swap_page() in mm/memory.c (to 6.17) looks at __swap_count() without a lock, and not at"
+        " the entry again: when another CPU has just brought the page back, the count is 0 instead"
+        " of 1, and swapin_readahead() leaves the neighbours in the swap cache",
+        _in("swapped", "swapcache"),
+    ),
+    Allowed(
+        "dropped as far as it is clean",
+        "invalidate_mapping_pages() (mm/truncate.c) goes by the dirty flag of each folio, which"
+        " fsync's folio_clear_dirty_for_io() (mm/page-writeback.c) clears one by one",
+        lambda pair, fact: pair.verbs == {"fsync", "dropcache"} and fact[0] == "out",
     ),
     Allowed(
         "locked, not populated",

@@ -17,20 +17,6 @@ MAX_EVENTS = 80_000
 """Events of one schedule; more is an action that does not end."""
 
 
-EXCLUDED = (
-    ("I-05", "huge", "the window of splitting a leaf is closed by the first of two CPUs in it"),
-    ("I-06", "huge", "the same"),
-    ("I-09", "huge", "the same"),
-    ("I-25", "huge", "the same"),
-)
-"""Rules that are false alarms with two CPUs: the rule, how the setup's name begins, and why."""
-
-
-def excluded(rule: str, pair: Pair) -> bool:
-    """Whether a rule cannot be relied upon for this pair."""
-    return any(rule == id_ and pair.setup.name.startswith(name) for id_, name, _ in EXCLUDED)
-
-
 class Outcome(NamedTuple):
     """How one schedule ended."""
 
@@ -92,13 +78,7 @@ def play(kernel: str | type[Kernel], pair: Pair, turns: Iterable[tuple[int, int]
             session.finish()
     except (SandboxError, AssertionError, ArithmeticError, LookupError) as exception:
         error = f"{type(exception).__name__}: {exception}"
-    broken = sorted(
-        {
-            v.rule
-            for v in session.rules.violations
-            if v.known_window is None and not excluded(v.rule, pair)
-        }
-    )
+    broken = sorted({v.rule for v in session.rules.violations if v.known_window is None})
     state = {} if error else session.state()
     if not error:
         (step,) = session.steps[-1:]

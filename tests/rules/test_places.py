@@ -46,7 +46,7 @@ CASES = (
          "unmap_pte_range", "unlock"),
     Case("I-63", wrong.NeverWrites, f"{APART}\nread A R 1 2", "swapin_map", "unlock"),
     Case("I-63", wrong.ReadsTheFirst, f"{APART}\nread A R 1 2", "swapin_map", "unlock"),
-    Case("I-63", wrong.WritesOneSlot, APART, "pageout", "store"),
+    Case("I-63", wrong.WritesOneSlot, APART, "_swap_writepage", "store"),
 )  # fmt: skip
 COVERED = {case.rule for case in CASES}
 IDS = [f"{case.rule}-{case.kernel.__name__}-{i}" for i, case in enumerate(CASES)]

@@ -45,6 +45,7 @@ from sandbox.mm.flags import (
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.memory.fork import CopyContext
 from sandbox.mm.memory.zap import MmuGather
+from sandbox.mm.vmscan import PAGE_CLEAN
 
 
 class UnlocksBeforeRestore(Linux66):
@@ -132,9 +133,9 @@ class UnfreezesWithoutFreezing(Linux66):
 class FreezesAnything(Linux66):
     """Reclaim freezes at whatever the count is, and does not look at it before."""
 
-    def pageout(self, folio: Folio) -> Gen[bool]:
+    def pageout(self, folio: Folio) -> Gen[int]:
         yield bits(folio.flags, 0, PG_dirty)
-        return True
+        return PAGE_CLEAN
 
     def remove_mapping(self, folio: Folio) -> Gen[bool]:
         refs = yield load(folio._refcount)

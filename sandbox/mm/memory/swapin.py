@@ -27,7 +27,6 @@ from sandbox.memory import (
     lock,
     lock_bit,
     page_of_pfn,
-    store,
     unlock,
 )
 from sandbox.mm.flags import (
@@ -38,17 +37,19 @@ from sandbox.mm.flags import (
     FAULT_FLAG_WRITE,
     MM_ANONPAGES,
     MM_SWAPENTS,
+    VM_LOCKED,
     VM_WRITE,
     PG_anon,
     PG_locked,
     PG_lru,
+    PG_mlocked,
     PG_swapbacked,
     PG_swapcache,
-    PG_uptodate,
+    PG_writeback,
 )
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.pgalloc import pmd_is_leaf
-from sandbox.mm.swapfile import CACHE, COUNTS, DATA
+from sandbox.mm.swapfile import CACHE, COUNTS
 
 READAHEAD = 8
 """Entries around the fault that readahead brings into the swap cache (page_cluster 3)."""
@@ -313,13 +314,6 @@ class SwapinMixin(KernelPart):
                 return False
         return bool(flags & PTE_SWP)
 
-    def swap_read_folio(self, folio: Folio, slot: int) -> Gen[None]:
-        """Fill a locked folio from its slots and unlock it (a synchronous device)."""
-        word = yield from self.swap_word(DATA, slot)
-        for i in range(folio.nr_pages):
-            yield store(folio.page(i).data, (yield load(word + i)))
-        yield bits(folio.flags, PG_uptodate, PG_locked)
-
     def swapin_readahead(self, vmf: VmFault, slot: int) -> Gen[Folio | None]:
         """Bring the faulting slot and its neighbours in the VMA into the cache; the slot's folio.
 
@@ -368,7 +362,7 @@ class SwapinMixin(KernelPart):
     def swapin_map(self, vmf: VmFault, found: Swapin, entry: int) -> Gen[int]:
         """Slots, rss, rmap, entries; a write to what is still shared goes on as a COW fault."""
         folio, nr = found.folio, found.nr
-        exclusive = bool(entry & PTE_SWP_EXCLUSIVE) or not found.cached
+        exclusive = yield from self.swapin_exclusive(found, entry)
         first = found.slot + 1 - (yield load(folio.private)) if found.cached else 0
         if not self.swapin_uses_cache:
             yield from self.swapin_release(vmf, found)
@@ -397,6 +391,18 @@ class SwapinMixin(KernelPart):
         yield unlock(vmf.ptl)
         return 0
 
+    def swapin_exclusive(self, found: Swapin, entry: int) -> Gen[bool]:
+        """May the page be written through this mapping without a further look?
+
+        Not what is being written to a device that wants stable pages: the mark of the entry is
+        dropped, and a write or a pin goes on by copying.
+        """
+        if not found.cached:
+            return True
+        if not entry & PTE_SWP_EXCLUSIVE:
+            return False
+        return not (yield load(found.folio.flags)) & PG_writeback
+
     def swapin_rmap(
         self, folio: Folio, index: int, nr: int, vma: Vma, addr: int, exclusive: bool
     ) -> Gen[None]:
@@ -416,8 +422,13 @@ class SwapinMixin(KernelPart):
             yield from self.folio_free_swap(found.folio)
 
     def should_try_to_free_swap(self, vmf: VmFault, folio: Folio) -> Gen[bool]:
-        """Worth it for a write to a folio nobody else refers to, or on a synchronous device."""
+        """Worth it for a write to a folio nobody else refers to, or on a synchronous device.
+
+        And for what is locked into memory.
+        """
         if self.swap_sync_frees:
+            return True
+        if (yield load(vmf.vma.vm_flags)) & VM_LOCKED or (yield load(folio.flags)) & PG_mlocked:
             return True
         if not vmf.flags & FAULT_FLAG_WRITE:
             return False

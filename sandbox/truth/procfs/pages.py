@@ -28,6 +28,7 @@ class KPF(IntEnum):
     DIRTY = 4
     LRU = 5
     ACTIVE = 6
+    WRITEBACK = 8
     BUDDY = 10
     MMAP = 11
     ANON = 12
@@ -54,6 +55,7 @@ COPIED = (
     (KPF.DIRTY, f.PG_dirty),
     (KPF.LRU, f.PG_lru),
     (KPF.ACTIVE, f.PG_active),
+    (KPF.WRITEBACK, f.PG_writeback),
     (KPF.BUDDY, f.PG_buddy),
     (KPF.SWAPBACKED, f.PG_swapbacked),
     (KPF.UNEVICTABLE, f.PG_unevictable),

@@ -1,0 +1,67 @@
+"""Writing folios to swap and reading them back (mm/page_io.c, 6.6).
+
+The device is a fast one (zram): a write is over when the call returns.  It wants pages that do not
+change while they are written (SWP_STABLE_WRITES), so whoever meets one then must copy it.
+"""
+
+from __future__ import annotations
+
+from sandbox.machine.part import KernelPart
+from sandbox.memory import Folio, Gen, add, bits, load, store
+from sandbox.mm.flags import PG_locked, PG_uptodate, PG_writeback
+from sandbox.mm.swapfile import DATA
+
+
+class PageIoMixin(KernelPart):
+    """swap_writepage and swap_read_folio."""
+
+    has_swap_zeromap = False
+    """6.12 and later (0ca0c24e3211): what is zero is remembered as such and not written."""
+
+    def swap_writepage(self, folio: Folio) -> Gen[None]:
+        """Write a locked folio that is in the swap cache, and unlock it (`swap_writeout`, 6.16).
+
+        Nothing is written when no entry names its slots any more.
+        """
+        if (yield from self.folio_free_swap(folio)):
+            yield bits(folio.flags, 0, PG_locked)
+        elif self.has_swap_zeromap and (yield from self.is_folio_zero_filled(folio)):
+            yield from self.swap_zeromap_folio_set(folio)
+            yield bits(folio.flags, 0, PG_locked)
+        else:
+            yield from self._swap_writepage(folio)
+
+    def is_folio_zero_filled(self, folio: Folio) -> Gen[bool]:
+        """Does every page have nothing but zeroes?"""
+        for i in range(folio.nr_pages):
+            if (yield load(folio.page(i).data)):
+                return False
+        return True
+
+    def swap_zeromap_folio_set(self, folio: Folio) -> Gen[None]:
+        """Remember that the slots are zero; what is read from them will be."""
+        word = yield from self.swap_word(DATA, (yield load(folio.private)) - 1)
+        for i in range(folio.nr_pages):
+            yield store(word + i, 0)
+
+    def _swap_writepage(self, folio: Folio) -> Gen[None]:
+        """`swap_writepage_bdev_sync`: the folio is unlocked and under writeback meanwhile."""
+        word = yield from self.swap_word(DATA, (yield load(folio.private)) - 1)
+        yield bits(folio.flags, PG_writeback)
+        yield bits(folio.flags, 0, PG_locked)
+        for i in range(folio.nr_pages):
+            yield store(word + i, (yield load(folio.page(i).data)))
+        yield from self.folio_end_writeback(folio)
+
+    def folio_end_writeback(self, folio: Folio) -> Gen[None]:
+        """The write is over; writeback itself holds no reference (mm/filemap.c)."""
+        yield add(folio._refcount, 1)
+        yield bits(folio.flags, 0, PG_writeback)
+        yield from self.folio_put(folio)
+
+    def swap_read_folio(self, folio: Folio, slot: int) -> Gen[None]:
+        """Fill a locked folio from its slots and unlock it (a synchronous device)."""
+        word = yield from self.swap_word(DATA, slot)
+        for i in range(folio.nr_pages):
+            yield store(folio.page(i).data, (yield load(word + i)))
+        yield bits(folio.flags, PG_uptodate, PG_locked)
