@@ -15,8 +15,9 @@ could have left; whatever is not written down is simply done again.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from itertools import chain
 from sys import getsizeof
@@ -31,12 +32,16 @@ from sandbox.machine.tasks import Task
 
 __all__ = ["Calls", "kernel_to_itself", "plain"]
 
+LOOK_FROM = 1 << 15
+"""Events of a function below which it is done again whole: what is written down has its price."""
 SHORT = 32
 """Events of a call below which it is done again as fast as it is looked up."""
 LONG = 1 << 14
 """Events of a call up to which it is done again from its start when one goes back into it."""
 BLOCK = 4096
 """Answers that are taken from the journal at once."""
+ENOUGH = 1 << 19
+"""Events of a function after which `fill` may take its time."""
 USELESS = 8
 """How often what a function's calls left was covered by its caller's, until it is left alone."""
 
@@ -50,7 +55,7 @@ class _Returned:
         self.name, self.begin, self.end = name, begin, end
         self.args, self.result = args, result
         self.after: list[Any] = []
-        """The answers from its end to the beginning of the next call that is written down."""
+        """Answers from its end on, at most to the beginning of the next call written down."""
 
 
 class Calls:
@@ -64,11 +69,10 @@ class Calls:
         self._found: dict[tuple[str, int], _Returned] = {}
         self._order: list[_Returned] = [_Returned("", 0, 0, (), None)]
         """By end; the first stands for the beginning of the function."""
-        self._open: list[tuple[str, int, Any]] = []
-        """Calls that run now, outermost first: name, beginning, arguments."""
         self._count = -1
         """Answers given so far to a function that is being made again; -1 when none is."""
         self._skipped = False
+        self._filled = False
 
     def __len__(self) -> int:
         """How many returned calls are known."""
@@ -98,6 +102,8 @@ class Calls:
     def look(self) -> None:
         """Between two events of the task: is there a call of which there are many?"""
         task = self._owner
+        if len(task.answers) < LOOK_FROM:
+            return
         stack = list(calls_of(task.gen))
         before, self._stack = self._stack, [ref(gen) for gen in stack]
         same = 0
@@ -117,7 +123,6 @@ class Calls:
 
     def _prepare(self, kernel: object) -> None:
         """Have the calls of a function that is about to be made again pass through here."""
-        self._open, self._stack = [], []
         for name in self._names:
             object.__setattr__(kernel, name, _Door(self, name, kernel))
 
@@ -128,50 +133,48 @@ class Calls:
 
     # -- a call begins and returns ---------------------------------------------------------
 
-    def entered(self, name: str, args: Any) -> _Returned | None:  # noqa: ANN401  # plain values
-        """A call begins here; the record of it, if it is to return at once."""
+    def entered(self, name: str, args: Any) -> tuple[int, _Returned | None]:  # noqa: ANN401  # plain values
+        """A call begins here: after how many answers, and its record if it is to return at once."""
         if self._count < 0:
-            self._open.append((name, len(self._owner.answers), args))
-            return None
-        found = self._found.get((name, self._count))
-        if found is not None and found.args == args:
-            self._count, self._skipped = found.end, True
-            return found
-        self._open.append((name, self._count, args))
-        return None
+            return len(self._owner.answers), None
+        begin = self._count
+        found = self._found.get((name, begin))
+        if found is None or found.args != args:
+            return begin, None
+        self._count, self._skipped = found.end, True
+        return begin, found
 
-    def left(self, result: Any) -> None:  # noqa: ANN401  # whatever it returned
-        """The innermost call returns here."""
-        name, begin, args = self._open.pop()
-        if self._count >= 0:
-            return
-        answers = self._owner.answers
-        end = len(answers)
+    def left(self, name: str, begin: int, args: Any, result: Any) -> None:  # noqa: ANN401  # plain, and whatever it returned
+        """A call that is not written down yet returns here."""
+        answers, order = self._owner.answers, self._order
+        end = len(answers) if self._count < 0 else self._count
         if end - begin < SHORT or not plain(result):
             return
-        order = self._order
-        if end - begin < LONG:
-            while order[-1].begin >= begin and len(order) > 1:
-                self._cover(order.pop())
-        last = order[-1]
-        if last.end <= begin and len(last.after) < begin - last.end:
-            last.after = list(answers[last.end : begin])
+        at = len(order) if self._count < 0 else bisect_right(order, end, key=_end)
         returned = _Returned(name, begin, end, args, result)
-        order.append(returned)
+        returned.after = order[at - 1].after[end - order[at - 1].end :]
+        if end - begin < LONG:
+            first = at
+            while order[first - 1].begin >= begin and first > 1:
+                first -= 1
+            for inner in order[first:at]:
+                self._cover(inner)
+            del order[first:at]
+            at = first
+        last = order[at - 1]
+        if last.end <= begin:
+            if len(last.after) < begin - last.end:
+                last.after = list(answers[last.end : begin])
+            del last.after[begin - last.end :]
+        order.insert(at, returned)
         self._found[name, begin] = returned
-
-    def failed(self) -> None:
-        """The innermost call ends by an exception: nothing of it can be relied on."""
-        if self._open:
-            self._open.pop()
 
     def _cover(self, inner: _Returned) -> None:
         """A call is within one that has returned and is short enough to be done again whole."""
-        name = inner.name
-        self._found.pop((name, inner.begin), None)
-        seen = self._useless[name] = self._useless.get(name, 0) + 1
+        self._found.pop((inner.name, inner.begin), None)
+        seen = self._useless[inner.name] = self._useless.get(inner.name, 0) + 1
         if seen >= USELESS:
-            self._leave_alone(name, self._owner.own)
+            self._leave_alone(inner.name, self._owner.own)
 
     # -- making the function again ---------------------------------------------------------
 
@@ -207,6 +210,21 @@ class Calls:
         task.own = own
         return gen
 
+    def fill(self) -> None:
+        """Write down, once, what the function called before it was known to be worth it.
+
+        It is made again beside the running one for that, when it has run for so long that this is
+        next to nothing.
+        """
+        task = self._owner
+        if self._filled or not self or len(task.answers) < ENOUGH:
+            return
+        self._filled = True
+        own = kernel_to_itself(task.kernel)
+        self._prepare(own)
+        with suppress(Exception):  # what a function raises that is not pure is told on going back
+            self._again(start(task.call, own), lambda: None)
+
     def _again(self, gen: Gen[Any], beat: Callable[[], None]) -> tuple[Event | None, list[Event]]:
         """Give a fresh function the task's answers.
 
@@ -240,7 +258,7 @@ class Calls:
     def _answers(self, at: int, count: int) -> Iterator[Any]:
         """The answers from *at* on: those kept after a returned call, then the journal's."""
         order = self._order
-        last = order[bisect_left(order, at + 1, key=_end) - 1]
+        last = order[bisect_right(order, at, key=_end) - 1]
         kept = last.after[at - last.end :]
         rest = at + len(kept)
         answers = self._owner.answers
@@ -272,16 +290,12 @@ class _Door:
 def _passed_on(
     calls: Calls, name: str, function: Callable[..., Gen[Any]], args: tuple[Any, ...]
 ) -> Gen[Any]:
-    """Do a call, or return at once what it returned; where it stands is not kept in the frame."""
-    returned = calls.entered(name, args)
+    """Do a call, or return at once what it returned."""
+    begin, returned = calls.entered(name, args)
     if returned is not None:
         return returned.result
-    try:
-        result = yield from function(*args)
-    except BaseException:
-        calls.failed()
-        raise
-    calls.left(result)
+    result = yield from function(*args)
+    calls.left(name, begin, args, result)
     return result
 
 

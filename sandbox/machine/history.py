@@ -327,6 +327,8 @@ class History(Machine):
             if task is not None and task.gen is not None:
                 task.calls = task.calls if task.calls is not None else Calls(task)
                 task.calls.look()
+                if not self.checked:
+                    task.calls.fill()
         if self.interrupt is not None:
             self.interrupt()
         wait = self.guard.look()

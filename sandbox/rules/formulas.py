@@ -89,6 +89,7 @@ class Checks(
         self.zero = self.cells[Globals.zero_page]
         self.held_ptls = self.derived.table("held_ptls", [0] * 8, follows=True)
         self.start_section()
+        self.start_sound()
         self.start_pins()
         self.start_entries()
         self.start_freeze()

@@ -38,10 +38,11 @@ from sandbox.mm.flags import (
     PG_ksm,
 )
 from sandbox.rules.places import less
+from sandbox.rules.sound import SoundFolios
 from sandbox.truth.ledger import PMD_KIND, PTE_KIND, TABLE_MASK, maps_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sandbox.kernels.base import Kernel
     from sandbox.machine.derived import Derived
@@ -56,7 +57,7 @@ NOT_PRESENT_OR_UFFD = PTE_SWP | PTE_MIGRATION | PTE_UFFD_WP
 OFFSETS = {f.number: f.offset for f in FIELDS if f.struct is Struct.PAGE}
 
 
-class SectionChecks:
+class SectionChecks(SoundFolios):
     """Checks at the end of a page-table-lock section."""
 
     machine: Machine
@@ -146,13 +147,16 @@ class SectionChecks:
     def section(self, cpu: int) -> None:
         """Check what the CPU touched under its locks; it holds none any more."""
         heads, entries = self.section_heads[cpu], self.section_entries[cpu]
+        cells = self.cells
         for head in reversed(heads):
-            folio = Folio(self.cells[head + COMPOUND_HEAD])
-            if not self.cells[head] & PG_buddy:
-                self.folio_at_rest(folio, cpu)
+            if not cells[head] & PG_buddy:
+                self.folio_at_rest(cells[head + COMPOUND_HEAD], cpu)
         self.frames_before = None
         for word, (first, _) in reversed(entries.items()):
-            self.entry_at_rest(word, first, cpu)
+            now = cells[word]
+            # Most entries name the page that they named, or one where there was none.
+            if now & NOT_PRESENT_OR_UFFD or (first ^ now) >> PFN_SHIFT:
+                self.entry_at_rest(word, first, cpu)
         for touched in chain(heads, self.mms_of(entries)):
             self.touched[touched] = self.touched.get(touched, 0) + 1
         flat = [n for word, pair in entries.items() for n in (word, *pair)]
@@ -186,10 +190,13 @@ class SectionChecks:
 
     # -- folios ------------------------------------------------------------------------
 
-    def folio_at_rest(self, folio: Folio, cpu: int) -> None:
+    def folio_at_rest(self, packed: int, cpu: int) -> None:
         """I-11 … I-14, I-18 … I-20, I-24, I-30, I-43 … I-45, I-51, I-53."""
-        if self.foreign(folio & ADDR_MASK, cpu):
+        if self.foreign(packed & ADDR_MASK, cpu):
             return
+        if not self.now and self.sound(packed):
+            return  # nothing is broken, and nothing has to be said
+        folio = Folio(packed)
         self.totals(folio)
         self.pages(folio)
         if folio.large and self.kernel.has_mm_id:
@@ -200,6 +207,7 @@ class SectionChecks:
         return any(head in heads for other, heads in enumerate(self.section_heads) if other != cpu)
 
     held_ptls: list[int]
+    now: Mapping[Any, Any]
 
     def totals(self, folio: Folio) -> None:
         """I-12, I-13 at rest, I-14."""
