@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
     PTE_MIGRATION,
+    PTE_SPECIAL,
     PTE_SWP,
     PTE_UFFD_WP,
     PTE_VALID,
@@ -39,7 +40,7 @@ from sandbox.mm.flags import (
 )
 from sandbox.rules.places import less
 from sandbox.rules.sound import SoundFolios
-from sandbox.truth.ledger import PMD_KIND, PTE_KIND, TABLE_MASK, maps_page
+from sandbox.truth.ledger import PMD_KIND, PRESENT, PTE_KIND, TABLE_MASK, maps_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -123,7 +124,7 @@ class SectionChecks(SoundFolios):
             entries[addr] = (first, count + 1)
         cells = self.cells
         for value in (old, new):
-            if maps_page(value):
+            if value & PRESENT and not value & PTE_SPECIAL:
                 head = cells[(value >> PFN_SHIFT << PFN_TO_ADDR) + COMPOUND_HEAD] & ADDR_MASK
                 heads[head] = heads.get(head, 0) + 1
 
@@ -147,10 +148,15 @@ class SectionChecks(SoundFolios):
     def section(self, cpu: int) -> None:
         """Check what the CPU touched under its locks; it holds none any more."""
         heads, entries = self.section_heads[cpu], self.section_entries[cpu]
-        cells = self.cells
+        cells, sound = self.cells, not self.now
+        beside = any(others for other, others in enumerate(self.section_heads) if other != cpu)
         for head in reversed(heads):
-            if not cells[head] & PG_buddy:
-                self.folio_at_rest(cells[head + COMPOUND_HEAD], cpu)
+            if cells[head] & PG_buddy or (beside and self.foreign(head, cpu)):
+                continue
+            folio = cells[head + COMPOUND_HEAD]
+            if not (sound and self.sound(folio)):
+                self.folio_at_rest(Folio(folio))
+                sound = not self.now
         self.frames_before = None
         for word, (first, _) in reversed(entries.items()):
             now = cells[word]
@@ -190,13 +196,8 @@ class SectionChecks(SoundFolios):
 
     # -- folios ------------------------------------------------------------------------
 
-    def folio_at_rest(self, packed: int, cpu: int) -> None:
+    def folio_at_rest(self, folio: Folio) -> None:
         """I-11 … I-14, I-18 … I-20, I-24, I-30, I-43 … I-45, I-51, I-53."""
-        if self.foreign(packed & ADDR_MASK, cpu):
-            return
-        if not self.now and self.sound(packed):
-            return  # nothing is broken, and nothing has to be said
-        folio = Folio(packed)
         self.totals(folio)
         self.pages(folio)
         if folio.large and self.kernel.has_mm_id:
