@@ -160,8 +160,8 @@ class SectionChecks(SoundFolios):
         self.frames_before = None
         for word, (first, _) in reversed(entries.items()):
             now = cells[word]
-            # Most entries name the page that they named, or one where there was none.
-            if now & NOT_PRESENT_OR_UFFD or (first ^ now) >> PFN_SHIFT:
+            # Most entries are gone, or name the page that they named; no rule is about these.
+            if now and (now & NOT_PRESENT_OR_UFFD or (first ^ now) >> PFN_SHIFT):
                 self.entry_at_rest(word, first, cpu)
         for touched in chain(heads, self.mms_of(entries)):
             self.touched[touched] = self.touched.get(touched, 0) + 1

@@ -57,7 +57,7 @@ class SoundFolios:
         # Entries of each page, one less, as `_mapcount` has it.
         counts = [have(page, 0) - 1 for page in range(head, end, 16)]
         whole = leaves - sum(counts) - len(counts)  # PMD leaves
-        if order and not self._totals_agree(head, end, counts, whole):
+        if order and not self._totals_agree(head, end, counts, leaves):
             return False
         if not order and (whole or self.cells[head + MAPCOUNT] != counts[0]):
             return False
@@ -67,12 +67,12 @@ class SoundFolios:
             return False
         return self._owned_once(head, end, counts, whole)
 
-    def _totals_agree(self, head: int, end: int, counts: list[int], whole: int) -> bool:
+    def _totals_agree(self, head: int, end: int, counts: list[int], leaves: int) -> bool:
         """I-11 … I-14 and I-43 … I-45 for a large folio."""
         cells = self.cells
         by_page, large, mm_id = self._words
-        entire, leaves = cells[head + ENTIRE_MAPCOUNT] + 1, whole + sum(counts) + len(counts)
-        if entire != whole:
+        entire = cells[head + ENTIRE_MAPCOUNT] + 1
+        if entire != leaves - sum(counts) - len(counts):
             return False
         if by_page:
             if cells[head + MAPCOUNT : end : 16] != counts:
@@ -104,8 +104,11 @@ class SoundFolios:
     def _owned_once(self, head: int, end: int, counts: list[int], whole: int) -> bool:
         """I-18 … I-20, I-24, I-30 and I-53 for an anonymous folio."""
         flags, written = self.cells[head:end:16], self.ledger.writable.get
+        pages = range(head, end, 16)
+        if max(flags) < PG_anon_exclusive and not self.pinned:
+            return not any(map(written, pages))  # most folios that are shared
         elsewhere = self.migrations or self.swapped or self.cells[head] & PG_ksm
-        for page, flag, count in zip(range(head, end, 16), flags, counts, strict=True):
+        for page, flag, count in zip(pages, flags, counts, strict=True):
             if flag & PG_anon_exclusive:
                 if count + whole > 0 or elsewhere:
                     return False
