@@ -15,12 +15,11 @@ from statistics import median
 
 from benchmarks.report import Section
 from benchmarks.workload import populate_lines
-from mmtui.commands.looking import PANES
 from mmtui.model.bench import Bench
 from mmtui.model.script import open_source
 from mmtui.views import status
 from mmtui.views.marks import marks_of
-from mmtui.views.panes import document
+from mmtui.views.panes import PANES, document
 
 __all__ = ["displayed", "step_back"]
 

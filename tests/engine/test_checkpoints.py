@@ -132,12 +132,12 @@ def test_the_stack_is_that_of_the_whole_function(kernel: str | type[Kernel]) -> 
 moves = st.lists(
     st.tuples(st.sampled_from(("goto", "back", "step", "other")), st.integers(0, 1 << 20)),
     min_size=4,
-    max_size=12,
+    max_size=8,
 )
 
 
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(kernel=st.sampled_from(["6.6", "7.2", "ryan-v2", Own]), moves=moves)
 def test_other_futures_forget_what_was_not_done_in_them(
@@ -146,7 +146,7 @@ def test_other_futures_forget_what_was_not_done_in_them(
     session = run(kernel, ACTIONS[0])
     start = session.position
     begin(session, "cpu0: fork A B\ncpu1: write A R 0 128")
-    for cpu in (0, 1) * 700:
+    for cpu in (0, 1) * 400:
         if cpu in session.machine.enabled():
             session.step_event(cpu)
     for move, number in moves:
