@@ -12,7 +12,7 @@ from sandbox.kernels import DEFAULT_KERNEL
 
 __all__ = ["main"]
 
-PARTS = ("commands", "app", "screen", "actions", "engine", "history", "sizes")
+PARTS = ("commands", "app", "screen", "actions", "engine", "history", "sizes", "deep")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 def measurements(args: argparse.Namespace) -> dict[str, Callable[[], Section]]:
     """Return what measures each part; a part's module is imported when it is asked for."""
     # Imported here: the terminal's modules are not there on every system.
-    from benchmarks import actions, engine, screen, sizes, startup
+    from benchmarks import actions, deep, engine, screen, sizes, startup
 
     return {
         "commands": lambda: startup.commands(args.preset, args.runs),
@@ -44,6 +44,7 @@ def measurements(args: argparse.Namespace) -> dict[str, Callable[[], Section]]:
         "engine": lambda: engine.throughput(args.kernel, args.folios, args.runs),
         "history": lambda: engine.history(args.kernel, args.folios, args.runs),
         "sizes": lambda: sizes.by_folio_size(args.kernel, args.size, args.folio_sizes),
+        "deep": lambda: deep.step_back(args.kernel, args.deep_size, args.presses // 5),
     }
 
 
@@ -59,6 +60,7 @@ def parser_of() -> argparse.ArgumentParser:
     add("--size", type=size, default="64M", help="memory for `sizes`, up to 4G (%(default)s)")
     add("--folio-sizes", type=folios, default="4K,64K,2M", help="for `sizes` (%(default)s)")
     add("--screen-size", type=size, default="64M", help="for `screen`, up to 1G (%(default)s)")
+    add("--deep-size", type=size, default="64M", help="for `deep`, up to 1G (%(default)s)")
     add("--presses", type=int, default=100, help="of each key; of `actions` 1 in 5 (%(default)s)")
     add("--actions", type=int, default=10_000, help="actions done for `actions` (%(default)s)")
     add("--json", action="store_true", help="a JSON object for each table")

@@ -33,6 +33,17 @@ def test_the_engine_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
         assert all(figure["value"] > 0 for figure in figures)
 
 
+def test_going_back_inside_a_huge_action_is_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (section,) = sections("deep", "--deep-size", "1M", "--presses", "10", capsys=capsys)
+    figures = section["figures"]
+    assert isinstance(figures, list)
+    names = {figure["name"]: figure["value"] for figure in figures}
+    assert names["first step back, displayed"] > 0
+    assert names["events of the fork"] > 500
+
+
 def test_commands_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
     (section,) = sections("commands", capsys=capsys)
     assert section["figures"]

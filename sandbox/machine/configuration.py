@@ -20,6 +20,8 @@ from types import (
 )
 from typing import Any
 
+from sandbox.machine.frames import PASSED_ON
+
 __all__ = ["configuration", "generators"]
 
 MOST = 200_000
@@ -30,6 +32,7 @@ _FIXED = (CodeType, type, ModuleType, BuiltinFunctionType)
 _ENGINE = (
     "sandbox.machine.machine",
     "sandbox.machine.history",
+    "sandbox.machine.checkpoints",
     "sandbox.run.",
     "sandbox.scenario.",
     "sandbox.truth.ledger",
@@ -52,7 +55,8 @@ def generators(gen: Any) -> list[Any]:  # noqa: ANN401  # a generator, whose att
     """The generators of a call stack, outermost first."""
     out = []
     while isinstance(gen, GeneratorType):
-        out.append(gen)
+        if gen.gi_code not in PASSED_ON:
+            out.append(gen)
         gen = gen.gi_yieldfrom
     return out
 

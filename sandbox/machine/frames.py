@@ -15,6 +15,8 @@ _PACKAGE = dirname(dirname(__file__)) + os.sep
 _LIBRARY = dirname(os.__file__) + os.sep
 _CONFINED = _PACKAGE + "confined.py"
 """Refuses calls for the function that makes them."""
+PASSED_ON: set[CodeType] = set()
+"""Generators that only pass a call on (`checkpoints`): no level of a kernel function's stack."""
 _CO_GENERATOR = 0x20
 """`inspect.CO_GENERATOR`: importing that for one number takes longer than a command may."""
 
@@ -96,17 +98,17 @@ def innermost(gen: Word) -> tuple[str, int, str]:
 def calls_of(gen: Word) -> Iterator[Word]:
     """The suspended generators of a running function, outermost first."""
     while gen is not None and hasattr(gen, "gi_frame") and gen.gi_frame is not None:
-        yield gen
+        if gen.gi_code not in PASSED_ON:
+            yield gen
         gen = gen.gi_yieldfrom
 
 
 def frames_of(gen: Word) -> Iterator[Frame]:
     """All frames of a suspended generator, outermost first."""
-    while gen is not None and hasattr(gen, "gi_frame") and gen.gi_frame is not None:
-        frame = gen.gi_frame
+    for level in calls_of(gen):
+        frame = level.gi_frame
         names = {k: v for k, v in frame.f_locals.items() if k != "self"}
-        yield Frame(gen.gi_code.co_name, gen.gi_code.co_filename, frame.f_lineno, names)
-        gen = gen.gi_yieldfrom
+        yield Frame(level.gi_code.co_name, level.gi_code.co_filename, frame.f_lineno, names)
 
 
 def trace(gen: Word, answers: Iterable[Any]) -> Iterator[tuple[str, int, str]]:

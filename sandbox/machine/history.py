@@ -9,17 +9,19 @@ branch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import compress, repeat
 from typing import Any
 
 from sandbox.errors import KernelBug, SandboxError
 from sandbox.machine.calls import Call, start
 from sandbox.machine.checked import PLACELESS, no_such_word
+from sandbox.machine.checkpoints import Calls, kernel_to_itself
 from sandbox.machine.endless import Guard
 from sandbox.machine.frames import called_after
 from sandbox.machine.journal import CHUNK, KEEP, Records, pack
 from sandbox.machine.machine import SPECIAL, Machine, Watcher
-from sandbox.machine.memory import BITS, DECIDE, FIRST_MUTATING, LOCK_BIT, Event, Word
+from sandbox.machine.memory import BITS, DECIDE, FIRST_MUTATING, LOCK_BIT, Event, Gen, Word
 from sandbox.machine.operations import OPERATIONS
 from sandbox.machine.ranges import Group
 from sandbox.machine.tasks import Branch, Task
@@ -87,6 +89,25 @@ class History(Machine):
         if cpus.count(task.cpu) == len(cpus):
             return iter(mine)
         return compress(mine, (cpu == task.cpu for cpu in cpus))
+
+    def last_events(self, task: Task, count: int) -> list[Event]:
+        """The last *count* events that a running task has done, in order."""
+        end, start = len(self.cpus), max(len(self.cpus) - count, task.start)
+        if self.cpus.count(task.cpu, start, end) < count:  # others did some in between
+            start = end
+            for _ in range(count):
+                start = self.cpus.rindex(task.cpu, task.start, start)
+        mine = compress(self.events[start:end], (cpu == task.cpu for cpu in self.cpus[start:end]))
+        return list(mine)
+
+    def made_shortly(self, task: Task) -> Gen[Any] | None:
+        """A task's function live again with the help of what it has called (`checkpoints`)."""
+        gen = None
+        if task.calls:
+            gen = task.calls.made_again(partial(self.last_events, task), self.watchdog.beat)
+        if task.calls and gen is None:
+            task.calls, task.own = None, kernel_to_itself(task.kernel)
+        return gen
 
     def called_at(self, task: Task) -> int:
         """Position at which the event was pending that led into the function *task* is in."""
@@ -179,6 +200,7 @@ class History(Machine):
         return super().spawn(name, call, kernel, cpu, payload, chained=chained)
 
     def _start(self, task: Task) -> None:
+        task.own, task.calls = kernel_to_itself(task.kernel), None
         super()._start(task)
         self.tasks.append(task)
 
@@ -301,6 +323,12 @@ class History(Machine):
             for task in self.running:
                 if task is not None:
                     task.answers = pack(task.answers, self.plain_events, size)
+        for task in self.running:
+            if task is not None and task.gen is not None:
+                task.calls = task.calls if task.calls is not None else Calls(task)
+                task.calls.look()
+                if not self.checked:
+                    task.calls.fill()
         if self.interrupt is not None:
             self.interrupt()
         wait = self.guard.look()

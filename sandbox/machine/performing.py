@@ -173,7 +173,7 @@ class Performer(Functions):
         """(What is journaled, the answer) of what may have to wait, or changes no one word."""
         if event[0] == ALLOC:
             return self._allocate(event[2], event[3], cpu)
-        if lock_owner(self, event, cpu) is not None:
+        if old and lock_owner(self, event, cpu) is not None:
             raise deadlock(self, cpu, event)
         return old, OPERATIONS[event[0]](self.memory.cells, event, old, cpu)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sandbox.errors import KernelBug
 from sandbox.machine.calls import Call
 from sandbox.machine.journal import Records
 from sandbox.machine.memory import Event, Gen
 from sandbox.machine.ranges import Group
+
+if TYPE_CHECKING:
+    from sandbox.machine.checkpoints import Calls
 
 __all__ = ["Branch", "Task"]
 
@@ -17,8 +20,10 @@ class Task:
     """A kernel function running on a CPU: the call it was made of, and what it was answered."""
 
     __slots__ = (
+        "__weakref__",
         "answers",
         "call",
+        "calls",
         "chained",
         "cpu",
         "end",
@@ -27,6 +32,7 @@ class Task:
         "group",
         "kernel",
         "name",
+        "own",
         "payload",
         "pending",
         "result",
@@ -51,6 +57,10 @@ class Task:
         self.group: Group | None = None
         """What ran at the same time when it was started, itself included."""
         self.answers: Records = []
+        self.own: object = kernel
+        """The kernel object that its live function calls `self`."""
+        self.calls: Calls | None = None
+        """What it has called, once it is long (`checkpoints`)."""
         self.fault: KernelBug | None = None
         """Why the generator cannot be made live again, once that was tried."""
         self.gen: Gen[Any] | None = None

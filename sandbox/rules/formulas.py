@@ -84,11 +84,13 @@ class Checks(
         self.kernel, self.now = engine.kernel, engine.now
         self.derived = self.machine.derived
         self.page_mapcount = self.kernel.has_page_mapcount
+        self.block = getattr(self.kernel, "CONT_PTES", 16)
         self.cells = self.machine.memory.cells
         self.kinds = self.machine.memory.kinds
         self.zero = self.cells[Globals.zero_page]
         self.held_ptls = self.derived.table("held_ptls", [0] * 8, follows=True)
         self.start_section()
+        self.start_sound()
         self.start_pins()
         self.start_entries()
         self.start_freeze()
@@ -370,12 +372,15 @@ class Checks(
         others = [other for other in self.ledger.owners[folio & ADDR_MASK] if other != mm]
         seen = self.ledger.page_leaves[page] > 1 and bool(others)
         held = [h.id for h in self.ledger.book.holds if h.mm != mm and page in h.pages]
+        if not (seen or held):
+            self.engine.holds("I-21", folio & ADDR_MASK)
+            return
         text = f"page {folio.index_of(page)} is written while " + (
             f"{self.ledger.process_of(min(others))} maps it"
             if seen
             else f"{', '.join(map(str, held))} holds it"
         )
-        self.report(not (seen or held), "I-21", folio, text, addr)
+        self.report(False, "I-21", folio, text, addr)
 
     def deferred(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-48."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
     PTE_MIGRATION,
+    PTE_SPECIAL,
     PTE_SWP,
     PTE_UFFD_WP,
     PTE_VALID,
@@ -38,10 +39,11 @@ from sandbox.mm.flags import (
     PG_ksm,
 )
 from sandbox.rules.places import less
-from sandbox.truth.ledger import PMD_KIND, PTE_KIND, TABLE_MASK, maps_page
+from sandbox.rules.sound import SoundFolios
+from sandbox.truth.ledger import PMD_KIND, PRESENT, PTE_KIND, TABLE_MASK, maps_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sandbox.kernels.base import Kernel
     from sandbox.machine.derived import Derived
@@ -56,7 +58,7 @@ NOT_PRESENT_OR_UFFD = PTE_SWP | PTE_MIGRATION | PTE_UFFD_WP
 OFFSETS = {f.number: f.offset for f in FIELDS if f.struct is Struct.PAGE}
 
 
-class SectionChecks:
+class SectionChecks(SoundFolios):
     """Checks at the end of a page-table-lock section."""
 
     machine: Machine
@@ -122,7 +124,7 @@ class SectionChecks:
             entries[addr] = (first, count + 1)
         cells = self.cells
         for value in (old, new):
-            if maps_page(value):
+            if value & PRESENT and not value & PTE_SPECIAL:
                 head = cells[(value >> PFN_SHIFT << PFN_TO_ADDR) + COMPOUND_HEAD] & ADDR_MASK
                 heads[head] = heads.get(head, 0) + 1
 
@@ -146,13 +148,21 @@ class SectionChecks:
     def section(self, cpu: int) -> None:
         """Check what the CPU touched under its locks; it holds none any more."""
         heads, entries = self.section_heads[cpu], self.section_entries[cpu]
+        cells, sound = self.cells, not self.now
+        beside = any(others for other, others in enumerate(self.section_heads) if other != cpu)
         for head in reversed(heads):
-            folio = Folio(self.cells[head + COMPOUND_HEAD])
-            if not self.cells[head] & PG_buddy:
-                self.folio_at_rest(folio, cpu)
+            if cells[head] & PG_buddy or (beside and self.foreign(head, cpu)):
+                continue
+            folio = cells[head + COMPOUND_HEAD]
+            if not (sound and self.sound(folio)):
+                self.folio_at_rest(Folio(folio))
+                sound = not self.now
         self.frames_before = None
         for word, (first, _) in reversed(entries.items()):
-            self.entry_at_rest(word, first, cpu)
+            now = cells[word]
+            # Most entries are gone, or name the page that they named; no rule is about these.
+            if now and (now & NOT_PRESENT_OR_UFFD or (first ^ now) >> PFN_SHIFT):
+                self.entry_at_rest(word, first, cpu)
         for touched in chain(heads, self.mms_of(entries)):
             self.touched[touched] = self.touched.get(touched, 0) + 1
         flat = [n for word, pair in entries.items() for n in (word, *pair)]
@@ -186,10 +196,8 @@ class SectionChecks:
 
     # -- folios ------------------------------------------------------------------------
 
-    def folio_at_rest(self, folio: Folio, cpu: int) -> None:
+    def folio_at_rest(self, folio: Folio) -> None:
         """I-11 … I-14, I-18 … I-20, I-24, I-30, I-43 … I-45, I-51, I-53."""
-        if self.foreign(folio & ADDR_MASK, cpu):
-            return
         self.totals(folio)
         self.pages(folio)
         if folio.large and self.kernel.has_mm_id:
@@ -200,6 +208,7 @@ class SectionChecks:
         return any(head in heads for other, heads in enumerate(self.section_heads) if other != cpu)
 
     held_ptls: list[int]
+    now: Mapping[Any, Any]
 
     def totals(self, folio: Folio) -> None:
         """I-12, I-13 at rest, I-14."""

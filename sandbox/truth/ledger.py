@@ -38,13 +38,14 @@ MAPCOUNT_KIND = field(Struct.PAGE, "_mapcount")
 TABLE_MASK = -TABLE_ALIGN
 MAPCOUNT_TO_HEAD = COMPOUND_HEAD - MAPCOUNT
 """From a page's `_mapcount` to the word that leads to its folio."""
+PRESENT = PTE_VALID | PTE_PRESENT_INVALID
 WHO_AND_WRITE = -1 << PFN_SHIFT | PTE_WRITE
 """What of an entry the ledger counts by: its frame and its write bit."""
 
 
 def maps_page(pte: int) -> bool:
     """Does an entry (or PMD leaf) map a page that is counted?"""
-    return bool(pte & (PTE_VALID | PTE_PRESENT_INVALID)) and not pte & PTE_SPECIAL
+    return bool(pte & PRESENT) and not pte & PTE_SPECIAL
 
 
 class Ledger:
@@ -93,7 +94,9 @@ class Ledger:
         self.mapcounts[head] += new - old
 
     def _pte(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
-        was, now = maps_page(old), maps_page(new)
+        # As `maps_page` has it: this is told of every entry that changes.
+        was = old & PRESENT and not old & PTE_SPECIAL
+        now = new & PRESENT and not new & PTE_SPECIAL
         if was and now and (old ^ new) & WHO_AND_WRITE == 0:
             return
         mm = self.cells[(addr & TABLE_MASK) + PT_MM]
@@ -121,7 +124,9 @@ class Ledger:
         self.page_leaves[page] += delta
         if pte & PTE_WRITE:
             self.writable[page] += delta
-        self._name(self._count(page, mm, delta, 1), delta)
+        head = self._count(page, mm, delta, 1)
+        if delta > 0 and head not in self.names:
+            self._name(head, delta)
 
     def _count(self, page: int, mm: int, delta: int, pages: int) -> int:
         head: int = self.cells[page + COMPOUND_HEAD] & ADDR_MASK
@@ -144,11 +149,12 @@ class Ledger:
             if flags & PG_swapbacked
             else MM_FILEPAGES
         )
-        charged = self.rss.get((mm, member), 0) + delta * pages
+        rss, account = self.rss, (mm, member)
+        charged = rss.get(account, 0) + delta * pages
         if charged:
-            self.rss[mm, member] = charged
+            rss[account] = charged
         else:
-            del self.rss[mm, member]
+            del rss[account]
         return head
 
     def _name(self, head: int, delta: int) -> None:
