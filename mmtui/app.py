@@ -123,7 +123,7 @@ class MmtuiApp(SafeApp):
             self.run_worker(
                 lambda: import_module("mmtui.screens.main"), thread=True, exit_on_error=False
             )
-        await self.typed.go_on()
+        self.typed.go_on_with(self.screen)
 
     # -- documents -----------------------------------------------------------------------
 

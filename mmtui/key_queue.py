@@ -15,6 +15,7 @@ from typing import Any
 from textual import events
 from textual.app import App
 from textual.message_pump import MessagePump
+from textual.screen import Screen
 
 from mmtui.widgets.line_input import LineInput, is_character
 
@@ -46,6 +47,8 @@ class KeyQueue:
         self._app, self._deliver = app, deliver
         self._waiting: deque[Typed] = deque()
         self._turn = 0
+        self._seen: Screen[Any] | None = None
+        """The screen that the last key came to."""
         self._under_way = False
         self._late: asyncio.TimerHandle | None = None
 
@@ -70,6 +73,10 @@ class KeyQueue:
         """Take the keys that wait, unless what is on the screen holds them."""
         if not self._under_way:
             await self._take()
+
+    def go_on_with(self, screen: Screen[Any]) -> None:
+        """Take the keys that wait, once a screen that was held for has its parts."""
+        screen.call_after_refresh(self._app.call_later, self.go_on)
 
     async def _take(self) -> None:
         if self._late is not None:
@@ -108,7 +115,11 @@ class KeyQueue:
         self._app.call_later(self._through_screen, turn)
 
     def _through_screen(self, turn: int) -> None:
-        if not self._app.screen.call_later(self._app.call_later, self._done, turn):
+        """Through the screen; a new one has to have its parts first."""
+        screen = self._app.screen
+        new, self._seen = screen is not self._seen, screen
+        post = screen.call_after_refresh if new else screen.call_later
+        if not post(self._app.call_later, self._done, turn):
             self._app.call_later(self._done, turn)
 
     async def _done(self, turn: int) -> None:

@@ -188,6 +188,7 @@ class MlockMixin(KernelPart):
             lo, hi = max((yield load(vma.vm_start)), start), min((yield load(vma.vm_end)), end)
             for addr in range(lo, hi):
                 yield from self.populate_one(mm, vma, addr, write)
+            yield from self.lru_add_drain()  # populate_vma_page_range()
         yield unlock(mm.mmap_lock)
 
     def munlock_vma_folio(self, folio: Folio, vma: Vma) -> Gen[None]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox.errors import KernelBug
-from sandbox.fields import FIELDS, STRUCTS, WIDTHS
+from sandbox.machine.fields import FIELDS, STRUCTS, WIDTHS
 from sandbox.memory import Event, Gen, note
 from sandbox.truth.book import Book
 from sandbox.truth.canonical import canonical

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from sandbox.machine import handles, memory
+from sandbox.machine import address_space, handles, memory
 
 __all__ = [
     "CONTAINER",
@@ -68,8 +68,9 @@ CONTAINER, EVENT = Kind(What.CONTAINER), Kind(What.EVENT)
 
 HANDLES: dict[str, type] = {
     name: value
-    for name, value in vars(handles).items()
-    if isinstance(value, type) and issubclass(value, int)
+    for module in (handles, address_space)
+    for name, value in vars(module).items()
+    if isinstance(value, type) and issubclass(value, int) and not issubclass(value, enum.Enum)
 }
 """The classes of handles by name."""
 _FAR = 1 << 20
