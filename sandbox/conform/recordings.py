@@ -89,7 +89,7 @@ _STORE: dict[str, Check] = {
     "deferred list": record({"folio": _WORD}),
     "_mapcount": record({"folio": _WORD, "page": _PAGE, "old": _NUMBER, "new": _NUMBER}),
 }
-_COUNTER = record({"folio": _WORD, "old": _NUMBER, "new": _NUMBER})
+_COUNTER = record({"folio": _WORD, "old": _NUMBER, "new": _NUMBER}, {"page": _PAGE})
 _EVENT = record({"what": _NAME, "at": each(_NAME)})
 
 
