@@ -65,7 +65,7 @@ def one(text: str) -> Scenario:
     return scenario
 
 
-def folio(pfn: int = FRAME, **fields: Any) -> dict[str, Any]:
+def folio(pfn: int = FRAME, **fields: object) -> dict[str, Any]:
     """A folio as the module says it."""
     base: dict[str, Any] = {
         "pfn": pfn, "order": 0, "ref": 1, "mapping": "anon", "index": REGION >> 12,
@@ -75,7 +75,7 @@ def folio(pfn: int = FRAME, **fields: Any) -> dict[str, Any]:
     return base | fields
 
 
-def process(ptes: list[list[Any]], anon: int, pid: int = 77, **fields: Any) -> dict[str, Any]:
+def process(ptes: list[list[Any]], anon: int, pid: int = 77, **fields: object) -> dict[str, Any]:
     """A process as the module says it; its own pages are 20 anonymous and 30 of files."""
     base: dict[str, Any] = {
         "pid": pid, "rss": {"file": 30, "anon": 20 + anon, "swap": 0, "shmem": 0},
@@ -85,7 +85,7 @@ def process(ptes: list[list[Any]], anon: int, pid: int = 77, **fields: Any) -> d
     return base | fields
 
 
-def said(step: int, folios: list[dict[str, Any]], **processes: Any) -> str:
+def said(step: int, folios: list[dict[str, Any]], **processes: object) -> str:
     """The lines of a step."""
     head = {"step": step, "ret": 0, "us": 5, "out": processes.pop("out", "")}
     holds = processes.pop("holds", {})
