@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def check_version(plugins: bool) -> str:
 
 def _check_symbols() -> None:
     """Refuse a build whose program does not export what the plugins call."""
-    which = run(["which", QEMU]).strip()
+    which = shutil.which(QEMU) or QEMU
     exported = {line.split()[-1].partition("@")[0] for line in _symbols(which)}
     missing = [name for name in NEEDED if name not in exported]
     if missing:

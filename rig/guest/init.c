@@ -229,13 +229,18 @@ static void settle(void)
 {
 	unsigned long s = (unsigned long)&__executable_start & ~(PAGE - 1);
 	unsigned long t = ((unsigned long)&etext + PAGE - 1) & ~(PAGE - 1);
+	unsigned long top = ((unsigned long)sbrk(0) + PAGE - 1) & ~(PAGE - 1), n;
 	volatile char stack[16 * PAGE];
 
 	if (top_of_stack - (char *)stack < 64 * (long)PAGE)	/* not on the stack of a second thread */
 		for (volatile char *p = stack + sizeof(stack); p < top_of_stack; p += PAGE)
 			*p = *p;	/* else init would copy it at its next write */
 	madvise((void *)s, t - s, MADV_POPULATE_READ);
-	for (s = t; s < (unsigned long)sbrk(0); s += PAGE) {	/* data, and the heap, where errno is */
+	for (s = t; s < top; s += n) {		/* data, and the heap, where errno is; some of it cannot be written */
+		n = top - s < 32 * PAGE ? top - s : 32 * PAGE;
+		if (!madvise((void *)s, n, MADV_POPULATE_WRITE))
+			continue;
+		n = PAGE;
 		if (madvise((void *)s, PAGE, MADV_POPULATE_WRITE))
 			madvise((void *)s, PAGE, MADV_POPULATE_READ);
 	}

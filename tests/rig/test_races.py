@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rig.console import read_transcript
@@ -101,6 +101,7 @@ def test_words_of_the_second_page_are_told_apart() -> None:
 # -- sweeps ----------------------------------------------------------------------------------
 
 
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 30), min_size=2, max_size=2), st.integers(0, 99))
 def test_every_schedule_is_one_that_a_scenario_may_have(counts: list[int], seed: int) -> None:
     for schedule in (*singles(counts, [1, 0]), *randoms(counts, 5, seed)):
