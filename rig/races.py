@@ -16,13 +16,13 @@ from rig.console import RawScenario, read_transcript
 from rig.errors import RigError, UnplayableError
 from rig.guest import translate
 from rig.naming import Naming
-from rig.outcomes import Outcome, outcome
 from rig.plan import Plan
 from rig.racelog import WAITS, RaceLog, read_races
 from rig.racewords import RaceWords
 from rig.states import Names, Span
 from rig.symbols import read_layout, read_symbols
 from rig.work import Narrate
+from sandbox.conform.outcomes import Outcome, outcome
 from sandbox.scenario.language import CpuBlock, Scenario
 from sandbox.scenario.schedule import Turn, format_schedule
 
@@ -57,6 +57,8 @@ class Played(NamedTuple):
     race: dict[str, Any]
     """As a recording has it, without the end state."""
     outcome: Outcome
+    dead: tuple[str, ...]
+    """Folios of the state before that died in it: a new one may have the name of its frame."""
     stores: tuple[int, int]
     """Of each CPU, as `store` counts them."""
     sequences: tuple[int, int]
@@ -156,7 +158,8 @@ def _played(
         return None
     before: dict[str, Any] = {"procs": {}, "folios": {}}
     for step in raw.steps[: play.step]:
-        before = {"step": step.number, "ret": step.ret, **names.state(step)}
+        action = play.scenario.steps[step.number - 1].text
+        before = {"step": step.number, "action": action, "ret": step.ret, **names.state(step)}
     spans, known = names.spans, dict(names.processes)
     step = raw.steps[play.step]
     after: dict[str, Any] = {"step": step.number, "action": play.scenario.steps[play.step].text}
@@ -172,10 +175,11 @@ def _played(
         "switches": switches,
         "waits": [words.wait(stop) for stop in log.stops if stop.why in WAITS],
     }
-    dead = _names_of(words.frames(log.died), spans)
+    dead = tuple(sorted(_names_of(words.frames(log.died), spans)))
     sequences = [sum(s["what"] == SEQ and s["cpu"] == cpu for s in stores) for cpu in (0, 1)]
     counts = (sequences[0], sequences[1])
-    return Played(play, before, after, race, outcome(after, before, dead), log.total, counts)
+    found = outcome(after, before, dead)
+    return Played(play, before, after, race, found, dead, log.total, counts)
 
 
 def _returned(said: str) -> list[int]:
@@ -199,7 +203,13 @@ def recorded(
     for one in played:
         key = str(one.outcome)
         found = outcomes.setdefault(
-            key, {"outcome": len(outcomes) + 1, "schedules": [], "state": one.after}
+            key,
+            {
+                "outcome": len(outcomes) + 1,
+                "schedules": [],
+                "dead": list(one.dead),
+                "state": one.after,
+            },
         )
         found["schedules"].append(one.race["schedule"])
         races.append({**one.race, "outcome": found["outcome"]})

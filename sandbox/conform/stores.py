@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sandbox.arch.arm64 import pgtable as pt
-from sandbox.conform.unordered import Rule, first_difference, rule_of
+from sandbox.conform.unordered import Rule, first_difference, rule_of, run_end
 from sandbox.errors import Cancelled, SandboxError
 from sandbox.machine.fields import DEFERRED_LIST, FIELDS, Struct
 from sandbox.machine.fields import field as field_number
@@ -336,7 +336,7 @@ def compare_stores(
     ours = [tuple(_renamed(part, rename) for part in store) for store in ours]
     flags = {store[3][1:] for store in theirs if store[0] == "flags"}
     ours = [s for s in ours if s[0] != "flags" or s[3][1:] in flags]
-    ours = _from_first_logged(theirs, ours)
+    ours = _from_first_logged(theirs, ours, rules)
     report = MicroReport(scenario, action, len(theirs))
     i = first_difference(theirs, ours, rules)
     if i is not None:
@@ -388,17 +388,19 @@ def _renamed(part: Word, rename: dict[str, str]) -> Word:
     return rename.get(head, head) + dot + tail
 
 
-def _from_first_logged(theirs: list[Store], ours: list[Store]) -> list[Store]:
+def _from_first_logged(
+    theirs: list[Store], ours: list[Store], rules: Sequence[Rule | None]
+) -> list[Store]:
     """Drop what happened to a folio before the log begins to follow it."""
-    first: dict[str, Store] = {}
-    for store in theirs:
-        if store[0] not in ("pte", "rss"):
-            first.setdefault(store[1], store)
+    first: dict[str, Sequence[Store]] = {}
+    for at, store in enumerate(theirs):
+        if store[0] not in ("pte", "rss") and store[1] not in first:
+            first[store[1]] = theirs[at : run_end(theirs, rules, at)]
     started: set[str] = set()
     out: list[Store] = []
     for store in ours:
         if store[0] not in ("pte", "rss") and store[1] not in started:
-            if store != first.get(store[1]):
+            if store not in first.get(store[1], ()):
                 continue
             started.add(store[1])
         out.append(store)

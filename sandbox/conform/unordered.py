@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["RULES", "Rule", "first_difference", "rule_of"]
+__all__ = ["RULES", "Rule", "first_difference", "rule_of", "run_end"]
 
 Store = tuple[Any, ...]
 
@@ -56,7 +56,7 @@ def first_difference(
     """
     at, both = 0, min(len(theirs), len(ours))
     while at < both:
-        end = _run(theirs, rules, at)
+        end = run_end(theirs, rules, at)
         if end > at + 1 and _same(theirs[at:end], ours[at:end]):
             at = end
         elif theirs[at] == ours[at]:
@@ -66,7 +66,7 @@ def first_difference(
     return None
 
 
-def _run(theirs: Sequence[Store], rules: Sequence[Rule | None], start: int) -> int:
+def run_end(theirs: Sequence[Store], rules: Sequence[Rule | None], start: int) -> int:
     """The end of the run of stores of one rule to one folio that begins here."""
     end = start + 1
     if rules[start] is None:

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from rig.console import read_transcript
 from rig.errors import UnplayableError
 from rig.naming import Naming
-from rig.outcomes import differences, outcome
 from rig.plan import PTE, SEQUENCE, Phase, Plan
 from rig.racelog import read_races
 from rig.races import Play, Played, block_of, recorded
 from rig.racewords import RaceWords
 from rig.states import Names
 from rig.sweep import MOST, both_orders, randoms, singles
+from sandbox.conform.outcomes import differences, outcome
 from sandbox.errors import Where
 from sandbox.scenario.language import CpuBlock, parse_lines
 from sandbox.scenario.schedule import Turn, format_schedule
@@ -239,7 +239,7 @@ def test_races_are_written_by_their_outcomes() -> None:
         play = Play(scenario, 1, turns(schedule))
         race = {"schedule": play.schedule, "how": "ok", "stores": [], "switches": [], "waits": []}
         found = outcome(after, before)
-        played.append(Played(play, before, after, race, found, (1, 1), (0, 0)))
+        played.append(Played(play, before, after, race, found, (), (1, 1), (0, 0)))
     written = recorded(scenario, "7.2.12", "cortex-a72", played)
     assert [each["schedules"] for each in written["outcomes"]] == [
         ["cpu0 all", "cpu0 until store:1"],
