@@ -28,6 +28,8 @@ _HOOKS = {
     "do_task_dead": "e",
 }
 """What the plugin must know of in every race, with the letter for what it does there."""
+_QUIET, _QUIET_AT_END, _LONGEST = 400_000, 4_000_000, 60_000_000
+"""Instructions without a watched store after which a CPU goes round; those of a whole race."""
 _OF_EACH_PAGE = frozenset({"flags", "_mapcount", "_refcount"})
 _UNCOUNTED = (*NOISE, "deferred", "_flags_1")
 
@@ -61,6 +63,7 @@ class Plan:
         self._hooks: list[tuple[int, str, str]] = []
         self._words = list(_words(layout))
         self._races: list[list[Phase]] = []
+        self._quiet = _QUIET
         self._ids = {word.name: word.ident for word in self._words}
         self._ids |= {"pte": PTE, "write_protect_seq": SEQUENCE}
         self.word_names = {ident: name for name, ident in self._ids.items()}
@@ -69,13 +72,18 @@ class Plan:
             if name in symbols.by_name:
                 self._hooks.append((symbols.by_name[name], kind, name))
 
-    def race(self, turns: Sequence[Turn], where: Where) -> int:
+    def race(self, turns: Sequence[Turn], where: Where, *, ends: bool = False) -> int:
         """Add a race, and return its number; without turns CPU 0 does all of its call first.
+
+        `ends` says that a process ends in it, which unmaps all that is its own before it comes to
+        a region: it is given longer before it is taken for one that goes round.
 
         Raises:
             UnplayableError: a turn cannot be given to this kernel; with its place.
         """
         self._races.append([self._phase(turn, where) for turn in turns])
+        if ends:
+            self._quiet = _QUIET_AT_END
         return len(self._races)
 
     def _phase(self, turn: Turn, where: Where) -> Phase:
@@ -108,6 +116,7 @@ class Plan:
     def text(self) -> str:
         """The plugin's file."""
         lines = [f"H {address:x} {kind} {name}" for address, kind, name in self._hooks]
+        lines.append(f"L {self._quiet} {_LONGEST}")
         lines += [f"W {w.ident} {w.page} {w.offset} {w.mask:x} {w.name}" for w in self._words]
         lines += [
             f"R {number} " + " ; ".join(map(str, race))

@@ -31,6 +31,7 @@ __all__ = ["Play", "Played", "Racer", "block_of", "recorded"]
 BATCH = 300
 """Races of one boot."""
 SEQ = "write_protect_seq"
+ENDS = frozenset({"exit", "kill"})
 
 
 class Play(NamedTuple):
@@ -119,7 +120,9 @@ class Racer:
         plan = Plan(symbols, layout)
         guests = []
         for play in batch:
-            number = plan.race(play.turns, play.scenario.steps[play.step].where)
+            block = play.scenario.steps[play.step]
+            ends = isinstance(block, CpuBlock) and any(a.verb in ENDS for a in block.actions)
+            number = plan.race(play.turns, block.where, ends=ends)
             alone = play.scenario._replace(name=f"race-{number}")
             guests.append(translate(alone, races={play.step: number}))
         booted = boot(

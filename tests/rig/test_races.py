@@ -89,6 +89,14 @@ def test_what_a_kernel_cannot_be_given_is_refused_with_its_place(schedule: str, 
     assert str(refused.value).startswith("x.scn:3:10: ")
 
 
+def test_a_process_that_ends_is_given_longer() -> None:
+    made = plan()
+    made.race((), HERE)
+    assert "L 400000 60000000" in made.text()
+    made.race((), HERE, ends=True)
+    assert "L 4000000 60000000" in made.text()
+
+
 def test_words_of_the_second_page_are_told_apart() -> None:
     rows = [line.split() for line in plan().text().splitlines() if line.startswith("W ")]
     found = {(row[5], row[2], row[3]) for row in rows}
