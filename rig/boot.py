@@ -57,7 +57,6 @@ def boot(
     *,
     marks: Sequence[str] = (),
     plugin: tuple[Path, Mapping[str, str]] | None = None,
-    drive: Path | None = None,
     patience: float = PATIENCE,
     progress: Callable[[str], None] | None = None,
 ) -> Booted:
@@ -83,9 +82,6 @@ def boot(
                 (folder / option).write_text(text, encoding="utf-8")
                 options.append(f"{option}={folder / option}")
             extra += ["-plugin", ",".join(options)]
-        if drive is not None:
-            extra += ["-drive", f"file={drive},format=raw,if=none,id=k"]
-            extra += ["-device", "virtio-blk-pci,drive=k"]
         command = arguments(
             guest.work, guest.kernel, folder, cpu=guest.cpu, smp=guest.smp, extra=extra
         )

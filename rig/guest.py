@@ -163,7 +163,7 @@ class _Translation:
         if made is not None and made not in self.regions:
             if len(self.regions) == MAX_REGIONS:
                 _refuse("too many regions", where, f"at most {MAX_REGIONS}")
-            if action.verb in ("mmap", "mremap"):
+            if action.verb in ("mmap", "mremap", "uffdmove"):
                 self.regions[made] = None
         if action.verb in ("pin", "get", "repeat"):
             self._held.add(args["id"])

@@ -15,9 +15,6 @@ from rig.work import Kernel, Narrate, Work
 
 __all__ = ["Layout", "Symbols", "learn", "read_layout", "read_symbols"]
 
-_DISK = 32 << 20
-"""Bytes of the disk that /proc/kallsyms is written to."""
-
 
 class Symbols:
     """Functions of a kernel and its modules by address."""
@@ -82,13 +79,9 @@ def learn(work: Work, kernel: Kernel, narrate: Narrate) -> None:
     if symbols.exists() and layout.exists():
         return
     narrate(f"booting {kernel.name} for the first time, to learn its symbols")
-    disk = kernel.folder / "kallsyms.disk"
-    with open(disk, "wb") as file:
-        file.truncate(_DISK)
-    booted = boot(Guest(work, kernel), "", marks=["want-kallsyms", "want-layout"], drive=disk)
+    booted = boot(Guest(work, kernel), "", marks=["want-kallsyms", "want-layout"])
     found = re.search(r"^@T (\{.*\})$", booted.console, re.MULTILINE)
-    text = disk.read_bytes().rstrip(b"\0").decode("ascii", "replace")
-    disk.unlink()
+    text = booted.console.partition("\n@K\n")[2].partition("@Q")[0]
     problems = re.findall(r"^@X (.*)$", booted.console, re.MULTILINE)
     if found is None or not text:
         last = [line for line in booted.serial.split("\n") if line.strip()][-1:]
@@ -97,7 +90,7 @@ def learn(work: Work, kernel: Kernel, narrate: Narrate) -> None:
     for problem in problems:
         narrate(f"{kernel.name}: {problem}")
     layout.write_text(found[1], encoding="utf-8")
-    symbols.write_text("\n".join(filter(None, text.split("\n"))) + "\n", encoding="utf-8")
+    symbols.write_text(text, encoding="utf-8")
 
 
 def read_symbols(kernel: Kernel) -> Symbols:

@@ -6,6 +6,7 @@
  * Lines for the host start with '@':
  *   @V TEXT              /proc/version                 @T JSON    the module's `layout`
  *   @B NAME, @E NAME     a scenario begins, ends       @Q         all is done
+ *   @K                   functions of /proc/kallsyms follow, up to @Q
  *   @S JSON              a step: number, ret, out      @X TEXT    a problem
  *   @P PROCESS JSON, @F JSON    the module's `dump` of a process and its `folios`, after the step
  *
@@ -23,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -42,6 +44,7 @@
 #define REGION_BASE	0x100000000UL
 #define REGION_STRIDE	0x2000000UL	/* 32M apart, so 2M folios fit and never merge */
 #define FILE_FD		100
+#define STACK		(24 * (long)PAGE)	/* what a process needs of its stack at most */
 
 #ifndef MADV_COLD
 #define MADV_COLD 20
@@ -197,6 +200,83 @@ static int unuring(void)
 	return r;
 }
 
+static struct {
+	char *argv[16], text[512], val[400];
+	int argc, seq, cpu, fd;
+	long id;
+	pthread_t thread;
+	int live;
+	char stack[64 * PAGE] __attribute__((aligned(4096)));
+} second;
+
+/* ---- userfaultfd: numbers and structures that older headers lack ---- */
+
+struct uffd_range { uint64_t start, len; };
+
+static int uffd_fd = -1;
+
+static int uffd_ioctl(unsigned nr, int dir, void *arg, unsigned size)
+{
+	return ioctl(uffd_fd, (unsigned long)dir << 30 | (unsigned long)size << 16 | 0xaa << 8 | nr, arg) < 0 ? -errno : 0;
+}
+
+/* mode async: writes are resolved by the kernel; sigbus: they are answered with a signal */
+static int uffd_register(unsigned long start, unsigned long len, const char *mode)
+{
+	uint64_t features = 1 << 16 | (strcmp(mode, "async") ? 1 << 7 | 1 : 1 << 15);	/* MOVE; SIGBUS, WP; WP_ASYNC */
+	struct { struct uffd_range range; uint64_t mode, ioctls; } reg = { { start, len }, 2 /* WP */, 0 };
+	int r;
+
+	if (!strcmp(mode, "off"))
+		return uffd_fd < 0 ? -EBADF : uffd_ioctl(1, 2, &reg.range, sizeof(reg.range));
+	for (int try = 0; uffd_fd < 0; try++) {
+		uint64_t api[3] = { 0xaa, try ? features & ~(1ul << 16) : features, 0 };
+
+		uffd_fd = syscall(SYS_userfaultfd, 0);
+		if (uffd_fd < 0)
+			return -errno;
+		r = uffd_ioctl(0x3f, 3, api, sizeof(api));
+		if (!r)
+			break;
+		close(uffd_fd);
+		uffd_fd = -1;
+		if (try)		/* before 6.8 without MOVE */
+			return r;
+	}
+	return uffd_ioctl(0, 3, &reg, sizeof(reg));
+}
+
+static int uffd_protect(unsigned long start, unsigned long len, int on)
+{
+	uint64_t arg[3] = { start, len, on };
+
+	return uffd_ioctl(6, 3, arg, sizeof(arg));
+}
+
+/* a page at a time, each with the number of the step; the source is memory that is there anyway */
+static int uffd_copy(unsigned long start, unsigned long len, int seq, int wp)
+{
+	for (unsigned long at = start; at < start + len; at += PAGE) {
+		uint64_t arg[5] = { at, (unsigned long)second.stack, PAGE, wp ? 2 : 0, 0 };
+		int r;
+
+		*(uint32_t *)second.stack = seq;
+		r = uffd_ioctl(3, 3, arg, sizeof(arg));
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int uffd_move(unsigned long start, unsigned long len, unsigned long to, char *val, int vlen)
+{
+	int64_t arg[5] = { to, start, len, 0, 0 };
+	int r = uffd_ioctl(5, 3, arg, sizeof(arg));
+
+	snprintf(val, vlen, "%lld", (long long)arg[4]);
+	return r;
+}
+
 static const struct { const char *name; int advice; } advices[] = {
 	{ "dontneed", MADV_DONTNEED }, { "free", MADV_FREE }, { "cold", MADV_COLD },
 	{ "pageout", MADV_PAGEOUT }, { "hugepage", MADV_HUGEPAGE },
@@ -222,30 +302,41 @@ static int prot_of(const char *s)
 
 extern char __executable_start, etext, edata, end;
 static volatile int *ready;
-static char *top_of_stack;
+
+/*
+ * What is left in the first LRU batch (31 pages) of a process is a constant of the guest, which a scenario with
+ * `autodrain off` shows: these pages, and nothing else, are touched when all others have been and are drained.
+ */
+static char batch[14 * PAGE] __attribute__((aligned(4096)));
 
 /* keep this process's own page faults out of its later RSS numbers */
 static void settle(void)
 {
 	unsigned long s = (unsigned long)&__executable_start & ~(PAGE - 1);
 	unsigned long t = ((unsigned long)&etext + PAGE - 1) & ~(PAGE - 1);
-	unsigned long top = ((unsigned long)sbrk(0) + PAGE - 1) & ~(PAGE - 1), n;
-	volatile char stack[16 * PAGE];
+	unsigned long end = ((unsigned long)sbrk(0) + PAGE - 1) & ~(PAGE - 1), n;
+	unsigned long from = (unsigned long)batch, to = from + sizeof(batch);
+	volatile char *top = (char *)((unsigned long)environ & ~(PAGE - 1)), here;
 
-	if (top_of_stack - (char *)stack < 64 * (long)PAGE)	/* not on the stack of a second thread */
-		for (volatile char *p = stack + sizeof(stack); p < top_of_stack; p += PAGE)
-			*p = *p;	/* else init would copy it at its next write */
+	if (&here < top && top - &here < STACK)		/* not on the stack of a second thread */
+		for (volatile char *p = top - STACK; p <= top; p += PAGE)
+			*p = *p;		/* else init would copy it at its next write */
 	madvise((void *)s, t - s, MADV_POPULATE_READ);
-	for (s = t; s < top; s += n) {		/* data, and the heap, where errno is; some of it cannot be written */
-		n = top - s < 32 * PAGE ? top - s : 32 * PAGE;
+	for (s = t; s < end; s += n) {		/* data, and the heap, where errno is; some of it cannot be written */
+		if (s == from) {
+			n = to - from;
+			continue;
+		}
+		n = (s < from ? from : end) - s;
+		n = n < 32 * PAGE ? n : 32 * PAGE;
 		if (!madvise((void *)s, n, MADV_POPULATE_WRITE))
 			continue;
 		n = PAGE;
 		if (madvise((void *)s, PAGE, MADV_POPULATE_WRITE))
 			madvise((void *)s, PAGE, MADV_POPULATE_READ);
 	}
-	for (unsigned long i = 0; i < sizeof(stack); i += PAGE)
-		stack[i] = 1;
+	for (unsigned long k = 0; k < sizeof(batch); k += PAGE)
+		((volatile char *)batch)[k] = 1;
 	if (ready)
 		*ready = *ready;
 }
@@ -386,6 +477,14 @@ static int act(int argc, char **argv, int seq, char *val, int vlen, int fd)
 			fl |= 4;
 		return mremap((void *)lo, len, len, fl, (void *)to) == MAP_FAILED ? -errno : 0;
 	}
+	if (!strcmp(verb, "uffd"))
+		return uffd_register(lo, len, argv[4]);
+	if (!strcmp(verb, "uffdwp"))
+		return uffd_protect(lo, len, !strcmp(argv[4], "on"));
+	if (!strcmp(verb, "uffdcopy"))
+		return uffd_copy(lo, len, seq, argc > 4);
+	if (!strcmp(verb, "uffdmove"))		/* uffdmove BASE a b BASE2 PAGE */
+		return uffd_move(lo, len, strtoul(argv[4], NULL, 0) + strtoul(argv[5], NULL, 0) * PAGE, val, vlen);
 	if (!strcmp(verb, "uring"))
 		return uring(lo, len);
 	if (!strcmp(verb, "pin") || !strcmp(verb, "get") || !strcmp(verb, "repeat")) {
@@ -432,21 +531,6 @@ static __attribute__((noinline)) void mark_end(void)
 }
 
 static volatile int *ready;		/* shared: the worker of CPU 1 is there, or nearly */
-
-static struct {
-	char *argv[16], text[512], val[400];
-	int argc, seq, cpu, fd;
-	long id;
-	pthread_t thread;
-	int live;
-	char stack[64 * PAGE] __attribute__((aligned(4096)));
-} second;
-
-/*
- * A process begins with an LRU batch (31 pages) that some of its own pages are left in, which a scenario
- * with `autodrain off` shows.  All recordings have the same number of them: this keeps it, whatever is added above.
- */
-static char constant[28 * PAGE] __attribute__((used));
 
 static int act(int argc, char **argv, int seq, char *val, int vlen, int fd);
 static void serve(int me);
@@ -728,7 +812,9 @@ static int compose(int n, char **w, char *cmd, int len)
 	for (int i = 2; i < n; i++) {
 		int mmap_like = !strcmp(w[0], "mmap");
 
-		if (i == 2 || (i == 5 && !strcmp(w[0], "mremap"))) {
+		int moves = !strcmp(w[0], "mremap") || !strcmp(w[0], "uffdmove");
+
+		if (i == 2 || (i == 5 && moves)) {
 			int k = region_index(w[i], mmap_like || i == 5);
 
 			if (k < 0)
@@ -1123,12 +1209,12 @@ static int load(const char *path)
 int main(void)
 {
 	struct stat st;
+	struct termios raw;
 	static char *text;
 	int fd, n;
 	FILE *f;
 	char name[200];
 
-	top_of_stack = (char *)environ;
 	umask(0);
 	mkdir("/proc", 0755), mkdir("/sys", 0755), mkdir("/dev", 0755), mkdir("/t", 0755), mkdir("/x", 0755);
 	mount("proc", "/proc", "proc", 0, NULL);
@@ -1141,6 +1227,10 @@ int main(void)
 		con = open("/dev/console", O_WRONLY | O_NOCTTY);
 	if (con < 0)
 		con = 1;
+	if (!tcgetattr(con, &raw)) {
+		raw.c_oflag &= ~OPOST;		/* the kernel need not look at each byte */
+		tcsetattr(con, TCSANOW, &raw);
+	}
 	big = mmap(NULL, BIG, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	fill = mmap(NULL, FILL, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	madvise(big, BIG, MADV_DONTFORK);
@@ -1234,16 +1324,23 @@ int main(void)
 		settle();
 		play(text);
 	}
-	if (!access("/want-kallsyms", F_OK) && (fd = open("/dev/vdb", O_WRONLY)) >= 0) {
-		int k = open("/proc/kallsyms", O_RDONLY);
+	if (!access("/want-kallsyms", F_OK) && (f = fopen("/proc/kallsyms", "r"))) {
+		char symbol[512];
 
-		while ((n = read(k, big, 4096)) > 0) {
-			if (n < 4096)
-				memset(big + n, '\n', 4096 - n);
-			n = write(fd, big, n < 4096 ? 4096 : n);
+		out("@K\n");
+		for (n = 0; fgets(symbol, sizeof(symbol), f); ) {
+			int len = strlen(symbol);
+
+			if (!strchr("tTwW", symbol[17]))	/* functions: ADDRESS TYPE NAME [MODULE] */
+				continue;
+			memcpy(big + n, symbol, len);
+			if ((n += len) > 1 << 20) {
+				out_raw(big, n);
+				n = 0;
+			}
 		}
-		fsync(fd);
-		close(fd);
+		out_raw(big, n);
+		fclose(f);
 	}
 	out("@Q\n");
 	sync();
