@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmtui.exit_codes import ExitCode
-from mmtui.headless.documents import open_document
 from mmtui.headless.rig import meter, narrate, summary
 from mmtui.headless.run import choose
+from mmtui.model.documents import open_document
 from sandbox.errors import UsageError
 from sandbox.printable import printable
 
