@@ -97,6 +97,7 @@ def test_an_image_is_unpacked(packed: bytes) -> None:
         (b"\x1f\x8brubbish", "cannot be unpacked"),
         (zboot(b"\x04\x22\x4d\x18lz4"), "not known"),
     ],
+    ids=["ELF", "packed text", "rubbish", "lz4"],
 )
 def test_what_is_no_image_is_refused(data: bytes, words: str) -> None:
     with pytest.raises(RigError, match=words):
