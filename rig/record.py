@@ -119,12 +119,17 @@ class Recorder:
             check_room(step, self.narrate)
             steps.append(out)
             if scenario.traced[index] and follower is not None:
-                events = follower.events(next(logs, []), before, names.spans)
+                records = next(logs, None)
+                if records is None:
+                    self.failed[raw.name] = "the log of stores ends before it does"
+                    break
+                events = follower.events(records, before, names.spans)
                 named = Naming(names, before, names.spans).events(events)
                 micro.append({"step": step.number, "action": action, "events": named})
         for problem in raw.problems:
             self.narrate(f"{raw.name}: {problem}")
-        states = {**head, "source": scenario.scenario.source, "steps": steps, "complete": True}
+        states = {**head, "source": scenario.scenario.source, "steps": steps}
+        states["complete"] = raw.name not in self.failed
         return Recording(states, {**head, "steps": micro} if self.stores else None)
 
     def _head(self, scenario: GuestScenario) -> dict[str, Any]:

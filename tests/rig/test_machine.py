@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import lzma
 import os
 import re
@@ -15,7 +16,7 @@ import pytest
 
 from mmtui.__main__ import main
 from mmtui.exit_codes import ExitCode
-from rig import setup
+from rig import setup, storelog
 from rig.archive import Archive
 from rig.boot import Guest, boot
 from rig.compile import plugin
@@ -28,7 +29,7 @@ from rig.own import NEEDED, own_kernel
 from rig.programs import run
 from rig.record import Recorder
 from rig.work import SOURCES, Kernel, Work, work_directory
-from tests.rig.samples import folio, one, process, said
+from tests.rig.samples import LAYOUT, SYMBOLS, folio, one, process, record, said
 
 IMAGE = bytearray(128)
 IMAGE[56:60] = b"ARM\x64"
@@ -304,6 +305,25 @@ def test_a_scenario_that_kills_the_guest_is_left_out(
     assert [step["action"] for step in recorded[0]["steps"]] == ["mmap A R 4p", "write A R 0 1"]
     assert recorder.failed == {"two": "the guest hung or died in it"}
     assert told == ["two: the guest hung or died in it; going on behind it"]
+
+
+def test_a_log_that_ends_too_early_is_said(kernel: tuple[Work, Kernel], program: Program) -> None:
+    """QEMU was ended before it wrote the log of the second action."""
+    work, real = kernel
+    (real.folder / "kallsyms").write_text(SYMBOLS)
+    (real.folder / "layout.json").write_text(json.dumps(LAYOUT._asdict()))
+    one_step = record(storelog.ON) + record(storelog.OFF)
+    (work.root / "log").write_bytes(one_step)
+    find = "for word; do case $word in *,log=*) log=${word#*,log=}; log=${log%%,*};; esac; done"
+    copy = f"{find}\ncat {work.root / 'log'} > $log"
+    program("qemu-system-aarch64", qemu(PLAYED + "@Q\n", copy))
+    scenario = translate(one("mmap A R 4p\nwrite A R 0 1"), stores=True)
+    recorder = Recorder(Guest(*kernel), stores=True)
+    (found,) = recorder.record([scenario])
+    assert recorder.failed == {"x": "the log of stores ends before it does"}
+    assert not found.states["complete"]
+    assert found.stores is not None
+    assert [step["step"] for step in found.stores["steps"]] == [1]
 
 
 def test_a_kernel_that_does_not_come_up(kernel: tuple[Work, Kernel], program: Program) -> None:
