@@ -11,10 +11,11 @@ import pytest
 
 from mmtui.__main__ import main
 from mmtui.exit_codes import ExitCode
+from sandbox.conform.logs import logged, read_events
 from sandbox.conform.races import conform_race
 from sandbox.conform.recordings import read_race
 from sandbox.conform.states import conform_paths
-from sandbox.conform.stores import compare_stores, logged, read_events
+from sandbox.conform.stores import compare_stores
 from sandbox.conform.text import markdown_report, text_report
 from sandbox.conform.unordered import RULES, first_difference
 from sandbox.errors import SandboxError

@@ -12,11 +12,20 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sandbox.arch.arm64 import pgtable as pt
-from sandbox.conform.unordered import Rule, first_difference, rule_of, run_end
+from sandbox.conform.logs import (
+    COMPARED_FLAGS,
+    PER_PAGE,
+    Logged,
+    MmNames,
+    Store,
+    flag_page,
+    read_events,
+)
+from sandbox.conform.unordered import Rule, first_difference, run_end
 from sandbox.errors import Cancelled, SandboxError
 from sandbox.machine.fields import DEFERRED_LIST, FIELDS, Struct
 from sandbox.machine.fields import field as field_number
@@ -29,17 +38,14 @@ from sandbox.machine.memory import (
     Word,
 )
 from sandbox.machine.operations import value_after
-from sandbox.mm.flags import MM_ID_LOCK, MM_ID_MASK
 from sandbox.scenario.language import Action
 from sandbox.truth.ledger import PTE_KIND, Ledger
-from sandbox.truth.names.values import FLAG_NAMES, pte_letters
+from sandbox.truth.names.values import pte_letters
 from sandbox.truth.names.words import Words
 
 if TYPE_CHECKING:
     from sandbox.run.session import Session
 
-PER_PAGE = frozenset({"_mapcount", "_refcount"})
-"""Counters that tails have as well: after a split each page counts its own references."""
 COUNTERS = frozenset(
     f.number
     for f in FIELDS
@@ -55,26 +61,9 @@ RSS = {
         ("MM_SWAPENTS", "swap"),
     )
 }
-COMPARED_FLAGS = {
-    name: bit for name, bit in FLAG_NAMES if name not in ("referenced", "active", "workingset")
-}
-COMPARED_FLAGS["anon_exclusive"] = 1 << 18
-
-RIG_CHILD = "faultin_page_range"
-"""From the first store made here on, the log is about the recorded child's own memory, which it
-populates after fork (and drains the LRU batches for)."""
-WIPED = "free_tail_page_prepare"
-"""What it stores in a page of a large folio that is being freed is no counter of the folio any
-more: it makes the word what the next owner of the page expects."""
 LOGGED_PAGES = 64
 """Per-page words of a folio that the log follows."""
-OVERLAID = frozenset(("_large_mapcount", "_entire_mapcount", "_nr_pages_mapped", "_pincount"))
-"""Words in the second and third page of a large folio (`_mm_id...` are others).  A split makes
-folios of those pages, whose own fields lie there: what it stores there is not in these words."""
 PAGE_WORDS = 16
-
-Store = tuple[Any, ...]
-"""One store, comparable: what, where, old, new."""
 
 
 @dataclass(slots=True)
@@ -86,23 +75,6 @@ class MicroReport:
     stores: int
     mismatch: str | None = None
     """Where the two orders first differ, or None when they are the same."""
-
-
-@dataclass(slots=True)
-class _Names:
-    """The log's names for folios and mm ids, learnt in order of appearance."""
-
-    ids: dict[str, dict[int, int]] = field(default_factory=dict)
-    """By side, the number of each id."""
-
-    def mm_id(self, side: str, value: int) -> tuple[bool, int]:
-        """(top bit, a number that means the same mm on both sides)."""
-        value &= 0xFFFFFFFF
-        top, number = bool(value & MM_ID_LOCK), value & MM_ID_MASK
-        if not number:
-            return top, 0
-        known = self.ids.setdefault(side, {})
-        return top, known.setdefault(number, len(known) + 1)
 
 
 def conform_micro(
@@ -131,14 +103,6 @@ def conform_micro(
         if number in traced:
             theirs = read_events(traced[number])
             yield compare_stores(log["scenario"], action.text, theirs, ours)
-
-
-class Logged(NamedTuple):
-    """A log's stores in comparable form."""
-
-    stores: list[Store]
-    rules: list[Rule | None]
-    """Of each, what says that its order is not said by the source."""
 
 
 @dataclass(slots=True)
@@ -175,78 +139,6 @@ class Before:
         return self.folios[at][1], (addr - self.starts[at]) // PAGE_WORDS
 
 
-# -- the log ---------------------------------------------------------------------------
-
-
-def logged(events: Iterable[dict[str, Any]]) -> list[Store]:
-    """The log's stores in comparable form."""
-    return read_events(events).stores
-
-
-def read_events(events: Iterable[dict[str, Any]]) -> Logged:
-    """The log's stores in comparable form, with the rule that each falls under."""
-    names = _Names()
-    out = Logged([], [])
-    for event in events:
-        if RIG_CHILD in event["at"]:
-            break
-        if WIPED in event["at"]:
-            continue
-        stores = list(_stores_of(event, names))
-        out.stores.extend(stores)
-        out.rules.extend([rule_of(event)] * len(stores))
-    return out
-
-
-def _stores_of(event: dict[str, Any], names: _Names) -> Iterator[Store]:
-    """What one event of a log stores: flags one by one, which come in no order in one store."""
-    what = event["what"]
-    if what == "pte":
-        page = event["at_page"][1]
-        yield "pte", page & 511, _logged_pte(event["old"]), _logged_pte(event["new"])
-    elif what == "flags":
-        for change in sorted(event["change"]):
-            if change[1:] in COMPARED_FLAGS:
-                yield "flags", event["folio"], _flag_page(event["page"], change), change
-    elif what == "rss":
-        yield "rss", event["member"], event["add"]
-    elif what == "deferred list":
-        yield "deferred list", event["folio"]
-    elif _is_overlaid(what) and any("split" in name for name in event["at"][:1]):
-        return
-    elif what.startswith("_mm_id["):
-        old, new = names.mm_id("log", event["old"]), names.mm_id("log", event["new"])
-        yield what, event["folio"], 0, old, new
-    elif what.startswith("_"):
-        page = event.get("page", 0) if what in PER_PAGE else 0
-        yield what, event["folio"], page, event["old"], event["new"]
-
-
-def _is_overlaid(what: str) -> bool:
-    return what in OVERLAID or what.startswith("_mm_id")
-
-
-def _flag_page(page: int, change: str) -> int:
-    """The page a flag is compared for: only exclusivity is per page (some live in tails)."""
-    return page if change.endswith("anon_exclusive") else 0
-
-
-def _logged_pte(value: list[str] | None) -> str:
-    """An entry without the slot of a swap entry, and without the mark of what is not valid.
-
-    A log marks with `!` what the CPU does not walk: PROT_NONE, swap and migration entries.
-    """
-    if value is None:
-        return "none"
-    target, letters = value
-    if target.startswith("swap."):
-        target = "swap"
-    letters = letters.replace("!", "")
-    if "m" in letters:
-        letters = "m"
-    return f"{target} {letters}".rstrip()
-
-
 def _engine_pte(words: Words, before: Before, pte: int) -> str:
     """The same of the engine's, folios by their names before the action."""
     if not pte:
@@ -266,7 +158,7 @@ def _engine_pte(words: Words, before: Before, pte: int) -> str:
 
 def engine_stores(session: Session, before: Before) -> list[Store]:
     """The events since an action began, projected on the words a log has."""
-    machine, names, words = session.machine, _Names(), Words(session.ledger)
+    machine, names, words = session.machine, MmNames(), Words(session.ledger)
     start = before.position
     out: list[Store] = []
     for task in machine.tasks:
@@ -288,7 +180,7 @@ def engine_stores(session: Session, before: Before) -> list[Store]:
 
 
 def _projected(
-    words: Words, ledger: Ledger, store: tuple[int, Word, Word], names: _Names, before: Before
+    words: Words, ledger: Ledger, store: tuple[int, Word, Word], names: MmNames, before: Before
 ) -> Iterator[Store]:
     addr, old, new = store
     kind = ledger.machine.memory.kinds[addr]
@@ -309,13 +201,13 @@ def _projected(
 
 
 def _of_page(
-    name: str, index: int, kind: int, old: Word, new: Word, names: _Names
+    name: str, index: int, kind: int, old: Word, new: Word, names: MmNames
 ) -> Iterator[Store]:
     """A store to a word of struct page."""
     if kind == FLAGS_KIND:
         flags = ((flag, bit) for flag, bit in COMPARED_FLAGS.items() if (old ^ new) & bit)
         for change in sorted(("+" if new & bit else "-") + flag for flag, bit in flags):
-            yield "flags", name, _flag_page(index, change), change
+            yield "flags", name, flag_page(index, change), change
         return
     field_name = FIELDS[kind].name
     if field_name.startswith("_mm_id["):

@@ -9,7 +9,7 @@ from rig import storelog
 from rig.follow import Follower
 from rig.naming import Naming
 from rig.states import Names, Span
-from sandbox.conform.stores import logged
+from sandbox.conform.logs import logged
 from tests.rig.samples import (
     FIELDS,
     FOLIO,
