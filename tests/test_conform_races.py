@@ -206,6 +206,12 @@ def test_what_a_split_stores_into_the_words_below_is_left_out() -> None:
     assert len(logged([counter("_pincount", 0, 1, ("try_grab_folio", "__folio_split"))])) == 1
 
 
+def test_the_type_of_a_page_that_is_free_is_no_mapcount() -> None:
+    assert logged([counter("_mapcount", -1, -268435456)]) == []
+    assert logged([counter("_mapcount", -268435456, -1)]) == []
+    assert len(logged([counter("_mapcount", -1, 0)])) == 1
+
+
 @pytest.mark.parametrize("what", ["exit A", "kill A"])
 def test_a_process_that_exits_is_accounted_for(what: str) -> None:
     from sandbox.conform.stores import Before, engine_stores

@@ -318,10 +318,10 @@ static void settle(void)
 	unsigned long from = (unsigned long)batch, to = from + sizeof(batch);
 	volatile char *top = (char *)((unsigned long)environ & ~(PAGE - 1)), here;
 
+	madvise((void *)s, t - s, MADV_POPULATE_READ);	/* first, for a log of fork ends at its first store */
 	if (&here < top && top - &here < STACK)		/* not on the stack of a second thread */
 		for (volatile char *p = top - STACK; p <= top; p += PAGE)
 			*p = *p;		/* else init would copy it at its next write */
-	madvise((void *)s, t - s, MADV_POPULATE_READ);
 	for (s = t; s < end; s += n) {		/* data, and the heap, where errno is; some of it cannot be written */
 		if (s == from) {
 			n = to - from;

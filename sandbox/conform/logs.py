@@ -38,6 +38,8 @@ populates after fork (and drains the LRU batches for)."""
 WIPED = "free_tail_page_prepare"
 """What it stores in a page of a large folio that is being freed is no counter of the folio any
 more: it makes the word what the next owner of the page expects."""
+PAGE_TYPES = -(1 << 24)
+"""A `_mapcount` below it is the type of a page that is no folio's: the two share the word."""
 OVERLAID = frozenset(("_large_mapcount", "_entire_mapcount", "_nr_pages_mapped", "_pincount"))
 """Words in the second and third page of a large folio (`_mm_id...` are others).  A split makes
 folios of those pages, whose own fields lie there: what it stores there is not in these words."""
@@ -107,6 +109,8 @@ def _stores_of(event: dict[str, Any], names: MmNames) -> Iterator[Store]:
     elif what.startswith("_mm_id["):
         old, new = names.mm_id("log", event["old"]), names.mm_id("log", event["new"])
         yield what, event["folio"], 0, old, new
+    elif what == "_mapcount" and min(event["old"], event["new"]) < PAGE_TYPES:
+        return
     elif what.startswith("_"):
         page = event.get("page", 0) if what in PER_PAGE else 0
         yield what, event["folio"], page, event["old"], event["new"]
