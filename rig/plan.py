@@ -26,6 +26,7 @@ _HOOKS = {
     "queued_write_lock_slowpath": "l",
     "default_idle_call": "i",
     "do_task_dead": "e",
+    **dict.fromkeys(("el1h_64_irq_handler", "el0t_64_irq_handler"), "q"),
 }
 """What the plugin must know of in every race, with the letter for what it does there."""
 _QUIET, _QUIET_AT_END, _LONGEST = 400_000, 4_000_000, 60_000_000

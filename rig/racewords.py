@@ -102,7 +102,8 @@ class RaceWords:
                     place = self._layout.fields.get(word, 0)
                     if place // self._layout.page == 1:
                         folio[word[1:]] = self._int(raw, word)
-        return found
+        # By name: where a folio lies in memory is another matter in every boot.
+        return dict(sorted(found.items(), key=lambda item: int(item[0][1:])))
 
     def _int(self, raw: bytes, word: str) -> int:
         offset = self._layout.fields[word] % self._layout.page

@@ -16,10 +16,10 @@
  * - Watched: struct pages of the folios and the page tables of the guest's last dump (the module's door, as in
  *   stores.c), folios that get their first anonymous rmap in the window, tables installed for an address of a region.
  * - A vCPU that waits for the frozen one is noticed by the slow paths of the spin locks, by idling, or by LIMIT
- *   instructions without a watched store; the other one is then let go on.
+ *   instructions without a watched store, those of interrupts not counted; the other one is then let go on.
  *
  * plan: lines
- *   H ADDRESS KIND NAME            a function's entry (KIND as in stores.c; l: lock slow path; i: idle; e: death)
+ *   H ADDRESS KIND NAME            a function's entry (KIND as in stores.c; l: lock slow path; i: idle; e: death; q: interrupt)
  *   W ID PAGE OFFSET MASK NAME     a 32-bit word of struct page (PAGE -1: of each page)
  *   R ID CPU KIND ARG N ; ...      a race: phases.  a all; s/b after/before the Nth watched store; w/v after/before
  *                                  the Nth to word ARG; f before the Nth entry of function ARG (number of its H line);
@@ -76,6 +76,7 @@ extern int singlestep;
 #define HINT_DOOR	0xd5032d7fu		/* hint #0x6b */
 #define HINT_START	0xd5032d9fu
 #define HINT_END	0xd5032dbfu
+#define ERET		0xd69f03e0u
 #define MAX_HOOKS	256
 #define MAX_WORDS	64
 #define MAX_PHASES	16
@@ -113,7 +114,7 @@ static struct race *races, *race;
 static unsigned nr_races;
 static GByteArray *regs;
 
-static bool arrived[2], done[2], blocked[2];
+static bool arrived[2], done[2], blocked[2], in_irq[2];
 static uint64_t mark_id[2];
 static uint64_t cur_va[2], skip_pc[2];
 static uint64_t count, total[2];		/* of the landmark in this phase; stores in the window */
@@ -401,7 +402,7 @@ static void start_cb(unsigned cpu, void *pc)
 	fprintf(logf, "R %ld\n", race->id);
 	window = true;
 	singlestep = 1;
-	blocked[0] = blocked[1] = false;
+	blocked[0] = blocked[1] = in_irq[0] = in_irq[1] = false;
 	total[0] = total[1] = k_insns[0] = k_insns[1] = all_insns = 0;
 	skip_pc[0] = skip_pc[1] = 0;
 	cur_va[0] = cur_va[1] = 0;
@@ -427,7 +428,7 @@ static void block_cb(unsigned cpu, void *p)
 		close_window("long");
 		return;
 	}
-	if (++quiet > limit && !done[!cpu]) {
+	if (!in_irq[cpu] && ++quiet > limit && !done[!cpu]) {	/* how many ticks come is the host's affair */
 		wait_for_other(cpu, "spin", pc);
 		quiet = 0;
 		if (running != (int)cpu)
@@ -645,6 +646,9 @@ static void hook_cb(unsigned cpu, void *which)
 		if ((int)cpu == running)
 			wait_for_other(cpu, "idle", hooks[n].addr);
 		return;
+	case 'q':				/* the handler of interrupts; its end is an eret */
+		in_irq[cpu] = true;
+		return;
 	case 'e':				/* do_task_dead(): a worker that ended itself has no mark behind its call */
 		if ((int)cpu == running && !done[cpu])
 			end_cb(cpu, (void *)hooks[n].addr);
@@ -689,6 +693,12 @@ static void hook_cb(unsigned cpu, void *which)
 		leave_before(cpu, hooks[n].addr, "entry");
 }
 
+static void eret_cb(unsigned cpu, void *p)
+{
+	if (cpu < 2)
+		in_irq[cpu] = false;
+}
+
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
 	size_t n = qemu_plugin_tb_n_insns(tb);
@@ -709,6 +719,8 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 				qemu_plugin_register_vcpu_insn_exec_cb(in, end_cb, CB_R_REGS, (void *)pc);
 			continue;
 		}
+		if (op == ERET)
+			qemu_plugin_register_vcpu_insn_exec_cb(in, eret_cb, CB_NO_REGS, NULL);
 		for (unsigned k = 0; k < nr_hooks; k++)
 			if (hooks[k].addr == pc)
 				qemu_plugin_register_vcpu_insn_exec_cb(in, hook_cb, CB_R_REGS, (void *)(uint64_t)k);
