@@ -16,8 +16,12 @@ from rig.work import Kernel, Narrate, Work
 __all__ = ["Layout", "Symbols", "learn", "read_layout", "read_symbols"]
 
 
+_LAST = 1 << 16
+"""Bytes that the last function of a kernel has at most."""
+
+
 class Symbols:
-    """Functions of a kernel and its modules by address."""
+    """Functions of a kernel by address."""
 
     def __init__(self, text: str) -> None:
         rows = []
@@ -27,8 +31,9 @@ class Symbols:
                 module = words[3] if len(words) > 3 else ""
                 rows.append((int(words[0], 16), words[2].split(".")[0], module))
         rows.sort()
-        self._addresses = [row[0] for row in rows]
-        self._names = [row[1] for row in rows]
+        kernel = [row for row in rows if not row[2]]
+        self._addresses = [row[0] for row in kernel]
+        self._names = [row[1] for row in kernel]
         self.by_name: dict[str, int] = {}
         """Addresses of the functions that are not in a module."""
         for address, name, module in rows:
@@ -36,9 +41,15 @@ class Symbols:
                 self.by_name.setdefault(name, address)
 
     def function(self, pc: int) -> str:
-        """The function that an address is in."""
+        """The function that an address is in; `module` if it is none of the kernel's own.
+
+        Modules lie elsewhere in every boot.
+        """
+        if pc >> 48 != 0xFFFF:
+            return hex(pc)
         at = bisect.bisect_right(self._addresses, pc) - 1
-        return self._names[at] if at >= 0 else hex(pc)
+        inside = at >= 0 and pc < self._addresses[-1] + _LAST
+        return self._names[at] if inside else "module"
 
 
 class Layout(NamedTuple):

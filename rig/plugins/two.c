@@ -133,20 +133,20 @@ static uint64_t reg(unsigned cpu, int n)
 	return v;
 }
 
-static bool load(uint64_t va, void *to, uint64_t n)
+static bool load(unsigned cpu, uint64_t va, void *to, uint64_t n)
 {
 	if (va >= lin_lo && va + n <= lin_hi) {
 		memcpy(to, ram + (va - lin_lo), n);
 		return true;
 	}
-	return !cpu_memory_rw_debug(qemu_get_cpu(0), va, to, n, false);
+	return !cpu_memory_rw_debug(qemu_get_cpu(cpu), va, to, n, false);
 }
 
 static void put_callers(unsigned cpu)
 {
 	uint64_t fp = reg(cpu, 29), pair[2];
 
-	for (int i = 0; i < 4 && KERNEL(fp) && load(fp, pair, 16); i++) {
+	for (int i = 0; i < 4 && KERNEL(fp) && load(cpu, fp, pair, 16); i++) {
 		fp = pair[0];
 		if (!KERNEL(pair[1]))
 			break;
@@ -249,14 +249,14 @@ static void door_cb(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void 
 		return;
 	}
 	r = malloc(d.n * sizeof(*r));
-	load(d.ranges, r, d.n * sizeof(*r));
+	load(cpu, d.ranges, r, d.n * sizeof(*r));
 	fprintf(logf, "A\n");
 	for (uint64_t i = 0; i < d.n; i++) {
 		if (r[i].extra < 0) {
 			if (r[i].what == 64 && nr_extra < 32) {
 				extra[nr_extra].addr = r[i].addr;
 				extra[nr_extra].word = SEQ_WORD;
-				load(r[i].addr, &extra[nr_extra++].old, 4);
+				load(cpu, r[i].addr, &extra[nr_extra++].old, 4);
 				fprintf(logf, "M %" PRIx64 " %" PRId64 "\n", r[i].addr, -r[i].extra);
 			}
 			continue;
@@ -542,7 +542,7 @@ static void store_cb(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void
 		if (va < extra[i].addr + 4 && va + (1u << qemu_plugin_mem_size_shift(info)) > extra[i].addr) {
 			uint32_t now = extra[i].old;
 
-			load(extra[i].addr, &now, 4);
+			load(cpu, extra[i].addr, &now, 4);
 			if (now != extra[i].old && window)
 				seen(cpu, pc, extra[i].word, extra[i].addr, extra[i].old, now);
 			extra[i].old = now;
@@ -657,14 +657,14 @@ static void hook_cb(unsigned cpu, void *which)
 		cur_va[cpu] = reg(cpu, 1);
 		break;
 	case 'V':				/* copy_page_range(dst_vma, src_vma) */
-		load(reg(cpu, 1), &cur_va[cpu], 8);
+		load(cpu, reg(cpu, 1), &cur_va[cpu], 8);
 		break;
 	case 'M':				/* move_page_tables(struct pagetable_move_control *) or (vma, old, new_vma, new) */
-		load(reg(cpu, 0) + 32, &w, 8);
+		load(cpu, reg(cpu, 0) + 32, &w, 8);
 		cur_va[cpu] = w >= REGION_LO && w < REGION_HI ? w : reg(cpu, 3);
 		break;
 	case 'p':				/* pmd_install(mm, pmd, &page) */
-		if (cur_va[cpu] >= REGION_LO && cur_va[cpu] < REGION_HI && load(reg(cpu, 2), &w, 8)) {
+		if (cur_va[cpu] >= REGION_LO && cur_va[cpu] < REGION_HI && load(cpu, reg(cpu, 2), &w, 8)) {
 			uint64_t pmd = (reg(cpu, 1) & 4095) / 8 << 21;
 
 			follow_table(lin_lo + (((w - vmemmap0) / page_size << 12) - ram_at), (cur_va[cpu] & ~0x3ffffffful) + pmd, 0);

@@ -97,6 +97,14 @@ def test_a_process_that_ends_is_given_longer() -> None:
     assert "L 4000000 60000000" in made.text()
 
 
+def test_modules_have_no_names_for_they_lie_elsewhere_in_every_boot() -> None:
+    known = symbols()
+    assert known.function(0xFFFF800000007010) == "try_grab_folio_fast"
+    assert known.function(0xFFFF7FFFF0000000) == "module"
+    assert known.function(0xFFFF800010000000) == "module"
+    assert known.function(0x4006E8) == "0x4006e8"
+
+
 def test_words_of_the_second_page_are_told_apart() -> None:
     rows = [line.split() for line in plan().text().splitlines() if line.startswith("W ")]
     found = {(row[5], row[2], row[3]) for row in rows}
