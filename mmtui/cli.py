@@ -15,7 +15,7 @@ from mmtui import __version__, collector
 from mmtui.crash import CrashNet
 from mmtui.exit_codes import ExitCode
 from mmtui.streams import unwrapped, wrapped
-from sandbox.errors import Cancelled, SandboxError, UsageError
+from sandbox.errors import Cancelled, CannotError, SandboxError, UsageError
 from sandbox.printable import one_line, short
 
 __all__ = ["COMMANDS", "Command", "dispatch", "parser_of"]
@@ -133,6 +133,110 @@ def _proc(args: argparse.Namespace) -> ExitCode:
     )
 
 
+def _rig_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what",
+        metavar="setup|check",
+        choices=("setup", "check"),
+        help="fetch, build, install what is needed (root on Debian 12), or list what is there",
+    )
+    parser.add_argument(
+        "kernels",
+        metavar="KERNEL",
+        nargs="*",
+        help="a version of Debian's archive such as 7.2, or 7.2-nopm, built from source in an hour "
+        "(default: 6.12 and 7.2)",
+    )
+
+
+def _rig(args: argparse.Namespace) -> ExitCode:
+    from mmtui.headless.rig import rig
+
+    return rig(args.what, args.kernels)
+
+
+def _real_options(parser: argparse.ArgumentParser, folder: str) -> None:
+    """Declare what the commands that ask a real kernel have in common."""
+    parser.add_argument("targets", metavar="FILE|PRESET", nargs="+", help=_TARGET_HELP)
+    parser.add_argument(
+        "-k",
+        "--kernel",
+        metavar="KERNEL",
+        dest="real",
+        required=True,
+        help="a real kernel that is set up (see `mmtui rig check`), or a name for your own",
+    )
+    parser.add_argument("--image", metavar="IMAGE", help="a kernel of your own: its arm64 image")
+    parser.add_argument(
+        "--build", metavar="DIR", help="the tree, or the headers, that the image was built from"
+    )
+    _scenario_option(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        default="recordings",
+        help=f"write DIR/{folder} (default: recordings)",
+    )
+    parser.add_argument("--json", action="store_true", help="to stdout instead, an object a line")
+
+
+def _record_options(parser: argparse.ArgumentParser) -> None:
+    _real_options(parser, "KERNEL/NAME.json")
+    parser.add_argument(
+        "--stores",
+        action="store_true",
+        help="every store, in order, of the actions marked `traced`, or of all if none is",
+    )
+    parser.add_argument(
+        "--hwaf", action="store_true", help="on a CPU that sets access and dirty bits itself"
+    )
+
+
+def _record(args: argparse.Namespace) -> ExitCode:
+    from mmtui.headless.record import record
+
+    return record(
+        args.targets,
+        args.real,
+        scenario=args.scenario,
+        stores=args.stores,
+        hwaf=args.hwaf,
+        directory=args.output,
+        own=(args.image, args.build),
+        as_json=args.json,
+    )
+
+
+def _race_options(parser: argparse.ArgumentParser) -> None:
+    _real_options(parser, "KERNEL-race/NAME.json")
+    parser.add_argument(
+        "--sweep", action="store_true", help="every schedule with one switch, instead of the file's"
+    )
+    parser.add_argument(
+        "--random",
+        metavar="N",
+        type=_count,
+        default=0,
+        help="N random schedules with two to five switches",
+    )
+    parser.add_argument("--seed", metavar="S", type=_count, default=1, help="of the random ones")
+
+
+def _race(args: argparse.Namespace) -> ExitCode:
+    from mmtui.headless.race import Schedules, race
+
+    return race(
+        args.targets,
+        args.real,
+        scenario=args.scenario,
+        schedules=Schedules(args.sweep, args.random, args.seed),
+        directory=args.output,
+        own=(args.image, args.build),
+        as_json=args.json,
+    )
+
+
 def _count(text: str) -> int:
     """Read a number as people write it; int() would also take `1_0` and digits of any script."""
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
@@ -175,6 +279,9 @@ COMMANDS: dict[str, Command] = {
         Command("check", "hold presets against their expectations", _check_options, _check),
         Command("conform", "hold the engine against recordings", _conform_options, _conform),
         Command("proc", "show what /proc would show of a state", _proc_options, _proc),
+        Command("record", "record scenarios on a real kernel", _record_options, _record),
+        Command("race", "race two CPUs of a real kernel", _race_options, _race),
+        Command("rig", "set up what records on real kernels", _rig_options, _rig),
         Command("kernels", "list the modelled kernels", _list_options, _kernels),
         Command("rules", "list the rules, or explain some", _rules_options, _rules),
         Command("presets", "list the library of presets", _list_options, _presets),
@@ -195,6 +302,8 @@ def dispatch(argv: list[str]) -> int:
             sys.stdout.flush()
         except Cancelled as stopped:
             return _complain(stopped, ExitCode.INTERRUPTED)
+        except CannotError as error:
+            return _complain(error, ExitCode.CANNOT)
         except SandboxError as error:
             return _complain(error, ExitCode.USAGE)
         except BrokenPipeError:

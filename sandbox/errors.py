@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 __all__ = [
     "Cancelled",
+    "CannotError",
     "DeadlockError",
     "ExpectationError",
     "KernelBug",
@@ -70,6 +71,10 @@ class PresetError(SandboxError):
 
 class ExpectationError(SandboxError):
     """An expectation is malformed; one that merely does not hold raises nothing."""
+
+
+class CannotError(SandboxError):
+    """This machine cannot do it: a program, a kernel or a privilege is missing."""
 
 
 class UsageError(SandboxError):

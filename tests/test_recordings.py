@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from mmtui.__main__ import main
 from mmtui.exit_codes import ExitCode
+from sandbox.conform.logs import logged
 from sandbox.conform.recordings import MAX_CELLS, read_log, read_recording
-from sandbox.conform.stores import compare_stores, logged
+from sandbox.conform.stores import compare_stores
 from sandbox.errors import SandboxError
 from sandbox.truth.compare import compare, count_cells
 from tests.conftest import RECORDINGS

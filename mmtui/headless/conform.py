@@ -19,7 +19,9 @@ def conform(paths: Sequence[str], *, markdown: bool) -> ExitCode:
     lines = markdown_report(report) if markdown else text_report(report)
     for line in lines:
         sys.stdout.write(f"{line}\n")
-    if not report.orders and not any(each.total("states") for each in report.kernels.values()):
+    if not (report.orders or report.races) and not any(
+        each.total("states") for each in report.kernels.values()
+    ):
         _narrate("nothing was compared")
     return ExitCode.OK if report.ok else ExitCode.FAILED
 

@@ -30,7 +30,7 @@ from sandbox.errors import SandboxError, ScenarioError, Where
 from sandbox.reading import read_text
 from sandbox.scenario.language import Action, parse_action
 
-__all__ = ["MAX_CELLS", "action_of", "read_log", "read_recording"]
+__all__ = ["MAX_CELLS", "action_of", "read_log", "read_race", "read_recording"]
 
 MAX_CELLS = 1 << 17
 """Pages that the runs of one recording may have in all its states: a number can name any count."""
@@ -89,7 +89,7 @@ _STORE: dict[str, Check] = {
     "deferred list": record({"folio": _WORD}),
     "_mapcount": record({"folio": _WORD, "page": _PAGE, "old": _NUMBER, "new": _NUMBER}),
 }
-_COUNTER = record({"folio": _WORD, "old": _NUMBER, "new": _NUMBER})
+_COUNTER = record({"folio": _WORD, "old": _NUMBER, "new": _NUMBER}, {"page": _PAGE})
 _EVENT = record({"what": _NAME, "at": each(_NAME)})
 
 
@@ -105,6 +105,39 @@ def _store(value: object) -> None:
 _LOG = record(
     {"scenario": _NAME, "steps": each(record({"step": whole(0), "events": each(_store)}))}
 )
+
+
+_RACE = record(
+    {
+        "scenario": _NAME,
+        "source": each(_LINE),
+        "step": whole(1),
+        "before": record({}),
+        "outcomes": each(
+            record({"schedules": each(_LINE, 1), "state": _STATE}, {"dead": each(_NAME)})
+        ),
+        "races": each(record({"schedule": _LINE, "outcome": whole(1)})),
+    }
+)
+
+
+def read_race(file: str) -> dict[str, Any]:
+    """Read the races of a block (`KERNEL-race`).
+
+    Raises:
+        SandboxError: the file cannot be read or has no races, with the place or JSON path.
+    """
+    found = _read(file, ("scenario", "source", "step", "outcomes", "races"))
+    _check(_RACE, found, file)
+    if found["step"] > 1:  # an empty machine has no state of its own
+        _check(record({"before": _STATE}), found, file)
+    left = MAX_CELLS
+    for index, one in enumerate(found["outcomes"]):
+        left -= _cells(one["state"])
+        if left < 0:
+            expected = f"at most {MAX_CELLS} pages in the runs of all states"
+            raise Misshapen(None, expected, "too large").at(index).at("outcomes").error(file)
+    return found
 
 
 def read_recording(file: str) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sandbox.conform.recordings import action_of, read_log, read_recording
+from sandbox.conform.recordings import action_of, read_log, read_race, read_recording
 from sandbox.errors import Cancelled, SandboxError
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.truth.compare import Cell, FolioNames, State, compare, count_cells
 
 if TYPE_CHECKING:
+    from sandbox.conform.races import RaceReport
     from sandbox.conform.stores import MicroReport
 
 __all__ = [
@@ -46,8 +47,8 @@ RunFactory = Callable[[str], Run]
 MAX_MISMATCHES = 10_000
 """Cells that differ of which each is kept; of the others only the number."""
 
-MICRO = "-micro"
-"""Folders of recordings that hold the order of stores instead of states."""
+MICRO, RACE = "-micro", "-race"
+"""Folders of recordings that hold the order of stores, or races, instead of states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,8 @@ class ConformReport:
     kernels: dict[str, KernelReport] = field(default_factory=dict)
     orders: dict[str, list[MicroReport]] = field(default_factory=dict)
     """By kernel, each traced action: whether its stores come in the recorded order."""
+    races: dict[str, list[RaceReport]] = field(default_factory=dict)
+    """By kernel, the races of each block: whether the model has their outcomes."""
     skipped: list[str] = field(default_factory=list)
     """A line for each folder that was not compared, with the reason."""
 
@@ -124,8 +127,11 @@ class ConformReport:
         """Whether something was compared, and all of it agrees."""
         reports = [scenario for kernel in self.kernels.values() for scenario in kernel.scenarios]
         orders = [order for kernel in self.orders.values() for order in kernel]
+        races = [race for kernel in self.races.values() for race in kernel]
         agree = all(report.ok for report in reports)
-        return bool(reports or orders) and agree and all(o.mismatch is None for o in orders)
+        agree = agree and all(order.mismatch is None for order in orders)
+        agree = agree and all(race.mismatch is None for race in races)
+        return bool(reports or orders or races) and agree
 
 
 def conform_paths(
@@ -149,15 +155,19 @@ def conform_paths(
     is_known = known or _is_modelled
     report = ConformReport()
     for kernel, files in _by_kernel(paths).items():
-        logs = kernel.endswith(MICRO) and start is None
-        reason = _why_skipped(kernel.removesuffix(MICRO) if logs else kernel, is_known)
+        kind = next((k for k in (MICRO, RACE) if kernel.endswith(k) and start is None), "")
+        name = kernel.removesuffix(kind)
+        reason = _why_skipped(name, is_known)
         if reason:
             for file in files:  # what is no recording is refused, whatever its folder
-                (read_log if logs else read_recording)(str(file))
+                _READERS[kind](str(file))
             report.skipped.append(f"{kernel}: {len(files)} recordings left out, {reason}")
             continue
-        if logs:
-            report.orders[kernel.removesuffix(MICRO)] = list(_orders(kernel, files, progress))
+        if kind == MICRO:
+            report.orders[name] = list(_orders(kernel, files, progress))
+            continue
+        if kind == RACE:
+            report.races[name] = list(_races(name, files, progress))
             continue
         results = report.kernels.setdefault(kernel, KernelReport(kernel))
         for file in files:
@@ -250,6 +260,26 @@ def _recordings(path: Path) -> Iterator[Path]:
         yield from sorted(path.glob("*/*.json"))
     elif os.path.exists(path):
         yield path
+
+
+_READERS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "": read_recording,
+    MICRO: read_log,
+    RACE: read_race,
+}
+
+
+def _races(
+    kernel: str, files: list[Path], progress: Callable[[str], None] | None
+) -> Iterator[RaceReport]:
+    """Play the schedules of a folder of races on the model."""
+    from sandbox.conform.races import conform_race
+
+    for file in files:
+        race = read_race(str(file))
+        if progress is not None and file is files[0]:
+            progress(f"{kernel}: {len(files)} blocks that were raced")
+        yield conform_race(race, kernel, str(file))
 
 
 def _orders(

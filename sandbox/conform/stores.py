@@ -2,18 +2,30 @@
 
 A `KERNEL-micro` recording lists, for each traced action, the stores to page-table entries, counters
 and flags in program order.  The engine's events, projected on the same words, must come in the same
-order.  What a log does not have is left out of the projection: stores that change nothing, a new
-folio's words before its first logged one, the child's rss, and flags the log never mentions.
+order, but for what `unordered` lists.  What a log does not have is left out of the projection:
+stores that change nothing, a new folio's words before its first logged one, the child's rss, and
+flags the log never mentions.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sandbox.arch.arm64.pgtable import pte_index
+from sandbox.arch.arm64 import pgtable as pt
+from sandbox.conform.logs import (
+    COMPARED_FLAGS,
+    PER_PAGE,
+    Logged,
+    MmNames,
+    Store,
+    flag_page,
+    read_events,
+)
+from sandbox.conform.unordered import Rule, first_difference, run_end
 from sandbox.errors import Cancelled, SandboxError
 from sandbox.machine.fields import DEFERRED_LIST, FIELDS, Struct
 from sandbox.machine.fields import field as field_number
@@ -26,10 +38,9 @@ from sandbox.machine.memory import (
     Word,
 )
 from sandbox.machine.operations import value_after
-from sandbox.mm.flags import MM_ID_LOCK, MM_ID_MASK
 from sandbox.scenario.language import Action
 from sandbox.truth.ledger import PTE_KIND, Ledger
-from sandbox.truth.names.values import FLAG_NAMES
+from sandbox.truth.names.values import pte_letters
 from sandbox.truth.names.words import Words
 
 if TYPE_CHECKING:
@@ -50,22 +61,9 @@ RSS = {
         ("MM_SWAPENTS", "swap"),
     )
 }
-COMPARED_FLAGS = {
-    name: bit for name, bit in FLAG_NAMES if name not in ("referenced", "active", "workingset")
-}
-COMPARED_FLAGS["anon_exclusive"] = 1 << 18
-
-RIG_CHILD = "faultin_page_range"
-"""From the first store made here on, the log is about the recorded child's own memory, which it
-populates after fork (and drains the LRU batches for)."""
-WIPED = "free_tail_page_prepare"
-"""What it stores in a page of a large folio that is being freed is no counter of the folio any
-more: it makes the word what the next owner of the page expects."""
 LOGGED_PAGES = 64
 """Per-page words of a folio that the log follows."""
-
-Store = tuple[Any, ...]
-"""One store, comparable: what, where, old, new."""
+PAGE_WORDS = 16
 
 
 @dataclass(slots=True)
@@ -77,23 +75,6 @@ class MicroReport:
     stores: int
     mismatch: str | None = None
     """Where the two orders first differ, or None when they are the same."""
-
-
-@dataclass(slots=True)
-class _Names:
-    """The log's names for folios and mm ids, learnt in order of appearance."""
-
-    ids: dict[str, dict[int, int]] = field(default_factory=dict)
-    """By side, the number of each id."""
-
-    def mm_id(self, side: str, value: int) -> tuple[bool, int]:
-        """(top bit, a number that means the same mm on both sides)."""
-        value &= 0xFFFFFFFF
-        top, number = bool(value & MM_ID_LOCK), value & MM_ID_MASK
-        if not number:
-            return top, 0
-        known = self.ids.setdefault(side, {})
-        return top, known.setdefault(number, len(known) + 1)
 
 
 def conform_micro(
@@ -109,10 +90,10 @@ def conform_micro(
     traced = {step["step"]: step["events"] for step in log["steps"]}
     session = Session(kernel)
     for number, action in enumerate(source, 1):
-        start, existing = session.position, set(session.ledger.names)
-        processes = set(session.ledger.processes())
+        before = Before.of(session)
         try:
             session.do(action)
+            ours = engine_stores(session, before) if number in traced else []
         except Cancelled:
             raise
         except SandboxError as error:
@@ -120,62 +101,65 @@ def conform_micro(
             yield MicroReport(log["scenario"], action.text, 0, text)
             return
         if number in traced:
-            ours = engine_stores(session, start, existing, processes)
-            yield compare_stores(log["scenario"], action.text, logged(traced[number]), ours)
+            theirs = read_events(traced[number])
+            yield compare_stores(log["scenario"], action.text, theirs, ours)
 
 
-# -- the log ---------------------------------------------------------------------------
+@dataclass(slots=True)
+class Before:
+    """What there was before an action: a log names folios and processes by that."""
+
+    position: int
+    processes: dict[int, str]
+    """By mm; one that exits in the action is still accounted for."""
+    starts: list[int]
+    folios: list[tuple[int, str]]
+    """Address behind each folio, and its name, in the order of `starts`: a split changes both."""
+
+    @classmethod
+    def of(cls, session: Session) -> Before:
+        """What there is now."""
+        ledger = session.ledger
+        live = sorted(
+            (int(folio) & ADDR_MASK, folio.nr_pages * PAGE_WORDS, ledger.name_of(folio))
+            for folio in ledger.live_folios()
+        )
+        return cls(
+            session.position,
+            {int(mm): name for name, mm in ledger.processes().items()},
+            [start for start, _, _ in live],
+            [(start + size, name) for start, size, name in live],
+        )
+
+    def page(self, addr: int) -> tuple[str, int] | None:
+        """The folio that a page was in, and which page of it."""
+        at = bisect_right(self.starts, addr) - 1
+        if at < 0 or addr >= self.folios[at][0]:
+            return None
+        return self.folios[at][1], (addr - self.starts[at]) // PAGE_WORDS
 
 
-def logged(events: Iterable[dict[str, Any]]) -> list[Store]:
-    """The log's stores in comparable form."""
-    names = _Names()
-    out: list[Store] = []
-    for event in events:
-        what = event["what"]
-        if RIG_CHILD in event["at"]:
-            break
-        if WIPED in event["at"]:
-            continue
-        if what == "pte":
-            page = event["at_page"][1]
-            out.append(("pte", page & 511, _logged_pte(event["old"]), _logged_pte(event["new"])))
-        elif what == "flags":
-            out += [
-                ("flags", event["folio"], _flag_page(event["page"], change), change)
-                for change in sorted(event["change"])  # one store: no order
-                if change[1:] in COMPARED_FLAGS
-            ]
-        elif what == "rss":
-            out.append(("rss", event["member"], event["add"]))
-        elif what == "deferred list":
-            out.append(("deferred list", event["folio"]))
-        elif what.startswith("_mm_id["):
-            old, new = names.mm_id("log", event["old"]), names.mm_id("log", event["new"])
-            out.append((what, event["folio"], 0, old, new))
-        elif what.startswith("_"):
-            page = event["page"] if what == "_mapcount" else 0
-            out.append((what, event["folio"], page, event["old"], event["new"]))
-    return out
-
-
-def _flag_page(page: int, change: str) -> int:
-    """The page a flag is compared for: only exclusivity is per page (some live in tails)."""
-    return page if change.endswith("anon_exclusive") else 0
-
-
-def _logged_pte(value: list[str] | None) -> str:
-    return "none" if value is None else " ".join(str(part) for part in value)
+def _engine_pte(words: Words, before: Before, pte: int) -> str:
+    """The same of the engine's, folios by their names before the action."""
+    if not pte:
+        return "none"
+    if pte & pt.PTE_SWP:
+        return "swap e" if pte & pt.PTE_SWP_EXCLUSIVE else "swap"
+    if pte & pt.PTE_SPECIAL:
+        return f"zero.0 {pte_letters(pte)}".rstrip()
+    known = before.page(pt.pte_page(pte) & ADDR_MASK)
+    target = f"{known[0]}.{known[1]}" if known else words.page(pt.pte_page(pte))
+    letters = "m" if pte & pt.PTE_MIGRATION else pte_letters(pte)
+    return f"{target} {letters}".rstrip()
 
 
 # -- the engine --------------------------------------------------------------------------
 
 
-def engine_stores(
-    session: Session, start: int, existing: set[int], processes: set[str]
-) -> list[Store]:
-    """The events since *start*, projected on the words a log has."""
-    machine, names, words = session.machine, _Names(), Words(session.ledger)
+def engine_stores(session: Session, before: Before) -> list[Store]:
+    """The events since an action began, projected on the words a log has."""
+    machine, names, words = session.machine, MmNames(), Words(session.ledger)
+    start = before.position
     out: list[Store] = []
     for task in machine.tasks:
         if task.name == "lru_add_drain_all" and task.start >= start:
@@ -191,55 +175,65 @@ def engine_stores(
             continue
         new = value_after(event, old, machine.cpus[i])
         if new != old:
-            out += _projected(words, session.ledger, event[1], old, new, names, processes)
+            out += _projected(words, session.ledger, (event[1], old, new), names, before)
     return out
 
 
 def _projected(
-    words: Words, ledger: Ledger, addr: int, old: Word, new: Word, names: _Names, mms: set[str]
+    words: Words, ledger: Ledger, store: tuple[int, Word, Word], names: MmNames, before: Before
 ) -> Iterator[Store]:
+    addr, old, new = store
     kind = ledger.machine.memory.kinds[addr]
     if kind == PTE_KIND:
-        index = pte_index(addr)
-        yield "pte", index, words.recorded_entry(old), words.recorded_entry(new)
-    elif kind == DEFERRED_LIST:
-        yield "deferred list", words.folio(addr)
+        entries = (_engine_pte(words, before, entry) for entry in (old, new))
+        yield "pte", pt.pte_index(addr), *entries
     elif kind in RSS:
-        if words.proc(addr - FIELDS[kind].offset) in mms:
+        if addr - FIELDS[kind].offset in before.processes:
             yield "rss", RSS[kind], new - old
-    elif kind == FLAGS_KIND or kind in COUNTERS:
-        name, index = words.folio(addr), ledger.folio(addr).index_of(addr & ADDR_MASK)
-        if index >= LOGGED_PAGES:
-            return
-        if kind == FLAGS_KIND:
-            flags = ((flag, bit) for flag, bit in COMPARED_FLAGS.items() if (old ^ new) & bit)
-            for change in sorted(("+" if new & bit else "-") + flag for flag, bit in flags):
-                yield "flags", name, _flag_page(index, change), change
-            return
-        field_name = FIELDS[kind].name
-        if field_name.startswith("_mm_id["):
-            yield field_name, name, 0, names.mm_id("engine", old), names.mm_id("engine", new)
-        else:
-            yield field_name, name, index if field_name == "_mapcount" else 0, old, new
+    elif kind in (FLAGS_KIND, DEFERRED_LIST) or kind in COUNTERS:
+        page = addr & ADDR_MASK
+        known = before.page(page)
+        name, index = known or (words.folio(addr), ledger.folio(addr).index_of(page))
+        if kind == DEFERRED_LIST:
+            yield "deferred list", name
+        elif index < LOGGED_PAGES:
+            yield from _of_page(name, index, kind, old, new, names)
+
+
+def _of_page(
+    name: str, index: int, kind: int, old: Word, new: Word, names: MmNames
+) -> Iterator[Store]:
+    """A store to a word of struct page."""
+    if kind == FLAGS_KIND:
+        flags = ((flag, bit) for flag, bit in COMPARED_FLAGS.items() if (old ^ new) & bit)
+        for change in sorted(("+" if new & bit else "-") + flag for flag, bit in flags):
+            yield "flags", name, flag_page(index, change), change
+        return
+    field_name = FIELDS[kind].name
+    if field_name.startswith("_mm_id["):
+        yield field_name, name, 0, names.mm_id("engine", old), names.mm_id("engine", new)
+    else:
+        yield field_name, name, index if field_name in PER_PAGE else 0, old, new
 
 
 # -- comparing ---------------------------------------------------------------------------
 
 
 def compare_stores(
-    scenario: str, action: str, theirs: list[Store], ours: list[Store]
+    scenario: str, action: str, log: Logged | list[Store], ours: list[Store]
 ) -> MicroReport:
     """Hold the two orders against each other, folios by order of appearance in the log."""
+    theirs, rules = log if isinstance(log, Logged) else (log, [None] * len(log))
     rename = _renaming(theirs, ours)
     ours = [tuple(_renamed(part, rename) for part in store) for store in ours]
     flags = {store[3][1:] for store in theirs if store[0] == "flags"}
     ours = [s for s in ours if s[0] != "flags" or s[3][1:] in flags]
-    ours = _from_first_logged(theirs, ours)
+    ours = _from_first_logged(theirs, ours, rules)
     report = MicroReport(scenario, action, len(theirs))
-    for i, (want, got) in enumerate(zip(theirs, ours, strict=False)):
-        if want != got:
-            report.mismatch = f"store {i + 1} of {len(theirs)}: expected {want}, got {got}"
-            return report
+    i = first_difference(theirs, ours, rules)
+    if i is not None:
+        report.mismatch = f"store {i + 1} of {len(theirs)}: expected {theirs[i]}, got {ours[i]}"
+        return report
     if len(theirs) != len(ours):
         longer = theirs if len(theirs) > len(ours) else ours
         side = "expected" if longer is theirs else "got"
@@ -286,17 +280,19 @@ def _renamed(part: Word, rename: dict[str, str]) -> Word:
     return rename.get(head, head) + dot + tail
 
 
-def _from_first_logged(theirs: list[Store], ours: list[Store]) -> list[Store]:
+def _from_first_logged(
+    theirs: list[Store], ours: list[Store], rules: Sequence[Rule | None]
+) -> list[Store]:
     """Drop what happened to a folio before the log begins to follow it."""
-    first: dict[str, Store] = {}
-    for store in theirs:
-        if store[0] not in ("pte", "rss"):
-            first.setdefault(store[1], store)
+    first: dict[str, Sequence[Store]] = {}
+    for at, store in enumerate(theirs):
+        if store[0] not in ("pte", "rss") and store[1] not in first:
+            first[store[1]] = theirs[at : run_end(theirs, rules, at)]
     started: set[str] = set()
     out: list[Store] = []
     for store in ours:
         if store[0] not in ("pte", "rss") and store[1] not in started:
-            if store != first.get(store[1]):
+            if store not in first.get(store[1], ()):
                 continue
             started.add(store[1])
         out.append(store)

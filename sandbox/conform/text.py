@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from sandbox.conform.states import MAX_MISMATCHES, ConformReport, KernelReport, Mismatch
 from sandbox.truth.compare import Value
+
+if TYPE_CHECKING:
+    from sandbox.conform.races import RaceReport
 
 __all__ = ["cell_value", "markdown_report", "text_report"]
 
@@ -38,12 +42,11 @@ def text_report(report: ConformReport) -> Iterator[str]:
         stores = sum(order.stores for order in orders)
         traced = f"{same} of {len(orders)} traced actions in the recorded order"
         yield f"{name}: {traced} ({stores} stores)"
+    for name, races in report.races.items():
+        yield f"{name}: {_race_totals(races)}"
     for line in report.skipped:
         yield f"skipped {line}"
-    for name, orders in report.orders.items():
-        for order in orders:
-            if order.mismatch is not None:
-                yield f'{name} {order.scenario} "{order.action}": {order.mismatch}'
+    yield from _differences(report)
     for kernel in report.kernels.values():
         for mismatch in kernel.mismatches:
             yield f"{kernel.kernel} {_sentence(mismatch)}"
@@ -62,6 +65,10 @@ def markdown_report(report: ConformReport) -> Iterator[str]:
         same = sum(order.mismatch is None for order in orders)
         stores = sum(order.stores for order in orders)
         yield _row((name, str(len(orders)), str(same), str(stores)))
+    if report.races:
+        yield ""
+    for name, races in report.races.items():
+        yield f"- {name}: {_race_totals(races)}"
     if report.skipped:
         yield ""
     for line in report.skipped:
@@ -81,6 +88,30 @@ def _left_out(kernel: KernelReport) -> Iterator[str]:
     for scenario in kernel.scenarios:
         if len(scenario.mismatches) == MAX_MISMATCHES:
             yield f"{kernel.kernel} {scenario.scenario}: the first {MAX_MISMATCHES} cells alone"
+
+
+def _differences(report: ConformReport) -> Iterator[str]:
+    """Yield a line for each race and each order of stores that differs."""
+    for name, races in report.races.items():
+        for race in races:
+            if race.mismatch is not None:
+                yield f"{name} {race.scenario}: {race.mismatch}"
+    for name, orders in report.orders.items():
+        for order in orders:
+            if order.mismatch is not None:
+                yield f'{name} {order.scenario} "{order.action}": {order.mismatch}'
+
+
+def _race_totals(races: Sequence[RaceReport]) -> str:
+    """Say what came of the races of a kernel."""
+    found, outcomes = sum(r.found for r in races), sum(r.outcomes for r in races)
+    same, played = sum(r.same for r in races), sum(r.races for r in races)
+    unreached, more = sum(r.unreached for r in races), sum(r.only_model for r in races)
+    return (
+        f"{found} of {outcomes} outcomes of {len(races)} blocks are the model's, {more} only the "
+        f"model's; {same} of {played} races end the same, {unreached} have a landmark that it "
+        "does not reach"
+    )
 
 
 def cell_value(value: Value) -> str:
