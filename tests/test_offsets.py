@@ -12,9 +12,11 @@ from sandbox.machine.fields import FIELDS, STRUCTS, Field, Struct
 from sandbox.machine.memory import AnonVma, Folio, Mapping, MemoryImage, Mm, Page, Vma
 
 ROOT = Path(__file__).parent.parent
-WATCHED = ("sandbox/truth/ledger.py", "sandbox/names", "sandbox/rules", "sandbox/scenario", "mmtui")
+WATCHED = ("sandbox/truth", "sandbox/rules", "sandbox/scenario", "mmtui")
 NEIGHBOURS = {("sandbox/rules/entries.py", "cells[addr - 1]"),
-              ("sandbox/rules/entries.py", "cells[addr + 1]")}  # fmt: skip
+              ("sandbox/rules/entries.py", "cells[addr + 1]"),
+              ("sandbox/rules/blocks.py", "cells[addr - 1]"),
+              ("sandbox/rules/blocks.py", "cells[addr + 1]")}  # fmt: skip
 """The entries beside one, in the same table."""
 
 

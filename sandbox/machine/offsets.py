@@ -18,6 +18,7 @@ ENTIRE_MAPCOUNT = offset(Struct.PAGE, "_entire_mapcount")
 NR_PAGES_MAPPED = offset(Struct.PAGE, "_nr_pages_mapped")
 PINCOUNT = offset(Struct.PAGE, "_pincount")
 MM_IDS = offset(Struct.PAGE, "_mm_id[0]")
+MM_ID_1 = offset(Struct.PAGE, "_mm_id[1]")
 MM_ID_MAPCOUNTS = offset(Struct.PAGE, "_mm_id_mapcount[0]")
 """The first of two, one after the other."""
 DEFERRED_NODE = PAGE_WORDS + offset(Struct.PAGE, "_deferred_list")

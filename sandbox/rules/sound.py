@@ -14,6 +14,7 @@ from sandbox.machine.offsets import (
     LARGE_MAPCOUNT,
     MAPCOUNT,
     MM_ID,
+    MM_ID_1,
     MM_ID_MAPCOUNTS,
     MM_IDS,
     NR_PAGES_MAPPED,
@@ -90,7 +91,7 @@ class SoundFolios:
     def _slots_agree(self, head: int) -> bool:
         """I-43 … I-45."""
         cells, owners = self.cells, self.ledger.owners[head]
-        large, shared = cells[head + LARGE_MAPCOUNT] + 1, cells[head + MM_IDS + 1] & MM_ID_SHARED
+        large, shared = cells[head + LARGE_MAPCOUNT] + 1, cells[head + MM_ID_1] & MM_ID_SHARED
         if (not shared and large and len(owners) > 1) or (shared and large <= 0):
             return False
         ids = {cells[mm + MM_ID]: n for mm, n in owners.items()}

@@ -24,6 +24,7 @@ from sandbox.arch.arm64.pgtable import (
     PTE_VALID,
 )
 from sandbox.machine.fields import COUNTED_BY, FIELDS, POINTS_TO, STRUCTS, Points, Struct
+from sandbox.machine.handles import page_of_pfn
 from sandbox.machine.machine import Machine
 from sandbox.machine.memory import (
     ADDR_MASK,
@@ -170,7 +171,7 @@ class _Walk:
         if middle and not value & (PTE_HUGE | PTE_SWP | PTE_UFFD_WP):
             return ("ref", *self.name(value >> PFN_SHIFT), value & LOW)
         if value & FRAME and value >> PFN_SHIFT:
-            return ("ref", *self.name(value >> PFN_SHIFT << 4), value & LOW)
+            return ("ref", *self.name(page_of_pfn(value >> PFN_SHIFT)), value & LOW)
         return value
 
     def _book(self, value: Any) -> Any:  # noqa: ANN401  # what a table of the book has

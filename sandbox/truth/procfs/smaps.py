@@ -18,7 +18,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_valid_cont,
     pte_young,
 )
-from sandbox.machine.memory import PAGE_WORDS, Folio, Globals, Mm, Page, Vma
+from sandbox.machine.memory import PAGE_WORDS, Folio, Globals, Mm, Page, Vma, page_of_pfn
 from sandbox.mm import flags as f
 from sandbox.truth.procfs.pages import average_mapcount, maybe_mapped_shared, precise_mapcount
 
@@ -97,7 +97,7 @@ def _walk_entry(session: Session, stats: MemSizeStats, word: int, pte: int) -> N
     present = pte_present(pte)
     young, dirty = _young_dirty(session, word, pte) if present else (False, False)
     locked = bool(cells[stats.vma.vm_flags] & f.VM_LOCKED)
-    page = Page(pte >> PFN_SHIFT << 4)
+    page = page_of_pfn(pte >> PFN_SHIFT)
     nr = 1
     if pte & PTE_HUGE:
         nr = HPAGE_PMD_NR
