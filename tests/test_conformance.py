@@ -27,18 +27,18 @@ class Orders(NamedTuple):
 
 
 EXPECTED = {
-    "6.12": Recorded(129, 887, 139_860),
+    "6.12": Recorded(150, 970, 142_303),
     "6.12-hwaf": Recorded(5, 33, 1_923),
-    "7.2": Recorded(129, 887, 142_261),
+    "7.2": Recorded(150, 970, 144_725),
     "7.2-hwaf": Recorded(3, 17, 999),
     "7.2-nopm": Recorded(129, 887, 115_758),
-    "7.3": Recorded(129, 887, 142_261),
+    "7.3": Recorded(150, 970, 144_725),
 }
 EXPECTED_ORDERS = {
-    "6.12": Orders(20, 2319),
-    "7.2": Orders(20, 2305),
+    "6.12": Orders(44, 3105),
+    "7.2": Orders(44, 3106),
     "7.2-nopm": Orders(20, 2081),
-    "7.3": Orders(20, 2305),
+    "7.3": Orders(42, 3085),
 }
 
 
