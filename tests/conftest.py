@@ -8,8 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sandbox.conform.states import ConformReport, conform_paths
+
+# How long a draw takes says how much else the machine does, not what is wrong with a strategy.
+settings.register_profile("loaded", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("loaded")
 
 RECORDINGS = Path(__file__).parent / "recordings"
 STATES = sorted(f for f in RECORDINGS.glob("*/*.json") if not f.parent.name.endswith("-micro"))
