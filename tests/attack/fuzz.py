@@ -206,6 +206,8 @@ class Fuzzer:
             return
         way = self.hands.random.choice(list(_ENDS))
         standing = self._come_to_rest(terminal)
+        if way == "KILL":
+            standing = self._go_to_the_end(terminal, standing)
         self.last.append(f"end by {way} at {standing}")
         _ENDS[way](terminal)
         status = terminal.end(max(self.patience, 20))
@@ -247,6 +249,16 @@ class Fuzzer:
         if terminal.alive() and terminal.standing is not None:
             self._fault("deaf", f"no key is answered:\n{terminal.shown()}")
         return None
+
+    def _go_to_the_end(self, terminal: Terminal, standing: Standing | None) -> Standing | None:
+        """Do all that was gone back over: of what was only begun there nothing need be on file."""
+        for number in range(_KEPT):
+            if standing is None or standing.position == standing.end:
+                break
+            terminal.send(b"n")
+            self._has_answered(terminal, f"end{number}", 10)
+            standing = self._standing_at_rest(terminal)
+        return standing
 
     def _standing_at_rest(self, terminal: Terminal) -> Standing | None:
         """Where the status line says that it is, once that stays so: a move may still go on."""
