@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import time
 from pathlib import Path
 
 from mmtui.model.files import write_atomically
@@ -14,6 +15,8 @@ __all__ = ["History"]
 _KEPT = 500
 _READ = 1 << 18
 """Bytes that are read, from the end of the file."""
+_LEFT = 60.0
+"""Seconds after which nobody is still writing a file that was not renamed."""
 _LONGEST = 2_000
 """Characters of a line that is kept: a longer one was pasted by mistake."""
 
@@ -27,6 +30,7 @@ class History:
         self._at = 0
         self._draft = ""
         if path is not None:
+            _sweep(path)
             try:
                 self._lines = _read(path)[-_KEPT:]
             except FileNotFoundError:
@@ -61,6 +65,14 @@ class History:
                 with contextlib.suppress(OSError, UnicodeError):
                     write_atomically(self._path, "\n".join(self._lines) + "\n")
         self.rewind()
+
+
+def _sweep(path: Path) -> None:
+    """Take away what a kill has left between writing the file anew and renaming it."""
+    with contextlib.suppress(OSError):
+        for left in path.parent.glob(f".{path.name}.*"):
+            if time.time() - left.lstat().st_mtime > _LEFT:
+                left.unlink()
 
 
 def _read(path: Path) -> list[str]:

@@ -179,8 +179,9 @@ def _opened(report: Report, path: Path, label: str, moves: str) -> Bench | None:
 
 
 def _strays(home: Home) -> list[Path]:
-    """Temporary files that nobody will take away."""
-    return [path for path in home.path.rglob(".*") if path.is_file()]
+    """Temporary files that nobody will take away; the history's goes at a later start."""
+    found = (path for path in home.path.rglob(".*") if path.is_file())
+    return [path for path in found if not path.name.startswith(".history.")]
 
 
 def _continued(victim: Victim, label: str) -> None:

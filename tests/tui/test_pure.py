@@ -136,3 +136,14 @@ def test_of_any_history_only_lines_are_kept(content: bytes, tmp_path: Path) -> N
     history.add("\ud800 no text")
     history.add("better")
     assert path.read_text() == "good\nbetter\n"
+
+
+def test_what_a_kill_has_left_of_the_history_is_taken_away_later(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    old, new, other = (tmp_path / name for name in (".history.1a0", ".history.1b0", ".other.1"))
+    for file in (old, new, other):
+        file.write_text("fork A B\n")
+    for file in (old, other):
+        os.utime(file, (1_000_000_000, 1_000_000_000))
+    History(path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".history.1b0", ".other.1"]
