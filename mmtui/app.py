@@ -237,10 +237,10 @@ class MmtuiApp(SafeApp):
         return self.desk.keep_log() if self.desk is not None else None
 
     def action_command_palette(self) -> None:
-        """Show every command, to be searched; none before there is a screen to give them on."""
+        """Show every command, to be searched."""
         from mmtui.palette import Palette
 
-        if self.use_command_palette and not isinstance(self.screen, Palette | OpeningScreen):
+        if self.use_command_palette and not isinstance(self.screen, Palette):
             self.push_screen(Palette())  # no id: one that was left may not be gone yet
 
 

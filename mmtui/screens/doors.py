@@ -43,12 +43,11 @@ class DoorsScreen(ShowingScreen):
 
     def set_theme(self, name: str) -> None:
         """Change the colours; no name is the next of ours."""
-        names = [theme.name for theme in THEMES]
         if not name:
-            at = names.index(self.app.theme) if self.app.theme in names else -1
-            name = names[(at + 1) % len(names)]
-        if name not in self.app.available_themes:
-            raise UsageError(f"there is no theme {name[:30]!r}", expected=", ".join(names))
+            name = self.app.next_theme()
+        elif name not in self.app.available_themes:
+            names = ", ".join(theme.name for theme in THEMES)
+            raise UsageError(f"there is no theme {name[:30]!r}", expected=names)
         self.app.theme = name
         self.say(f"theme {name}")
 

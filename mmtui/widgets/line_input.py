@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TypeGuard
 
 from textual import events
-from textual.message import Message
 from textual.widgets import Input
 
 from mmtui.widgets.contained import ContainedWidget
@@ -19,13 +18,9 @@ _LONGEST = 4_000
 class LineInput(ContainedWidget, Input):
     """An input for one line: pasted, completed or remembered control characters become `?`.
 
-    Characters that wait one behind the other are put in together: Textual measures and looks
-    through the whole line for each, which takes seconds for a text that is typed by a program
-    (a paste into a terminal without bracketed paste).
+    Characters that wait one behind the other come as one key (`KeyQueue`) and are put in
+    together: Textual measures and looks through the whole line each time.
     """
-
-    _typed = ""
-    """Characters that are not in the line yet."""
 
     def validate_value(self, value: str) -> str:
         """Textual asks this of each new value; character by character, so cursors stay right."""
@@ -37,23 +32,15 @@ class LineInput(ContainedWidget, Input):
         """Whether characters that come now are written into the line."""
         return True
 
-    async def _dispatch_message(self, message: Message) -> None:
-        if self._typed and not is_character(message):
-            self._put_in()  # what comes now, a paste or Enter, comes after it
-        await super()._dispatch_message(message)
-
     async def _on_key(self, event: events.Key) -> None:
         if not event.is_printable or event.character is None:
             return  # Textual's own handler is called next
         event.stop()
         event.prevent_default()
-        self._typed += event.character
-        if not is_character(self.what_follows()):
-            self._put_in()
+        self._put_in(event.character)
 
-    def _put_in(self) -> None:
+    def _put_in(self, text: str) -> None:
         """Write what was typed at the cursor, or over what is selected, as far as there is room."""
-        text, self._typed = self._typed, ""
         start, end = sorted(self.selection)
         room = (self.max_length or _LONGEST) - (len(self.value) - (end - start))
         if room < len(text):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from sandbox.machine.fields import STRUCTS, Struct, offset
+
 PAGE_WORDS = 16
 TABLE_ALIGN = 512
 """Page tables are 512-aligned: an entry's table is its address with the low bits cleared."""
@@ -198,15 +200,17 @@ class Fbatch(IntEnum):
     """`mlock_fbatch` (mm/mlock.c)."""
 
 
-_FBATCH_NR = (0, 543, 575, 607)
-_FBATCH_FOLIOS = (512, 544, 576, 608)
+_FBATCHES = ("lru_add", "lru_deactivate", "lru_lazyfree", "mlock_fbatch")
+_FBATCH_NR = tuple(offset(Struct.CPU, f"{name}.nr") for name in _FBATCHES)
+_FBATCH_FOLIOS = tuple(offset(Struct.CPU, f"{name}.folios") for name in _FBATCHES)
+_MLOCK_KINDS = offset(Struct.CPU, "mlock_fbatch.kinds")
 
 
 class PerCpu:
     """Addresses of the per-CPU words."""
 
     BASE = 32
-    SIZE = 672
+    SIZE = len(STRUCTS[Struct.CPU].initial)
     """Words from one CPU's to the next."""
 
     @staticmethod
@@ -227,7 +231,7 @@ class PerCpu:
     @staticmethod
     def mlock_kind(cpu: int, i: int) -> int:
         """What is to be done with folio *i* of `mlock_fbatch` (low bits of its pointer)."""
-        return PerCpu.BASE + PerCpu.SIZE * cpu + 639 + i
+        return PerCpu.BASE + PerCpu.SIZE * cpu + _MLOCK_KINDS + i
 
     @staticmethod
     def gather_nr(cpu: int) -> int:
