@@ -10,18 +10,21 @@ import ast
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from importlib import metadata
-from types import CodeType
-from typing import TYPE_CHECKING, NamedTuple
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from sandbox.errors import UnknownKernelError
+from sandbox.errors import SandboxError
 from sandbox.kernels.guard import Source
 from sandbox.printable import printable
 
 if TYPE_CHECKING:
     from sandbox.kernels.base import Kernel
 
-__all__ = ["KERNELS", "Installed", "InstalledFiles", "installed", "load_installed"]
+__all__ = ["KERNELS", "Installed", "InstalledFiles", "from_entry", "installed", "load_installed"]
+
+T = TypeVar("T")
 
 KERNELS = "mmtui.kernels"
 """The group of entry points that are kernels."""
@@ -91,13 +94,27 @@ def load_installed(entry: Installed) -> type[Kernel]:
         UnknownKernelError: it cannot be imported, or is no kernel.
         PatchError: the class has a mistake that its text shows (`guard`).
     """
-    from sandbox.kernels.own import class_of, contained, taken
+    from sandbox.kernels.own import class_of, taken
+
+    return from_entry(
+        entry, lambda files, module, cls: taken(files, class_of(files.path, module, cls))
+    )
+
+
+def from_entry(entry: Installed, take: Callable[[InstalledFiles, ModuleType, str], T]) -> T:
+    """Import the module of an entry point and take what is wanted of it: its files, it, the name.
+
+    Raises:
+        UnknownKernelError: it cannot be imported.
+        SandboxError: what *take* refuses; each names the entry point and its distribution.
+    """
+    from sandbox.kernels.own import contained
 
     files = InstalledFiles(entry)
     module_name, _, cls = entry.value.partition(":")
     try:
         module = contained(files, lambda: importlib.import_module(module_name.strip()))
-        return taken(files, class_of(files.path, module, cls.partition("[")[0].strip()))
-    except UnknownKernelError as error:
+        return take(files, module, cls.partition("[")[0].strip())
+    except SandboxError as error:
         error.message = f"{entry.name} of {entry.distribution}: {error.message}"
         raise

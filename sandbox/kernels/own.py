@@ -21,7 +21,16 @@ from sandbox.printable import one_line, printable, short
 if TYPE_CHECKING:
     from sandbox.kernels.base import Kernel
 
-__all__ = ["Files", "class_of", "contained", "described", "load_kernel", "place_of", "taken"]
+__all__ = [
+    "Files",
+    "class_of",
+    "contained",
+    "described",
+    "from_file",
+    "load_kernel",
+    "place_of",
+    "taken",
+]
 
 _T = TypeVar("_T")
 _WORDS = ("id", "title", "summary")
@@ -33,17 +42,26 @@ _LONGEST_ID = 80
 def load_kernel(path: str, name: str) -> type[Kernel]:
     """Run a Python file and return its kernel class of that name.
 
-    When it is refused, what an earlier call made of the same file stays in use.
-
     Raises:
         UnknownKernelError: the file cannot be read, is broken, stops the interpreter, or has no
             such class.
         PatchError: the class has a mistake that its text shows (`guard`).
     """
+    return from_file(path, lambda files, module: taken(files, class_of(path, module, name)))
+
+
+def from_file(path: str, take: Callable[[OwnFiles, ModuleType], _T]) -> _T:
+    """Run a Python file and take what is wanted of its module.
+
+    When it is refused, what an earlier call made of the same file stays in use.
+
+    Raises:
+        UnknownKernelError: the file cannot be read, is broken, or stops the interpreter.
+        SandboxError: what *take* refuses.
+    """
     files = OwnFiles(path)
     try:
-        module = contained(files, files.load)
-        return taken(files, class_of(path, module, name))
+        return take(files, contained(files, files.load))
     except BaseException:
         files.put_back()
         raise

@@ -8,16 +8,14 @@ A rule's own error is what the rule then says: that it failed, with the place.  
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sandbox.errors import SandboxError, UnknownKernelError, UnknownRuleError, Where
-from sandbox.kernels.files import OwnFiles
-from sandbox.kernels.installed import Installed, InstalledFiles, installed
-from sandbox.kernels.own import Files, contained, described, place_of
+from sandbox.errors import UnknownKernelError, UnknownRuleError, Where
+from sandbox.kernels.installed import from_entry, installed
+from sandbox.kernels.own import Files, contained, described, from_file, place_of
 from sandbox.machine.fields import FIELDS
 from sandbox.machine.handles import Folio
 from sandbox.machine.memory import ADDR_MASK, Event
@@ -176,28 +174,12 @@ def forget_rules() -> None:
 def _load(name: str) -> tuple[type[OwnRule], Files]:
     if ":" in name:
         path, cls = name.rsplit(":", 1)
-        own = OwnFiles(path)
-        try:
-            return _class_of(own, contained(own, own.load), cls), own
-        except BaseException:
-            own.put_back()
-            raise
+        return from_file(path, lambda files, module: (_class_of(files, module, cls), files))
     entries = [entry for entry in installed(GROUP) if entry.name == name]
     if len(entries) != 1:
         message = f"{'several rules' if entries else 'no rule'} {short(name, 60)!r} installed"
         raise UnknownRuleError(message, expected="FILE.py:CLASS, or one that `mmtui rules` lists")
-    return _load_installed(entries[0])
-
-
-def _load_installed(entry: Installed) -> tuple[type[OwnRule], Files]:
-    files = InstalledFiles(entry)
-    module_name, _, cls = entry.value.partition(":")
-    try:
-        module = contained(files, lambda: importlib.import_module(module_name.strip()))
-        return _class_of(files, module, cls.partition("[")[0].strip()), files
-    except SandboxError as error:
-        error.message = f"{entry.name} of {entry.distribution}: {error.message}"
-        raise
+    return from_entry(entries[0], lambda files, module, cls: (_class_of(files, module, cls), files))
 
 
 def _class_of(files: Files, module: object, name: str) -> type[OwnRule]:
@@ -212,10 +194,13 @@ def _class_of(files: Files, module: object, name: str) -> type[OwnRule]:
         raise UnknownRuleError(message, expected=f"one of {names}")
     found = rules[name]
     said = contained(files, lambda: {text: getattr(found, text) for text in ("id", *_TEXTS)})
-    words = contained(files, lambda: tuple(found.words) if type(found.words) is not str else ())
+    words = contained(files, lambda: found.words)
     where = place_of(files, found)
     _check_texts(said, where)
-    _check_words(words, where)
+    if isinstance(words, str):
+        raise UnknownRuleError("words are no fields", where, '("page._mapcount", ...)')
+    found.words = contained(files, lambda: tuple(words))  # once: it may be an iterator
+    _check_words(found.words, where)
     return found
 
 
@@ -234,7 +219,7 @@ def _check_texts(said: dict[str, object], where: Where) -> None:
         raise UnknownRuleError("the rule says nothing", where, 'statement = "..."')
 
 
-def _check_words(words: tuple[object, ...], where: Where) -> None:
+def _check_words(words: Sequence[object], where: Where) -> None:
     """Refuse what is no field of a structure."""
     for word in words:
         if type(word) is not str:

@@ -61,6 +61,11 @@ class NoWord(Few):
     words = ("page.refcount",)
 
 
+class OneText(Few):
+    id = "MINE-5"
+    words = "page._refcount"
+
+
 class Taken(Few):
     id = "I-05"
 """
@@ -123,8 +128,12 @@ def test_what_a_rule_raises_is_what_it_says(file: str) -> None:
     ("name", "words"),
     [
         ("NoWord", "no word 'page.refcount'; expected page._refcount"),
+        ("OneText", "words are no fields"),
         ("Taken", "the id is 'I-05'"),
-        ("Nothing", "has no rule 'Nothing'; expected one of Few, Mapped, Raises, NoWord, Taken"),
+        (
+            "Nothing",
+            "has no rule 'Nothing'; expected one of Few, Mapped, Raises, NoWord, OneText, Taken",
+        ),
     ],
 )
 def test_what_is_no_rule_is_refused_with_its_place(file: str, name: str, words: str) -> None:
