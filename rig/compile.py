@@ -53,12 +53,13 @@ def build_plugins(work: Work, narrate: Narrate) -> None:
     """
     for name in PLUGINS:
         source, target = SOURCES / f"plugins/{name}.c", plugin(work, name)
-        if _is_fresh(target, [source]):
+        sources = [source, SOURCES / "plugins/qemu.h"]
+        if _is_fresh(target, sources):
             continue
         narrate(f"building the plugin {name}")
         flags = ["-O2", "-Wall", "-Wno-unused", "-fPIC", "-shared", "-fvisibility=hidden"]
         run(["gcc", *flags, "-o", target, source])
-        _stamp(target, [source])
+        _stamp(target, sources)
 
 
 def build_module(work: Work, kernel: Kernel, narrate: Narrate) -> None:

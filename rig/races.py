@@ -6,22 +6,21 @@ switch, who waited for whom, and the state at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from rig.boot import Guest, boot
 from rig.compile import plugin
-from rig.console import RawScenario, read_transcript
-from rig.errors import RigError, UnplayableError
+from rig.console import RawScenario
+from rig.errors import UnplayableError
 from rig.guest import translate
 from rig.naming import Naming
 from rig.plan import Plan
+from rig.playing import Player
 from rig.racelog import WAITS, RaceLog, read_races
 from rig.racewords import RaceWords
 from rig.states import Names, Span
 from rig.symbols import read_layout, read_symbols
-from rig.work import Narrate
 from sandbox.conform.outcomes import Outcome, outcome
 from sandbox.scenario.language import CpuBlock, Scenario
 from sandbox.scenario.schedule import Turn, format_schedule
@@ -81,17 +80,8 @@ def block_of(scenario: Scenario) -> tuple[int, CpuBlock]:
 
 
 @dataclass(slots=True)
-class Racer:
+class Racer(Player[Play, Played]):
     """Plays races on one kernel, as many as it can in each boot."""
-
-    guest: Guest
-    narrate: Narrate = field(default=lambda _line: None)
-    progress: Callable[[str], None] | None = None
-    failed: dict[str, str] = field(default_factory=dict)
-    """By scenario and schedule that came to no end, why."""
-    complaints: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    """That guests ran."""
 
     def race(self, plays: Sequence[Play]) -> Iterator[Played]:
         """Play races; one that the guest hangs in is left out, and the rest goes on.
@@ -100,20 +90,13 @@ class Racer:
             UnplayableError: a schedule cannot be given to this kernel, with its place.
             RigError: the guest does not come up.
         """
-        todo = list(plays)
-        while todo:
-            batch, todo = todo[:BATCH], todo[BATCH:]
-            while batch:
-                done, played = self._boot(batch)
-                yield from played
-                if done < len(batch):
-                    self._lost(batch[done], "the guest hung or died in it")
-                batch = batch[done + 1 :]
+        return self.play(plays, BATCH)
 
-    def _lost(self, play: Play, why: str) -> None:
-        self.failed[f"{play.scenario.name}, {play.schedule or 'cpu0 all'}"] = why
+    def lost(self, item: Play, why: str) -> None:
+        """Note a scenario and schedule that came to no end."""
+        self.failed[f"{item.scenario.name}, {item.schedule or 'cpu0 all'}"] = why
 
-    def _boot(self, batch: Sequence[Play]) -> tuple[int, list[Played]]:
+    def play_batch(self, batch: Sequence[Play]) -> tuple[int, list[Played]]:
         """One boot; how many races it came through, and what came of them."""
         kernel = self.guest.kernel
         symbols, layout = read_symbols(kernel), read_layout(kernel)
@@ -125,17 +108,10 @@ class Racer:
             number = plan.race(play.turns, block.where, ends=ends)
             alone = play.scenario._replace(name=f"race-{number}")
             guests.append(translate(alone, races={play.step: number}))
-        booted = boot(
-            self.guest,
+        booted, found = self.boot(
             "".join(guest.text for guest in guests),
-            plugin=(plugin(self.guest.work, "two"), {"plan": plan.text()}),
-            progress=self.progress,
+            (plugin(self.guest.work, "two"), {"plan": plan.text()}),
         )
-        self.seconds += booted.seconds
-        self.complaints += booted.complaints
-        found = read_transcript(booted.console)
-        if not found.scenarios:
-            raise RigError(f"kernel {kernel.name} does not come up")
         logs = read_races(booted.log.decode("ascii", "replace"), symbols.function)
         words = RaceWords(layout, plan.word_names)
         played, done = [], 0
@@ -147,7 +123,7 @@ class Racer:
             names = Names(guest.regions, guest.holds)
             one = _played(play, raw, logs.get(number), names, words)
             if one is None:
-                self._lost(play, "the guest did not come to the block")
+                self.lost(play, "the guest did not come to the block")
             else:
                 played.append(one)
         return done, played

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rig import storelog
-from rig.boot import Booted, Guest, boot
 from rig.compile import plugin
-from rig.console import RawScenario, read_transcript
-from rig.errors import RigError
+from rig.console import RawScenario
 from rig.follow import Follower
 from rig.guest import GuestScenario
 from rig.naming import Naming
+from rig.playing import Player
 from rig.states import Names, check_room
 from rig.symbols import read_layout, read_symbols
-from rig.work import Narrate
 
 __all__ = ["BATCH", "Recorder", "Recording"]
 
@@ -37,19 +35,10 @@ class Recording:
 
 
 @dataclass(slots=True)
-class Recorder:
+class Recorder(Player[GuestScenario, Recording]):
     """Records scenarios on one kernel, as many as it can in each boot."""
 
-    guest: Guest
     stores: bool = False
-    narrate: Narrate = field(default=lambda _line: None)
-    progress: Callable[[str], None] | None = None
-    failed: dict[str, str] = field(default_factory=dict)
-    """By scenario that was not recorded whole, why."""
-    complaints: list[str] = field(default_factory=list)
-    """What the kernel's log has that should not be there."""
-    seconds: float = 0.0
-    """That guests ran."""
 
     def record(self, scenarios: Sequence[GuestScenario]) -> Iterator[Recording]:
         """Record scenarios; one that the guest hangs or dies in is left out, and the rest goes on.
@@ -57,35 +46,20 @@ class Recorder:
         Raises:
             RigError: the guest does not come up.
         """
-        todo = list(scenarios)
-        size = BATCH_WITH_STORES if self.stores else BATCH
-        while todo:
-            batch, todo = todo[:size], todo[size:]
-            while batch:
-                done, recordings = self._boot(batch)
-                yield from recordings
-                if done < len(batch):
-                    name = batch[done].scenario.name
-                    self.failed[name] = "the guest hung or died in it"
-                    self.narrate(f"{name}: the guest hung or died in it; going on behind it")
-                batch = batch[done + 1 :]
+        return self.play(scenarios, BATCH_WITH_STORES if self.stores else BATCH)
 
-    def _boot(self, batch: Sequence[GuestScenario]) -> tuple[int, list[Recording]]:
+    def lost(self, item: GuestScenario, why: str) -> None:
+        """Note a scenario that was not recorded, and say so."""
+        name = item.scenario.name
+        self.failed[name] = why
+        self.narrate(f"{name}: {why}; going on behind it")
+
+    def play_batch(self, batch: Sequence[GuestScenario]) -> tuple[int, list[Recording]]:
         """One boot; how many of the scenarios it came through, and what was recorded."""
         text = "".join(scenario.text for scenario in batch)
         follower, hooks = self._follower() if self.stores else (None, "")
         with_plugin = (plugin(self.guest.work, "stores"), {"hooks": hooks})
-        booted = boot(
-            self.guest,
-            text,
-            plugin=with_plugin if self.stores else None,
-            progress=self.progress,
-        )
-        self.seconds += booted.seconds
-        self.complaints += booted.complaints
-        found = read_transcript(booted.console)
-        if not found.scenarios:
-            raise RigError(f"kernel {self.guest.kernel.name} does not come up: {_last(booted)}")
+        booted, found = self.boot(text, with_plugin if self.stores else None)
         logs = storelog.steps(booted.log)
         recordings = []
         done = 0
@@ -139,9 +113,3 @@ class Recorder:
             "kernel": self.guest.kernel.release,
             "cpu": self.guest.cpu,
         }
-
-
-def _last(booted: Booted) -> str:
-    """What the kernel said last."""
-    lines = [line for line in (booted.console + booted.serial).split("\n") if line.strip()]
-    return lines[-1].strip() if lines else "it said nothing"

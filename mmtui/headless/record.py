@@ -59,7 +59,7 @@ def record(
     real = make_ready(work, kernel, narrate, image=own[0], build=own[1], plugins=stores)
     narrate(f"{kernel} ({real.release}): {len(todo)} scenarios")
     guest = Guest(work, real, HWAF_CPU if hwaf else PLAIN_CPU)
-    recorder = Recorder(guest, stores, narrate, meter(len(todo), "scenarios"))
+    recorder = Recorder(guest, narrate, meter(len(todo), "scenarios"), stores=stores)
     done = 0
     for recording in recorder.record(todo):
         done += 1

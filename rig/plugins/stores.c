@@ -33,59 +33,14 @@
  *                                                  2 pmd_install, 3 contpte_set_ptes, 4 of PMD entries)
  *   7 table dropped: address
  */
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-/* ---- the plugin interface, as far as used ------------------------- */
-#define EXPORT __attribute__((visibility("default")))
-typedef uint64_t qemu_plugin_id_t;
-typedef uint32_t qemu_plugin_meminfo_t;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-enum { CB_NO_REGS, CB_R_REGS };
-enum { MEM_R = 1, MEM_W };
-typedef void (*mem_cb_t)(unsigned, qemu_plugin_meminfo_t, uint64_t, void *);
-typedef void (*exec_cb_t)(unsigned, void *);
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, exec_cb_t, int, void *);
-void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *, mem_cb_t, int, int, void *);
-void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, void *), void *);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
-const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
-unsigned qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t);
-EXPORT int qemu_plugin_version = 1;
-
-/* ---- not public, but exported by the binary ------------------------ */
-typedef struct CPUState CPUState;
-typedef struct { uint8_t *data; unsigned len; } GByteArray;
-GByteArray *g_byte_array_new(void);
-GByteArray *g_byte_array_set_size(GByteArray *, unsigned);
-CPUState *qemu_get_cpu(int);
-int aarch64_cpu_gdb_read_register(CPUState *, GByteArray *, int);
-int cpu_memory_rw_debug(CPUState *, uint64_t, void *, uint64_t, bool);
-void *cpu_physical_memory_map(uint64_t, uint64_t *, bool);
-uint64_t cpu_get_phys_page_debug(CPUState *, uint64_t);
+#include "qemu.h"
 
 /* ---- state ---------------------------------------------------------- */
-#define KERNEL(va)	((va) >> 48 == 0xffff)
-#define HINT_DOOR	0xd5032d7fu		/* hint #0x6b */
 #define MAX_HOOKS	32
 #define MAX_WORDS	256
 
-struct door { uint64_t ranges, n, vmemmap, linear, page_size, table_type, mapcount, state; };
-struct range { uint64_t addr, len, what; int64_t extra; };
-
 static FILE *logf;
-static char *ram;				/* the guest's memory */
-static uint64_t ram_at = 0x40000000, ram_size = 0x40000000;
 static bool tracing, ready;
-static uint64_t vm_lo, vm_hi, lin_lo, lin_hi;	/* struct pages and linear map of the RAM */
 static uint64_t vmemmap0, page_size, table_type, type_at;
 static char *vm_shadow, *vm_host[1024];		/* host address of each 2M of vmemmap */
 static char **tables;				/* by page of RAM: shadow copy, or NULL */
@@ -96,27 +51,7 @@ static unsigned nr_words;
 static uint8_t word_bits[8192];			/* by 64-byte line, hashed */
 static struct { uint64_t addr; char kind; char name[64]; } hooks[MAX_HOOKS];
 static unsigned nr_hooks;
-static GByteArray *regs;
 static uint64_t stat_cb, stat_rec;
-
-static uint64_t reg(int n)
-{
-	uint64_t v = 0;
-
-	g_byte_array_set_size(regs, 0);
-	aarch64_cpu_gdb_read_register(qemu_get_cpu(0), regs, n);
-	memcpy(&v, regs->data, 8);
-	return v;
-}
-
-static bool load(uint64_t va, void *to, uint64_t n)
-{
-	if (va >= lin_lo && va + n <= lin_hi) {
-		memcpy(to, ram + (va - lin_lo), n);
-		return true;
-	}
-	return !cpu_memory_rw_debug(qemu_get_cpu(0), va, to, n, false);
-}
 
 static void put(const uint64_t *w, unsigned kind, unsigned n)
 {
@@ -130,11 +65,11 @@ static void put(const uint64_t *w, unsigned kind, unsigned n)
 
 static void callers(uint64_t *out)
 {
-	uint64_t fp = reg(29), pair[2];
+	uint64_t fp = reg(0, 29), pair[2];
 
 	for (int i = 0; i < 3; i++) {
 		out[i] = 0;
-		if (!KERNEL(fp) || !load(fp, pair, 16)) {
+		if (!KERNEL(fp) || !load(0, fp, pair, 16)) {
 			fp = 0;
 			continue;
 		}
@@ -155,7 +90,7 @@ static void put_content(uint64_t va, uint64_t n)
 	fwrite(&va, 8, 1, logf);
 	for (uint64_t i = 0; i < n; i += 8) {
 		w = 0;
-		load(va + i, &w, 8);
+		load(0, va + i, &w, 8);
 		fwrite(&w, 8, 1, logf);
 	}
 }
@@ -238,7 +173,7 @@ static void door_cb(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void 
 	if (!tracing)
 		return;
 	r = malloc(d.n * sizeof(*r));
-	load(d.ranges, r, d.n * sizeof(*r));
+	load(0, d.ranges, r, d.n * sizeof(*r));
 	put((void *)r, 1, d.n * 4);
 	nr_words = 0;
 	memset(word_bits, 0, sizeof(word_bits));
@@ -253,7 +188,7 @@ static void door_cb(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void 
 					goto known;
 			if (nr_words < MAX_WORDS) {
 				words[nr_words].addr = a;
-				load(a, &words[nr_words++].old, 8);
+				load(0, a, &words[nr_words++].old, 8);
 				word_bits[line >> 3] |= 1 << (line & 7);
 			}
 known:			put_content(r[i].addr & ~7ul, 8);
@@ -326,7 +261,7 @@ static void store_cb(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void
 			if (words[i].addr == (va & ~7ul)) {
 				uint64_t now = 0;
 
-				load(words[i].addr, &now, 8);
+				load(0, words[i].addr, &now, 8);
 				if (now != words[i].old) {
 					log_store(pc, words[i].addr, words[i].old, now);
 					words[i].old = now;
@@ -342,12 +277,12 @@ static void hook_cb(unsigned cpu, void *which)
 	if (!tracing)
 		return;
 	for (int i = 0; i < 6; i++)
-		w[1 + i] = reg(i);
+		w[1 + i] = reg(0, i);
 	callers(w + 7);
 	if (hooks[n].kind == 'p') {		/* pmd_install(mm, pmd, &page) */
 		uint64_t page = 0;
 
-		load(w[3], &page, 8);
+		load(0, w[3], &page, 8);
 		w[4] = lin_lo + (((page - vmemmap0) / page_size << 12) - ram_at);
 		put(w, 4, 10);
 		follow_table(w[2] & ~4095ul, 4);

@@ -26,54 +26,9 @@
  *                                  i after N kernel instructions
  * log: text, one event a line (see rig/racelog.py)
  */
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-/* ---- the plugin interface, as far as used ------------------------- */
-#define EXPORT __attribute__((visibility("default")))
-typedef uint64_t qemu_plugin_id_t;
-typedef uint32_t qemu_plugin_meminfo_t;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-enum { CB_NO_REGS, CB_R_REGS, CB_RW_REGS };
-enum { MEM_R = 1, MEM_W };
-typedef void (*mem_cb_t)(unsigned, qemu_plugin_meminfo_t, uint64_t, void *);
-typedef void (*exec_cb_t)(unsigned, void *);
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, exec_cb_t, int, void *);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, exec_cb_t, int, void *);
-void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *, mem_cb_t, int, int, void *);
-void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, void *), void *);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
-const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
-unsigned qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t);
-EXPORT int qemu_plugin_version = 1;
-
-/* ---- not public, but exported by the binary ------------------------ */
-typedef struct CPUState CPUState;
-typedef struct { uint8_t *data; unsigned len; } GByteArray;
-GByteArray *g_byte_array_new(void);
-GByteArray *g_byte_array_set_size(GByteArray *, unsigned);
-CPUState *qemu_get_cpu(int);
-int aarch64_cpu_gdb_read_register(CPUState *, GByteArray *, int);
-int cpu_memory_rw_debug(CPUState *, uint64_t, void *, uint64_t, bool);
-void *cpu_physical_memory_map(uint64_t, uint64_t *, bool);
-uint64_t cpu_get_phys_page_debug(CPUState *, uint64_t);
-void cpu_stop_current(void);
-void cpu_resume(CPUState *);
-void cpu_loop_exit_noexc(CPUState *) __attribute__((noreturn));
-extern int singlestep;
+#include "qemu.h"
 
 /* ---- state ---------------------------------------------------------- */
-#define KERNEL(va)	((va) >> 48 == 0xffff)
-#define HINT_DOOR	0xd5032d7fu		/* hint #0x6b */
 #define HINT_START	0xd5032d9fu
 #define HINT_END	0xd5032dbfu
 #define ERET		0xd69f03e0u
@@ -86,16 +41,11 @@ extern int singlestep;
 #define REGION_LO	0x100000000ul
 #define REGION_HI	(REGION_LO + 12 * 0x2000000ul)
 
-struct door { uint64_t ranges, n, vmemmap, linear, page_size, table_type, mapcount, state; };
-struct range { uint64_t addr, len, what; int64_t extra; };
 struct phase { int cpu; char kind; int arg; uint64_t n; };
 struct race { long id; int n; struct phase p[MAX_PHASES]; };
 
 static FILE *logf;
-static char *ram;
-static uint64_t ram_at = 0x40000000, ram_size = 0x40000000;
 static bool armed, ready, window, snapshots = true;
-static uint64_t vm_lo, vm_hi, lin_lo, lin_hi;
 static uint64_t vmemmap0, page_size, table_type, type_at;
 static char *vm_shadow, *vm_host[1024];
 static char **tables;				/* by page of RAM: shadow copy, or NULL */
@@ -112,7 +62,6 @@ static struct { uint64_t addr; uint32_t old; int word; } extra[32];
 static unsigned nr_extra;
 static struct race *races, *race;
 static unsigned nr_races;
-static GByteArray *regs;
 
 static bool arrived[2], done[2], blocked[2], in_irq[2];
 static uint64_t mark_id[2];
@@ -122,25 +71,6 @@ static uint64_t insns, quiet, all_insns;	/* in this phase; since the last watche
 static uint64_t k_insns[2];
 static int running, phase, switches, idles;
 static uint64_t limit = 400000, limit_all = 60000000;
-
-static uint64_t reg(unsigned cpu, int n)
-{
-	uint64_t v = 0;
-
-	g_byte_array_set_size(regs, 0);
-	aarch64_cpu_gdb_read_register(qemu_get_cpu(cpu), regs, n);
-	memcpy(&v, regs->data, 8);
-	return v;
-}
-
-static bool load(unsigned cpu, uint64_t va, void *to, uint64_t n)
-{
-	if (va >= lin_lo && va + n <= lin_hi) {
-		memcpy(to, ram + (va - lin_lo), n);
-		return true;
-	}
-	return !cpu_memory_rw_debug(qemu_get_cpu(cpu), va, to, n, false);
-}
 
 static void put_callers(unsigned cpu)
 {
