@@ -38,7 +38,8 @@ class MadviseMixin(KernelPart):
             else:
                 yield from self.zap_page_range_single(vma, lo, hi)
             covered += hi - lo
-        yield from self.tlb_flush_mmu(tlb)
+        if self.madvise_gathers:
+            yield from self.tlb_flush_mmu(tlb)
         yield unlock(mm.mmap_lock)
         return ret or (0 if covered == end - start else -ENOMEM)
 
