@@ -15,6 +15,7 @@ from sandbox.fs.task_mmu import TaskMmuMixin
 from sandbox.kernel.fork import ForkMixin
 from sandbox.mm.filemap import FilemapMixin
 from sandbox.mm.gup import GupMixin
+from sandbox.mm.huge_fault import HugeFaultMixin
 from sandbox.mm.huge_memory import HugeMemoryMixin
 from sandbox.mm.huge_pmd_split import HugePmdSplitMixin
 from sandbox.mm.huge_split import HugeSplitMixin
@@ -35,6 +36,7 @@ from sandbox.mm.rmap import RmapMixin
 from sandbox.mm.rmap_walk import RmapWalkMixin
 from sandbox.mm.shmem import ShmemMixin
 from sandbox.mm.swap import SwapMixin
+from sandbox.mm.swap_state import SwapStateMixin
 from sandbox.mm.swapfile import SwapfileMixin
 from sandbox.mm.truncate import TruncateMixin
 from sandbox.mm.userfaultfd import UserfaultfdMixin
@@ -50,6 +52,7 @@ class Kernel(
     KsmMixin,
     UserfaultfdMixin,
     ForkMixin,
+    HugeFaultMixin,
     HugeMemoryMixin,
     HugePmdSplitMixin,
     HugeSplitMixin,
@@ -59,6 +62,7 @@ class Kernel(
     MigrateMixin,
     RmapWalkMixin,
     SwapfileMixin,
+    SwapStateMixin,
     PageIoMixin,
     VmscanMixin,
     MemoryMixin,

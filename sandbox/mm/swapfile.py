@@ -101,22 +101,6 @@ class SwapfileMixin(KernelPart):
         yield bits(folio.flags, PG_dirty)
         return True
 
-    def add_to_swap_cache(self, folio: Folio, slot: int) -> Gen[None]:
-        """Put a locked folio into slots that are prepared for it (mm/swap_state.c)."""
-        xa_lock = yield from self.swap_xa_lock()
-        yield lock(xa_lock)
-        yield from self.swap_cache_add(folio, slot)
-        yield unlock(xa_lock)
-
-    def swap_cache_add(self, folio: Folio, slot: int) -> Gen[None]:
-        """References before the folio can be found; the lock of the cache is held."""
-        yield add(folio._refcount, folio.nr_pages)
-        yield bits(folio.flags, PG_swapcache)
-        yield store(folio.private, slot + 1)
-        word = yield from self.swap_word(CACHE, slot)
-        for i in range(folio.nr_pages):
-            yield store(word + i, folio)
-
     def swapcache_prepare(self, slot: int, nr: int) -> Gen[int]:
         """Claim *nr* slots for one who will read them; -EEXIST: another has, -ENOENT: unused."""
         ci_lock = yield from self.swap_word(CI_LOCK, 0)
@@ -147,58 +131,6 @@ class SwapfileMixin(KernelPart):
             yield bits(has_cache + i, 0, SWAP_HAS_CACHE)
         yield unlock(ci_lock)
 
-    def swapcache_wait(self, slot: int) -> Gen[None]:
-        """Wait until whoever claimed a slot has its folio in the cache or gives the slot up.
-
-        The kernel sleeps for a tick (schedule_timeout_uninterruptible) and tries again.
-        """
-        has_cache = yield from self.swap_word(HAS_CACHE, slot)
-        cache = yield from self.swap_word(CACHE, slot)
-        while (yield load(has_cache)) and not (yield load(cache)):
-            pass
-
-    def swap_cache_get_folio(self, slot: int) -> Gen[Folio | None]:
-        """The folio that caches a slot, with one reference for the caller, or None.
-
-        The kernel tries again while reclaim has the folio frozen; here the lock that reclaim
-        holds meanwhile is waited for, so that a CPU that cannot go on is seen to be blocked.
-        """
-        word = yield from self.swap_word(CACHE, slot)
-        while found := (yield load(word)):
-            folio = Folio(found)
-            if (yield from self.folio_try_get(folio)):
-                if (yield load(word)) == found:
-                    return folio
-                yield from self.folio_put(folio)
-            else:
-                xa_lock = yield from self.swap_xa_lock()
-                yield lock(xa_lock)
-                yield unlock(xa_lock)
-        return None
-
-    def swap_xa_lock(self) -> Gen[int]:
-        """The lock of the swap cache (7.x: of the cluster)."""
-        return (yield from self.swap_word(XA_LOCK, 0))
-
-    def delete_from_swap_cache(self, folio: Folio) -> Gen[None]:
-        """Out of the cache, and the slots free if no entry names them; drops the references."""
-        slot = (yield load(folio.private)) - 1
-        xa_lock = yield from self.swap_xa_lock()
-        yield lock(xa_lock)
-        yield from self._delete_from_swap_cache(folio)
-        yield unlock(xa_lock)
-        yield from self.put_swap_folio(folio, slot)
-        yield from self.folio_put(folio, folio.nr_pages)
-
-    def _delete_from_swap_cache(self, folio: Folio) -> Gen[None]:
-        """Out of the cache, under its lock; the N references are the caller's to drop."""
-        slot = (yield load(folio.private)) - 1
-        word = yield from self.swap_word(CACHE, slot)
-        for i in range(folio.nr_pages):
-            yield store(word + i, 0)
-        yield store(folio.private, 0)
-        yield bits(folio.flags, 0, PG_swapcache)
-
     def put_swap_folio(self, folio: Folio, slot: int) -> Gen[None]:
         """The slots of a folio that has left the cache are no longer taken by it."""
         yield from self.swapcache_clear(slot, folio.nr_pages)
@@ -223,17 +155,6 @@ class SwapfileMixin(KernelPart):
         yield from self.delete_from_swap_cache(folio)
         yield bits(folio.flags, PG_dirty)
         return True
-
-    def free_swap_cache(self, folio: Folio) -> Gen[None]:
-        """The same for a folio that is not mapped any more (mm/swap_state.c)."""
-        if not (yield load(folio.flags)) & PG_swapcache:
-            return
-        if (yield from self.folio_mapcount(folio)) or (
-            yield bits(folio.flags, PG_locked)
-        ) & PG_locked:
-            return
-        yield from self.folio_free_swap(folio)
-        yield bits(folio.flags, 0, PG_locked)
 
     def swap_duplicate(self, slot: int) -> Gen[None]:
         """One entry more names the slot."""

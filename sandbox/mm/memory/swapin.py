@@ -24,7 +24,6 @@ from sandbox.memory import (
     add,
     bits,
     load,
-    lock,
     lock_bit,
     page_of_pfn,
     unlock,
@@ -33,7 +32,6 @@ from sandbox.mm.flags import (
     EBUSY,
     EEXIST,
     EFAULT,
-    ENOENT,
     FAULT_FLAG_WRITE,
     MM_ANONPAGES,
     MM_SWAPENTS,
@@ -48,11 +46,7 @@ from sandbox.mm.flags import (
     PG_writeback,
 )
 from sandbox.mm.memory.fault import VmFault
-from sandbox.mm.pgalloc import pmd_is_leaf
-from sandbox.mm.swapfile import CACHE, COUNTS
-
-READAHEAD = 8
-"""Entries around the fault that readahead brings into the swap cache (page_cluster 3)."""
+from sandbox.mm.swapfile import COUNTS
 
 
 class Swapin(NamedTuple):
@@ -241,45 +235,6 @@ class SwapinMixin(KernelPart):
             if found is not None:
                 return Swapin(found, True, vmf.address, slot, 1)
 
-    def swap_cache_alloc_folio(self, slot: int, order: int) -> Gen[tuple[Folio | None, int]]:
-        """A locked folio in the cache of *slot* and its neighbours, or an errno (7.x)."""
-        ci_lock = yield from self.swap_xa_lock()
-        yield lock(ci_lock)
-        err = yield from self._swap_cache_add_check(slot, order)
-        yield unlock(ci_lock)
-        if err:
-            return None, err
-        folio = yield from self.vma_alloc_folio(order)
-        yield lock(ci_lock)
-        err = yield from self._swap_cache_add_check(slot, order)
-        if err:
-            yield unlock(ci_lock)
-            yield from self.folio_put(folio)
-            return None, err
-        yield bits(folio.flags, PG_locked | PG_swapbacked)
-        yield from self.swap_cache_add(folio, slot & -(1 << order))
-        yield unlock(ci_lock)
-        yield from self.folio_add_lru(folio)
-        return folio, 0
-
-    def _swap_cache_add_check(self, slot: int, order: int) -> Gen[int]:
-        """0 if every slot is swapped out and none is cached.
-
-        -EEXIST: the slot itself is cached, -ENOENT: nobody names it, -EBUSY: a neighbour is not
-        to be had.
-        """
-        counts = yield from self.swap_word(COUNTS, 0)
-        cache = yield from self.swap_word(CACHE, 0)
-        if (yield load(cache + slot)):
-            return -EEXIST
-        if not (yield load(counts + slot)):
-            return -ENOENT
-        first = slot & -(1 << order)
-        for i in range(first, first + (1 << order) if order else first):
-            if (yield load(cache + i)) or not (yield load(counts + i)):
-                return -EBUSY
-        return 0
-
     def swapin_order(self, vmf: VmFault, slot: int) -> Gen[int]:
         """The largest enabled order whose entries are consecutive slots, seen under their lock.
 
@@ -313,49 +268,6 @@ class SwapinMixin(KernelPart):
             if (yield load(taken + i)):
                 return False
         return bool(flags & PTE_SWP)
-
-    def swapin_readahead(self, vmf: VmFault, slot: int) -> Gen[Folio | None]:
-        """Bring the faulting slot and its neighbours in the VMA into the cache; the slot's folio.
-
-        The entries are read without their lock: they only say what may be worth reading.
-        """
-        pmdval = yield load(vmf.pmd)
-        start = max(vmf.address & -READAHEAD, (yield load(vmf.vma.vm_start)))
-        end = min((vmf.address & -READAHEAD) + READAHEAD, (yield load(vmf.vma.vm_end)))
-        for addr in range(start, end if pmdval and not pmd_is_leaf(pmdval) else start):
-            pte = yield load(self.pte_offset_map(pmdval, addr))
-            if pte_present(pte) or not pte & PTE_SWP:
-                continue
-            folio = yield from self.read_swap_cache_async(pte >> PFN_SHIFT)
-            if folio is not None:
-                yield from self.folio_put(folio)
-        return (yield from self.read_swap_cache_async(slot))
-
-    def read_swap_cache_async(self, slot: int) -> Gen[Folio | None]:
-        """The folio that caches a slot, read if need be; None if no entry names the slot.
-
-        One of several readers claims the slot; the others wait for its folio (mm/swap_state.c).
-        """
-        new = None
-        while True:
-            folio = yield from self.swap_cache_get_folio(slot)
-            if folio is not None or not (yield load((yield from self.swap_word(COUNTS, slot)))):
-                break
-            if new is None:
-                new = yield from self.vma_alloc_folio(0)
-            err = yield from self.swapcache_prepare(slot, 1)
-            if not err:
-                yield bits(new.flags, PG_locked | PG_swapbacked)
-                yield from self.add_to_swap_cache(new, slot)
-                yield from self.folio_add_lru(new)
-                yield from self.swap_read_folio(new, slot)
-                return new
-            if err != -EEXIST:
-                break
-            yield from self.swapcache_wait(slot)
-        if new is not None:
-            yield from self.folio_put(new)
-        return folio
 
     # -- mapping it ----------------------------------------------------------------------
 
