@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from sandbox.conform.packed import read_packed
 from tests.attack.ends import NOTHING
 from tests.attack.homes import Home
 from tests.attack.inputs import BAD, EITHER, GOOD, Input
@@ -118,8 +119,8 @@ _NO_JSON: tuple[tuple[str, str | bytes], ...] = (
 
 def recordings(quick: bool = False) -> Iterator[Input]:
     """Recordings that are no JSON, and one good one with each of its values made wrong."""
-    path = min((RECORDINGS / "7.2").glob("*.json"))
-    good = json.loads(path.read_text())
+    path = min((RECORDINGS / "7.2").glob("*.json.xz"))
+    good = json.loads(read_packed(str(path), "a recording"))
     yield _recording("good", good, GOOD)
     for label, text in _NO_JSON:
         yield _recording(label, text, BAD)

@@ -31,7 +31,7 @@ STREAMS: dict[str, tuple[int, ...]] = {
     "<&- >&- 2>&-": (0, 2, 141),
 }
 """What is done to the streams, and the statuses that may follow."""
-RECORDING = min((Path(__file__).parent.parent / "recordings" / "7.2").glob("*.json"))
+RECORDING = min((Path(__file__).parent.parent / "recordings" / "7.2").glob("*.json.xz"))
 
 
 def try_streams(report: Report, folder: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import select
 import signal
 import struct
@@ -45,6 +46,10 @@ PATIENCE = float(os.environ.get("MMTUI_PATIENCE", "60"))
 _KEPT = 1 << 22
 """Bytes of output that are kept; older ones are forgotten."""
 _FRAME = b"\x1b[?2026h"
+_BEGUN = re.compile(rb"\x1b(?:\[[0-9;:<=>?]*)?\Z")
+"""An escape sequence of which the rest has not come yet."""
+_BROKEN_OFF = re.compile(rb"\x1b\[[0-9;:<=>?]*(?=\x1b)")
+"""One that the next ends, as where a frame was cut by a stop: terminals pass over it."""
 _LEAVE_SCREEN = b"\x1b[?1049l"
 
 _LEADER = """\
@@ -269,7 +274,9 @@ class Terminal:
         """The rows of the screen as text, without the part of a frame that is being written."""
         begun = self._pending.rfind(_FRAME) if self._modes.values.get(2026) else -1
         whole = len(self._pending) if begun < 0 else begun
-        pending = bytes(self._pending[:whole])
+        begun = _BEGUN.search(self._pending, 0, whole)
+        whole = begun.start() if begun else whole
+        pending = _BROKEN_OFF.sub(b"", bytes(self._pending[:whole]))
         del self._pending[:whole]
         if pending:
             self._stream.feed(ESCAPE.sub(known, pending))
