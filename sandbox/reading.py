@@ -15,7 +15,7 @@ from collections.abc import Callable
 from sandbox.errors import Cancelled, SandboxError, Where
 from sandbox.printable import short
 
-__all__ = ["MAX_BYTES", "PATIENCE", "StopAsked", "read_bytes", "read_text"]
+__all__ = ["MAX_BYTES", "PATIENCE", "StopAsked", "decoded", "read_bytes", "read_text"]
 
 MAX_BYTES = 16 << 20
 """Bytes of an input; a larger one is refused."""
@@ -39,7 +39,15 @@ def read_text(path: str, expected: str = "a text in UTF-8", stop: StopAsked | No
             byte that is not.
         Cancelled: as `read_bytes`.
     """
-    data = read_bytes(path, stop)
+    return decoded(path, read_bytes(path, stop), expected)
+
+
+def decoded(path: str, data: bytes, expected: str = "a text in UTF-8") -> str:
+    """Decode what was read of a file, its lines ended by newlines.
+
+    Raises:
+        SandboxError: it is not UTF-8, with line and column of the first byte that is not.
+    """
     try:
         return data.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from sandbox.run.check import PresetCheck, check_preset
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.scenario.presets import parse_preset
 from sandbox.truth.observed import ViolationFacts
-from tests.conftest import RECORDINGS
+from tests.conftest import read, recorded
 
 HEAD = """+++
 title = "Fork"
@@ -34,8 +33,7 @@ class Replay:
     """A run that answers with recorded states, and refuses an exit."""
 
     def __init__(self, kernel: str) -> None:
-        file = RECORDINGS / kernel / "seed-fork-64k.json"
-        self._states = iter(json.loads(file.read_text(encoding="utf-8"))["steps"])
+        self._states = iter(read(recorded(kernel, "seed-fork-64k"))["steps"])
 
     def do(self, step: Action | CpuBlock) -> dict[str, Any]:
         if step.text == "exit C":

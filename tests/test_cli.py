@@ -15,7 +15,7 @@ from mmtui import __version__, cli
 from mmtui.__main__ import main
 from mmtui.exit_codes import ExitCode
 from sandbox.errors import SandboxError, Where
-from tests.conftest import RECORDINGS
+from tests.conftest import read, recorded
 
 ROOT = Path(__file__).parent.parent
 SEED = str(ROOT / "tests/scenarios/00-seed.scn")
@@ -173,7 +173,7 @@ def test_run_writes_one_json_object_per_scenario(mmtui: Callable[..., Outcome]) 
         line.split()[1] for line in Path(SEED).read_text().splitlines() if "scenario " in line
     ]
     assert names == wanted
-    recording = json.loads((RECORDINGS / "7.2" / f"{names[0]}.json").read_text())
+    recording = read(recorded("7.2", names[0]))
     first = scenario_objects(out)[0]
     assert set(first) == {"scenario", "about", "kernel", "source", "steps"}
     assert first["kernel"] == "7.2"
@@ -217,7 +217,7 @@ def test_a_refused_action_ends_the_run_with_its_place(
 def test_conform_says_whether_all_matched(mmtui: Callable[..., Outcome], tmp_path: Path) -> None:
     folder = tmp_path / "7.2"
     folder.mkdir()
-    recording = json.loads((RECORDINGS / "7.2" / "seed-fork-64k.json").read_text())
+    recording = read(recorded("7.2", "seed-fork-64k"))
     (folder / "same.json").write_text(json.dumps(recording))
     status, out, _err = mmtui("conform", str(folder))
     assert status == ExitCode.OK

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
-import json
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sandbox.conform.packed import packed, read_packed, recordings_in
 from sandbox.conform.states import Run, conform_paths, conform_recording
 from sandbox.conform.text import markdown_report, text_report
 from sandbox.errors import SandboxError, UsageError
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.truth.compare import Cell, FolioNames, compare, count_cells
-from tests.conftest import RECORDINGS, STATES
+from tests.conftest import RECORDINGS, STATES, read, recorded, sampled
 
 State = dict[str, Any]
 
@@ -23,7 +24,7 @@ KERNELS = sorted({file.parent.name for file in STATES})
 
 
 def load(file: Path) -> State:
-    recording: State = json.loads(file.read_text(encoding="utf-8"))
+    recording: State = read(file)
     return recording
 
 
@@ -238,7 +239,7 @@ def test_a_tail_without_references_of_its_own_has_no_cell() -> None:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_every_recording_matches_itself(kernel: str) -> None:
-    for file in sorted((RECORDINGS / kernel).glob("*.json")):
+    for file in filter(sampled, recordings_in(RECORDINGS / kernel)):
         recording = load(file)
         report = conform_recording(recording, kernel, replaying(recording), str(file))
         assert report.ok
@@ -260,7 +261,7 @@ def is_compared(path: tuple[Any, ...]) -> bool:
 
 
 def test_every_changed_number_of_a_recording_is_found() -> None:
-    recording = load(RECORDINGS / "7.2" / "preset-pin-middle.json")
+    recording = load(recorded("7.2", "preset-pin-middle"))
     whole = recording["steps"][-1]
     paths = [path for path in leaves(whole) if is_compared(path)]
     assert len(paths) > 50
@@ -274,7 +275,7 @@ def test_every_changed_number_of_a_recording_is_found() -> None:
 
 
 def test_an_error_of_the_engine_leaves_the_rest_unmatched() -> None:
-    recording = load(RECORDINGS / "7.2" / "fork-chain.json")
+    recording = load(recorded("7.2", "fork-chain"))
 
     class Refusing(Replay):
         def do(self, step: Action | CpuBlock) -> State:
@@ -296,13 +297,13 @@ def recordings(tmp_path: Path) -> Path:
     """Return a folder with one recording of a known kernel, and folders to leave out."""
     for kernel in ("7.2", "7.2-hwaf", "9.9"):
         (tmp_path / kernel).mkdir()
-        text = (RECORDINGS / "7.2" / "seed-fork-64k.json").read_text(encoding="utf-8")
+        text = read_packed(str(recorded("7.2", "seed-fork-64k")), "")
         (tmp_path / kernel / "seed-fork-64k.json").write_text(text, encoding="utf-8")
     return tmp_path
 
 
 def start_replay(_kernel: str) -> Run:
-    return Replay(load(RECORDINGS / "7.2" / "seed-fork-64k.json")["steps"])
+    return Replay(load(recorded("7.2", "seed-fork-64k"))["steps"])
 
 
 def test_the_folder_names_the_kernel_and_others_are_left_out(recordings: Path) -> None:
@@ -323,7 +324,7 @@ def test_a_single_recording_belongs_to_its_folder(recordings: Path) -> None:
 
 def test_mismatches_are_listed_with_all_their_facts(recordings: Path) -> None:
     def start(kernel: str) -> Run:
-        states = copy.deepcopy(load(RECORDINGS / "7.2" / "seed-fork-64k.json")["steps"])
+        states = copy.deepcopy(load(recorded("7.2", "seed-fork-64k"))["steps"])
         states[3]["folios"]["F1"]["refcount"] = 17
         return Replay(states)
 
@@ -357,3 +358,32 @@ def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, text: str, words
 def test_a_path_without_recordings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="no recordings"):
         conform_paths([tmp_path / "nowhere"])
+
+
+def test_a_packed_recording_is_the_same(recordings: Path, tmp_path: Path) -> None:
+    file = recordings / "7.2" / "seed-fork-64k.json"
+    (file.parent / "packed.json.xz").write_bytes(packed(file.read_text(encoding="utf-8")))
+    report = conform_paths([file.parent], start=start_replay, known=lambda _kernel: True)
+    assert report.ok
+    assert [len(kernel.scenarios) for kernel in report.kernels.values()] == [2]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "cut off"),
+        (b"{}" * 10, "not packed by xz"),
+        (packed("{}")[:-5], "cut off"),
+        (packed("{}") + b"more", "goes on"),
+        (packed("[" * (16 << 20) + "x"), "holds too much"),
+        (lzma.compress(b"\xff"), "not UTF-8"),
+        (packed("[]"), "not a recording"),
+    ],
+    ids=["empty", "json", "half", "more", "bomb", "bytes", "list"],
+)
+def test_what_is_not_packed_well_is_refused(data: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "7.2").mkdir()
+    file = tmp_path / "7.2" / "x.json.xz"
+    file.write_bytes(data)
+    with pytest.raises(SandboxError, match=words):
+        conform_paths([file])

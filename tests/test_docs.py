@@ -13,8 +13,6 @@ import pytest
 from mmtui.__main__ import main
 from mmtui.commands.registry import COMMANDS
 from mmtui.exit_codes import ExitCode
-from sandbox.conform.states import ConformReport
-from sandbox.conform.text import markdown_report
 from sandbox.kernels import REGISTRY, kernel_by_name
 from sandbox.rules import RULES
 from sandbox.rules.own import forget_rules
@@ -102,12 +100,6 @@ def test_the_scenario_of_the_readme_parses() -> None:
 def test_the_table_of_kernels_is_the_registry() -> None:
     rows = re.findall(r"^\| `([^` ]+)` \| (.*) \|$", section("Kernels"), re.M)
     assert rows == [(entry.id, kernel_by_name(entry.id).summary) for entry in REGISTRY]
-
-
-def test_the_table_of_conformance_is_what_the_command_writes(conformance: ConformReport) -> None:
-    begin, end = "<!-- conformance: begin -->\n", "<!-- conformance: end -->\n"
-    table = section("Conformance").partition(begin)[2].partition(end)[0]
-    assert table.splitlines() == list(markdown_report(conformance))
 
 
 def test_the_number_of_rules_is_right() -> None:

@@ -54,7 +54,7 @@ def test_what_is_shown_and_what_keys_do_loads_no_screen() -> None:
         ["run", "--help"],
         ["run", "tests/scenarios/00-seed.scn", "--json"],
         ["check", "1"],
-        ["conform", "tests/recordings/7.2/seed-fork-64k.json"],
+        ["conform", "tests/recordings/7.2/seed-fork-64k.json.xz"],
         ["kernels"],
         ["rules"],
         ["presets"],

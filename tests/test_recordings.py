@@ -19,13 +19,13 @@ from sandbox.conform.recordings import MAX_CELLS, read_log, read_recording
 from sandbox.conform.stores import compare_stores
 from sandbox.errors import SandboxError
 from sandbox.truth.compare import compare, count_cells
-from tests.conftest import RECORDINGS
+from tests.conftest import read, recorded
 
 Keys = tuple[str | int, ...]
 JSON = Any
 
-GOOD = json.loads((RECORDINGS / "7.2" / "seed-fork-64k.json").read_text(encoding="utf-8"))
-LOG = json.loads((RECORDINGS / "7.2-micro" / "dontneed-middle.json").read_text(encoding="utf-8"))
+GOOD = read(recorded("7.2", "seed-fork-64k"))
+LOG = read(recorded("7.2-micro", "dontneed-middle"))
 LOG["steps"][0]["events"] = [
     next(e for e in LOG["steps"][0]["events"] if e["what"] == what)
     for what in sorted({e["what"] for e in LOG["steps"][0]["events"]})

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from sandbox.truth.text import page_range, page_set, pte_words, step_lines, wrap
-from tests.conftest import RECORDINGS, STATES
+from tests.conftest import STATES, read, recorded
 
 
 def test_every_recorded_state_fits_72_ascii_columns() -> None:
     for file in STATES:
-        for step in json.loads(file.read_text(encoding="utf-8"))["steps"]:
+        for step in read(file)["steps"]:
             for line in step_lines(step):
                 assert len(line) <= 72, file
                 assert line.isascii()
@@ -21,7 +18,7 @@ def test_every_recorded_state_fits_72_ascii_columns() -> None:
 
 
 def test_a_fork_reads_like_a_page_of_notes() -> None:
-    recording = json.loads(Path(RECORDINGS / "7.2" / "seed-fork-64k.json").read_text())
+    recording = read(recorded("7.2", "seed-fork-64k"))
     assert list(step_lines(recording["steps"][3])) == [
         "step 4: fork A B",
         "  A  rss anon 16",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+from sandbox.conform.packed import read_packed
 from sandbox.conform.shapes import (
     Check,
     Misshapen,
@@ -27,7 +28,6 @@ from sandbox.conform.shapes import (
     whole,
 )
 from sandbox.errors import SandboxError, ScenarioError, Where
-from sandbox.reading import read_text
 from sandbox.scenario.language import Action, parse_action
 
 __all__ = ["MAX_CELLS", "action_of", "read_log", "read_race", "read_recording"]
@@ -197,7 +197,7 @@ def read_log(file: str) -> dict[str, Any]:
 
 
 def _read(file: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    found = read_json(read_text(file, "a recording in JSON"), file, "a recording")
+    found = read_json(read_packed(file, "a recording in JSON"), file, "a recording")
     if not isinstance(found, dict) or any(key not in found for key in keys):
         expected = "an object with " + ", ".join(keys)
         raise SandboxError("not a recording", Where(file, 1, 1), expected)

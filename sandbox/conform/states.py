@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sandbox.conform.packed import beside, recordings_in
 from sandbox.conform.recordings import action_of, read_log, read_race, read_recording
 from sandbox.errors import Cancelled, SandboxError
 from sandbox.scenario.language import Action, CpuBlock
@@ -245,7 +246,9 @@ def _by_kernel(paths: Iterable[str | Path]) -> dict[str, list[Path]]:
     for path in map(Path, paths):
         files = list(_recordings(path))
         if not files:
-            raise SandboxError(f"no recordings at {path}", expected="FILE.json or a folder of them")
+            raise SandboxError(
+                f"no recordings at {path}", expected="FILE.json, FILE.json.xz or a folder of them"
+            )
         for file in files:
             kernel = os.path.basename(os.path.dirname(os.path.realpath(file)))
             found.setdefault(kernel, {})[file] = None
@@ -256,8 +259,9 @@ def _recordings(path: Path) -> Iterator[Path]:
     """Yield the recordings at a path, or in a folder and the folders right below it."""
     # os.path answers for names that are no names as well: too long, with a NUL.
     if os.path.isdir(path):
-        yield from sorted(path.glob("*.json"))
-        yield from sorted(path.glob("*/*.json"))
+        yield from recordings_in(path)
+        for folder in sorted(path.glob("*/")):
+            yield from recordings_in(folder)
     elif os.path.exists(path):
         yield path
 
@@ -290,7 +294,7 @@ def _orders(
 
     for file in files:
         log = read_log(str(file))
-        states = file.parent.with_name(kernel.removesuffix(MICRO)) / file.name
+        states = beside(file, kernel.removesuffix(MICRO))
         recording = read_recording(str(states))
         source = [
             action_of(recording["source"], index, str(states))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from sandbox.scenario.language import (
 )
 from sandbox.scenario.schedule import Turn
 from sandbox.scenario.verbs import Style
-from tests.conftest import STATES
+from tests.conftest import STATES, read
 
 TESTS = Path(__file__).parent.parent
 SCENARIO_FILES = sorted((TESTS / "scenarios").glob("*.scn"))
@@ -46,7 +45,7 @@ def test_source_lines_are_those_of_the_recordings() -> None:
     }
     assert STATES
     for path in STATES:
-        recording = json.loads(path.read_text(encoding="utf-8"))
+        recording = read(path)
         scenario = scenarios[recording["scenario"]]
         assert scenario.source == recording["source"]
         assert scenario.about == recording["about"]

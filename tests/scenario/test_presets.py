@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.conform.packed import recordings_in
 from sandbox.errors import ExpectationError, PresetError, SandboxError, ScenarioError
 from sandbox.scenario.expect import evaluate
 from sandbox.scenario.expect_run import Peak, RuleCount, RulesHold, Tally
 from sandbox.scenario.language import Action
 from sandbox.scenario.library import find_preset, list_presets
 from sandbox.scenario.presets import Commands, Expect, Preset, Prose, load_preset, parse_preset
+from tests.conftest import RECORDINGS, read
 
 LIBRARY = list_presets()
 
@@ -179,7 +180,6 @@ def test_a_preset_of_the_library_is_complete(preset: Preset) -> None:
         assert story[0].prose.startswith("# ")
 
 
-RECORDINGS = Path(__file__).parent.parent / "recordings"
 RECORDED = [
     (preset, kernel)
     for preset in LIBRARY
@@ -192,8 +192,8 @@ def recorded_states(preset: Preset, kernel: str) -> list[dict[str, Any]]:
     """Return the states of the recording that begins most like the preset."""
     actions = [step.text for step in preset.scenario(kernel).steps]
     best: list[dict[str, Any]] = []
-    for path in sorted((RECORDINGS / kernel).glob("*.json")):
-        steps = json.loads(path.read_text(encoding="utf-8"))["steps"]
+    for path in recordings_in(RECORDINGS / kernel):
+        steps = read(path)["steps"]
         pairs = zip(steps, actions, strict=False)
         common = list(itertools.takewhile(lambda pair: pair[0]["action"] == pair[1], pairs))
         best = max(best, [step for step, _ in common], key=len)
