@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from sandbox.arch.generic import PgtableMixin
 from sandbox.fs.exec import ExecMixin
+from sandbox.fs.iomap import IomapMixin
 from sandbox.fs.task_mmu import TaskMmuMixin
 from sandbox.kernel.fork import ForkMixin
 from sandbox.mm.filemap import FilemapMixin
@@ -47,6 +48,7 @@ from sandbox.syscalls import SyscallsMixin
 class Kernel(
     SyscallsMixin,
     ExecMixin,
+    IomapMixin,
     TaskMmuMixin,
     TruncateMixin,
     KsmMixin,

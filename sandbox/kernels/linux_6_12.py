@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sandbox.arch.arm64.pgtable import HPAGE_PMD_ORDER
 from sandbox.kernels.linux_6_9 import Linux69
 from sandbox.memory import (
     Folio,
@@ -21,6 +22,7 @@ from sandbox.memory import (
 from sandbox.mm.flags import (
     ENTIRELY_MAPPED,
     HOST_SHMEM,
+    VM_NOHUGEPAGE,
     PG_anon,
     PG_anon_exclusive,
     PG_locked,
@@ -75,6 +77,7 @@ class Linux612(Linux69):
         mapped = yield from self._folio_add_rmap(folio, page, nr, vma)
         if mapped:
             yield add(Globals.nr_file_mapped, mapped)
+        yield from self.mlock_vma_file_folio(folio, nr, vma)
 
     def _folio_add_rmap(self, folio: Folio, page: Page, nr: int, vma: Vma) -> Gen[int]:
         """At PTE level: how many pages count as newly mapped."""
@@ -137,10 +140,12 @@ class Linux612(Linux69):
         """The largest enabled size whose aligned range fits the mapping and is empty (6.11)."""
         if (yield load(mapping.host)) != HOST_SHMEM:
             return 0
+        if (yield load(vmf.vma.vm_flags)) & VM_NOHUGEPAGE:  # vma_thp_disabled()
+            return 0
         enabled = yield load(Globals.shmem_orders)
         slots = yield load(mapping.i_pages)
         start, end = (yield load(vmf.vma.vm_start)), (yield load(vmf.vma.vm_end))
-        for order in range(8, 0, -1):
+        for order in range(HPAGE_PMD_ORDER, 0, -1):
             addr, first = vmf.address & -(1 << order), index & -(1 << order)
             fits = start <= addr and addr + (1 << order) <= end
             if not enabled >> order & 1 or not fits or index - first != vmf.address - addr:

@@ -44,6 +44,8 @@ class Linux72(Linux615):
     finish_fault_whole = "all"
     mkdirty_if_folio_dirty = True
     fault_around_iterator_ref = True
+    fault_around_whole = True
+    file_rmap_mlocks_whole = True
     swapin_uses_cache = True
     swapin_lone_ref_exclusive = False
     swap_sync_frees = True
@@ -210,6 +212,12 @@ class Linux72NoPageMapcount(Linux72):
         mm = Mm((yield load(vma.vm_mm)))
         total = yield from self.folio_add_return_large_mapcount(folio, nr, mm)
         return folio.nr_pages if total == nr else 0
+
+    def folio_add_entire(self, folio: Folio, mm: Mm) -> Gen[int]:
+        """The entire mapping, then the total: the first mapping of all maps every page."""
+        yield add(folio._entire_mapcount, 1)
+        total = yield from self.folio_add_return_large_mapcount(folio, 1, mm)
+        return folio.nr_pages if total == 1 else 0
 
     def folio_remove_entire(self, folio: Folio, mm: Mm) -> Gen[tuple[int, bool]]:
         """The entire mapping, then the total: what is left decides."""

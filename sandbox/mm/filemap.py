@@ -1,294 +1,180 @@
-"""Mapping page-cache folios: read, shared and private faults, fault-around.
-
-Source: mm/memory.c (do_fault, finish_fault, set_pte_range), mm/filemap.c (filemap_map_pages); 6.6.
-"""
+"""Mapping cached pages around a read fault (mm/filemap.c filemap_map_pages, mm/memory.c; 6.6)."""
 
 from __future__ import annotations
 
-from sandbox.arch.arm64.pgtable import pfn_pte, pte_mkdirty, pte_mkyoung, pte_write
 from sandbox.machine.part import KernelPart
-from sandbox.memory import (
-    ADDR_MASK,
-    Folio,
-    Gen,
-    Mapping,
-    Vma,
-    add,
-    bits,
-    copy_page,
-    load,
-    lock_bit,
-    note,
-    unlock,
-)
-from sandbox.mm.flags import (
-    FAULT_FLAG_WRITE,
-    HOST_SHMEM,
-    HOST_XFS,
-    MM_ANONPAGES,
-    VM_SHARED,
-    PG_dirty,
-    PG_locked,
-    PG_private,
-    PG_uptodate,
-)
+from sandbox.memory import ADDR_MASK, Folio, Gen, Mapping, add, bits, load, note, unlock
+from sandbox.mm.flags import HOST_XFS, PG_locked, PG_uptodate
 from sandbox.mm.memory.fault import VmFault
+from sandbox.mm.pgalloc import pmd_is_leaf
 
 FAULT_AROUND = 16
 """Pages around a read fault that are mapped if they are cached (fault_around_bytes, 64K)."""
 
 
 class FilemapMixin(KernelPart):
-    """do_fault and what it maps."""
+    """Fault-around."""
 
-    finish_fault_whole = ""
-    """Which files' folios a fault maps whole: none, `anon_shmem` (6.12) or `all` (6.17)."""
-    mkdirty_if_folio_dirty = False
-    """6.17 and later: a writable entry for a dirty folio is born dirty."""
     fault_around_iterator_ref = False
     """7.2 and later: the iterator's reference pays for one of the mapped pages."""
-
-    finish_fault_counts_last = False
-    """6.11 and later: rss is counted behind the entries."""
-
-    def do_fault(self, vmf: VmFault) -> Gen[int]:
-        """Read, private write or shared write of file-backed memory."""
-        if not vmf.flags & FAULT_FLAG_WRITE:
-            return (yield from self.do_read_fault(vmf))
-        if (yield load(vmf.vma.vm_flags)) & VM_SHARED:
-            return (yield from self.do_shared_fault(vmf))
-        return (yield from self.do_cow_fault(vmf))
-
-    def do_read_fault(self, vmf: VmFault) -> Gen[int]:
-        """Map what is cached around the fault, or the page itself."""
-        if (yield load(vmf.pmd)) and (yield from self.do_fault_around(vmf)):
-            return 0
-        folio = yield from self.vm_ops_fault(vmf)
-        done = yield from self.finish_fault(vmf, folio, False)
-        yield bits(folio.flags, 0, PG_locked)
-        if not done:
-            yield from self.folio_put(folio)
-        return 0
-
-    def do_shared_fault(self, vmf: VmFault) -> Gen[int]:
-        """Let the filesystem know, map the page writable, mark it dirty."""
-        folio = yield from self.vm_ops_fault(vmf)
-        yield from self.do_page_mkwrite(folio)
-        done = yield from self.finish_fault(vmf, folio, True)
-        if done:
-            yield from self.folio_mark_dirty(folio)
-        yield bits(folio.flags, 0, PG_locked)
-        if not done:
-            yield from self.folio_put(folio)
-        return 0
-
-    def do_page_mkwrite(self, folio: Folio) -> Gen[None]:
-        """XFS attaches its block state to a folio that is about to be written through a mapping."""
-        mapping = Mapping((yield load(folio.mapping)))
-        if not mapping or (yield load(mapping.host)) != HOST_XFS or not folio.large:
-            return
-        if not (yield bits(folio.flags, PG_private)) & PG_private:
-            yield add(folio._refcount, 1)
-
-    def do_cow_fault(self, vmf: VmFault) -> Gen[int]:
-        """Private write: copy first, map the copy, let the cached page go."""
-        ret = yield from self.vmf_anon_prepare(vmf)
-        if ret:
-            return ret
-        new = yield from self.vma_alloc_folio(0)
-        folio = yield from self.vm_ops_fault(vmf)
-        index = yield from self.linear_page_index(vmf.vma, vmf.address)
-        yield copy_page(new.page(0), folio.page(index - (yield load(folio.index))))
-        yield bits(new.flags, PG_uptodate)
-        yield from self.finish_cow_fault(vmf, new)
-        yield bits(folio.flags, 0, PG_locked)
-        yield from self.folio_put(folio)
-        return 0
-
-    def finish_cow_fault(self, vmf: VmFault, new: Folio) -> Gen[None]:
-        """`finish_fault` for a private copy."""
-        locked = yield from self.finish_fault_lock(vmf)
-        if locked is None:
-            yield from self.folio_put(new)
-            return
-        vmf = locked
-        entry = pte_mkyoung(pfn_pte(new.pfn, (yield from self.vm_page_prot(vmf.vma))))
-        entry = yield from self.maybe_mkwrite(pte_mkdirty(entry), vmf.vma)
-        if not self.finish_fault_counts_last:
-            yield add(vmf.mm.rss_stat(MM_ANONPAGES), 1)
-        yield from self.folio_add_new_anon_rmap(new, vmf.vma, vmf.address)
-        yield from self.folio_add_lru_vma(new, vmf.vma)
-        yield from self.set_pte_at(vmf.mm, vmf.address, vmf.pte, entry)
-        if self.finish_fault_counts_last:
-            yield add(vmf.mm.rss_stat(MM_ANONPAGES), 1)
-        yield unlock(vmf.ptl)
-
-    def finish_fault_lock(self, vmf: VmFault) -> Gen[VmFault | None]:
-        """Lock the table; None when the entry was filled meanwhile."""
-        yield from self.pte_alloc(vmf.mm, vmf.pmd, vmf.address)
-        pte, ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
-        vmf = vmf._replace(pte=pte, ptl=ptl)
-        if vmf.ptl and (yield from self.ptep_get(vmf.pte)) == vmf.orig_pte:
-            return vmf
-        if vmf.ptl:
-            yield unlock(vmf.ptl)
-        return None
-
-    def finish_fault(self, vmf: VmFault, folio: Folio, write: bool) -> Gen[bool]:
-        """Map the page, or the whole folio where that is done and fits; False: not needed."""
-        locked = yield from self.finish_fault_lock(vmf)
-        if locked is None:
-            return False
-        vmf = locked
-        index = yield from self.linear_page_index(vmf.vma, vmf.address)
-        at = index - (yield load(folio.index))
-        nr, first = 1, at
-        if folio.large and (yield from self.finish_fault_fits(vmf, folio, at)):
-            nr, first = folio.nr_pages, 0
-            yield from self.folio_ref_add(folio, nr - 1)
-        addr, ptep = vmf.address - (at - first), vmf.pte - (at - first)
-        yield from self.set_pte_range(vmf, folio, first, nr, addr, ptep, write)
-        yield add(vmf.mm.rss_stat((yield from self.mm_counter_file(folio))), nr)
-        yield unlock(vmf.ptl)
-        return True
-
-    def finish_fault_fits(self, vmf: VmFault, folio: Folio, at: int) -> Gen[bool]:
-        """Does the folio lie whole in the VMA and the table, all its entries empty?"""
-        host = yield load(Mapping((yield load(vmf.vma.vm_file))).host)
-        if self.finish_fault_whole != "all" and (self.finish_fault_whole, host) != (
-            "anon_shmem",
-            HOST_SHMEM,
-        ):
-            return False
-        start = vmf.address - at
-        if start < (yield load(vmf.vma.vm_start)):
-            return False
-        if start + folio.nr_pages > (yield load(vmf.vma.vm_end)):
-            return False
-        if start & ~511 != (start + folio.nr_pages - 1) & ~511:
-            return False
-        return (yield from self.pte_range_none(vmf.pte - at, folio.nr_pages))
-
-    def set_pte_range(
-        self, vmf: VmFault, folio: Folio, first: int, nr: int, addr: int, ptep: int, write: bool
-    ) -> Gen[None]:
-        """rmap, then the entries; the references are there already (or follow: fault-around)."""
-        page = folio.page(first)
-        entry = pte_mkyoung(pfn_pte(page.pfn, (yield from self.vm_page_prot(vmf.vma))))
-        if write:
-            entry = yield from self.maybe_mkwrite(pte_mkdirty(entry), vmf.vma)
-        elif self.mkdirty_if_folio_dirty and pte_write(entry):
-            dirty = (yield load(folio.flags)) & PG_dirty
-            entry = pte_mkdirty(entry) if dirty else entry
-        yield from self.folio_add_file_rmap_ptes(folio, page, nr, vmf.vma)
-        yield from self.set_ptes(vmf.mm, addr, ptep, entry, nr)
-
-    # -- fault-around ----------------------------------------------------------------------
+    fault_around_spares_eof = True
+    """No table is made for a folio that ends with the file: since 6.18, and in stable trees since
+    November 2025, whose state the older releases are in here."""
+    fault_around_whole = False
+    """6.18 and later (Map the entire large folio): beyond the window where the folio fits."""
 
     def do_fault_around(self, vmf: VmFault) -> Gen[bool]:
-        """Map cached pages of the window; True when the faulting entry is among them."""
+        """Map cached pages of the window; True when the fault is dealt with."""
+        start, end = yield from self.fault_around_window(vmf)
+        return (yield from self.filemap_map_pages(vmf, start, end))
+
+    def fault_around_window(self, vmf: VmFault) -> Gen[tuple[int, int]]:
+        """[start, end) of virtual pages: from an aligned start, clamped to VMA and table.
+
+        The length counts from the clamped start.
+        """
         start = max(vmf.address & -FAULT_AROUND, (yield load(vmf.vma.vm_start)))
-        end = min((vmf.address & -FAULT_AROUND) + FAULT_AROUND, (yield load(vmf.vma.vm_end)))
-        pte, ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, start)
-        if not ptl:
-            return False
+        end = min(start + FAULT_AROUND, (vmf.address | 511) + 1, (yield load(vmf.vma.vm_end)))
+        return start, end
+
+    def filemap_map_pages(self, vmf: VmFault, start: int, end: int) -> Gen[bool]:
+        """Map what is cached of [start, end), a leaf if a whole one is there.
+
+        The first cached folio decides whether a table is made (`filemap_map_pmd`).
+        """
         mapping = Mapping((yield load(vmf.vma.vm_file)))
-        addr = start
-        while addr < end:
-            index = yield from self.linear_page_index(vmf.vma, addr)
-            folio = yield from self.next_uptodate_folio(mapping, index)
-            if folio is None:
-                addr += 1
-                continue
-            at = index - (yield load(folio.index))
-            nr = min(folio.nr_pages - at, end - addr)
-            yield from self.filemap_map_folio_range(vmf, folio, at, nr, addr, pte + addr - start)
-            addr += nr
-        done = bool((yield from self.ptep_get(pte + vmf.address - start)))
+        shift = (yield from self.linear_page_index(vmf.vma, start)) - start
+        end = min(end, (yield load(mapping.i_size)) - shift)
+        found = yield from self.next_uptodate_folio(mapping, start + shift, end + shift)
+        if found is None:
+            return False
+        folio, index = found
+        eof = yield from self.folio_reaches_eof(mapping, folio)
+        if not eof and (yield from self.filemap_map_pmd(vmf, folio)):
+            return True
+        pte = ptl = 0
+        if (yield load(vmf.pmd)):
+            pte, ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, start)
+        if not ptl:
+            yield bits(folio.flags, 0, PG_locked)
+            yield from self.folio_put(folio)
+            return False
+        member = yield from self.mm_counter_file(folio)
+        rss, done = 0, False
+        while found is not None:
+            folio, index = found
+            addr = index - shift
+            nr = min((yield load(folio.index)) + folio.nr_pages, end + shift) - index
+            mapped = yield from self.filemap_map_folio_range(
+                vmf, folio, index, nr, pte + addr - start
+            )
+            rss += sum(n for _, n in mapped)
+            done = done or any(first <= vmf.address < first + n for first, n in mapped)
+            if not mapped and self.fault_around_iterator_ref:
+                yield from self.folio_put(folio)
+            yield bits(folio.flags, 0, PG_locked)
+            if not self.fault_around_iterator_ref:
+                yield from self.folio_put(folio)
+            found = yield from self.next_uptodate_folio(mapping, index + nr, end + shift)
+        if rss:
+            yield add(vmf.mm.rss_stat(member), rss)
         yield unlock(ptl)
         return done
 
-    def next_uptodate_folio(self, mapping: Mapping, index: int) -> Gen[Folio | None]:
-        """The cached folio, referenced and locked; None for a hole or a busy one."""
-        folio = yield from self.filemap_get_folio(mapping, index)
-        if folio is None:
-            return None
-        busy = (yield bits(folio.flags, PG_locked)) & PG_locked
-        ok = not busy and (yield load(folio.mapping)) == mapping
-        if ok and (yield load(folio.flags)) & PG_uptodate:
-            return folio
-        if not busy:
+    def folio_reaches_eof(self, mapping: Mapping, folio: Folio) -> Gen[bool]:
+        """Is a folio the last of a file that is not shared memory, where that matters?
+
+        The bound that the stable fix compares with is the last page's index, not the size.
+        """
+        if not self.fault_around_spares_eof or (yield load(mapping.host)) != HOST_XFS:
+            return False
+        last = (yield load(mapping.i_size)) - 1
+        return last < (yield load(folio.index)) + folio.nr_pages
+
+    def filemap_map_pmd(self, vmf: VmFault, folio: Folio) -> Gen[bool]:
+        """Map a folio of the PMD's size by a leaf; else see to it that there is a table."""
+        pmdval = yield load(vmf.pmd)
+        if pmd_is_leaf(pmdval):
             yield bits(folio.flags, 0, PG_locked)
-        yield from self.folio_put(folio)
+            yield from self.folio_put(folio)
+            return True
+        if not pmdval:
+            if (yield from self.do_set_pmd(vmf, folio, False)):
+                yield bits(folio.flags, 0, PG_locked)
+                return True
+            yield from self.pte_alloc(vmf.mm, vmf.pmd, vmf.address)
+        return False
+
+    def next_uptodate_folio(
+        self, mapping: Mapping, index: int, end: int
+    ) -> Gen[tuple[Folio, int] | None]:
+        """The next cached folio of [index, end), referenced and locked, and the page it is at.
+
+        Holes and busy folios are passed over.
+        """
+        slots = yield load(mapping.i_pages)
+        while index < end:
+            entry = yield load(slots + index)
+            if entry <= 0:
+                index += 1
+                continue
+            folio = Folio(entry)
+            next_ = index + folio.nr_pages - (index & (folio.nr_pages - 1))
+            if (yield from self.folio_try_get(folio)):
+                if (yield from self.uptodate_folio_lock(mapping, folio, slots + index)):
+                    return folio, index
+                yield from self.folio_put(folio)
+            index = next_
         return None
 
+    def uptodate_folio_lock(self, mapping: Mapping, folio: Folio, slot: int) -> Gen[bool]:
+        """Lock a referenced folio if it is free to be mapped and still where it was found."""
+        if (yield load(folio.flags)) & PG_locked or (yield load(slot)) != folio:
+            return False
+        if not (yield load(folio.flags)) & PG_uptodate:
+            return False
+        if (yield bits(folio.flags, PG_locked)) & PG_locked:
+            return False
+        if (yield load(folio.mapping)) == mapping and (yield load(folio.flags)) & PG_uptodate:
+            return True
+        yield bits(folio.flags, 0, PG_locked)
+        return False
+
     def filemap_map_folio_range(
-        self, vmf: VmFault, folio: Folio, at: int, nr: int, addr: int, ptep: int
-    ) -> Gen[None]:
-        """Runs of empty entries: mapped first, referenced after (known window W2)."""
-        i, kept = 0, False
+        self, vmf: VmFault, folio: Folio, index: int, nr: int, ptep: int
+    ) -> Gen[tuple[tuple[int, int], ...]]:
+        """Runs of empty entries, as (virtual page, pages): mapped first, referenced after (W2).
+
+        *nr* pages from file page *index* on, whose entry is *ptep*; the whole folio where it fits.
+        """
+        at = index - (yield load(folio.index))
+        addr = vmf.address - (yield from self.linear_page_index(vmf.vma, vmf.address)) + index
+        if folio.large and (yield from self.fault_around_fits(vmf, folio, addr - at)):
+            addr, ptep, at, nr = addr - at, ptep - at, 0, folio.nr_pages
+        runs: tuple[tuple[int, int], ...] = ()
+        i = 0
         while i < nr:
             run = 0
             while i + run < nr and not (yield from self.ptep_get(ptep + i + run)):
                 run += 1
             if run:
-                yield from self.map_around_run(vmf, folio, at + i, run, addr + i, ptep + i)
-                pays = 1 if self.fault_around_iterator_ref and not kept else 0
-                kept = kept or bool(pays)
+                yield note("window_open", "W2", folio & ADDR_MASK)
+                yield from self.set_pte_range(vmf, folio, at + i, run, addr + i, ptep + i, False)
+                pays = 1 if self.fault_around_iterator_ref and not runs else 0
                 if run - pays:
                     yield from self.folio_ref_add(folio, run - pays)
                 yield note("window_close", "W2", folio & ADDR_MASK)
-            i += run or 1
-        yield bits(folio.flags, 0, PG_locked)
-        if not kept:
-            yield from self.folio_put(folio)
+                runs = (*runs, (addr + i, run))
+            i += run + 1
+        return runs
 
-    def map_around_run(
-        self, vmf: VmFault, folio: Folio, at: int, nr: int, addr: int, ptep: int
-    ) -> Gen[None]:
-        """rmap, entries and rss of one run."""
-        yield note("window_open", "W2", folio & ADDR_MASK)
-        yield from self.set_pte_range(vmf, folio, at, nr, addr, ptep, False)
-        yield add(vmf.mm.rss_stat((yield from self.mm_counter_file(folio))), nr)
-
-    # -- write to a read-only shared entry -------------------------------------------------
-
-    def wp_page_shared(self, vmf: VmFault, folio: Folio | None) -> Gen[int]:
-        """A shared mapping: nothing is copied; the filesystem is asked, the entry made writable."""
-        if folio is None:
-            yield unlock(vmf.ptl)
-            return 0
-        yield from self.folio_get(folio)
-        if (yield from self.vma_wants_writenotify(vmf.vma)):
-            yield unlock(vmf.ptl)
-            yield lock_bit(folio.flags, PG_locked)
-            ok = (yield load(folio.mapping)) != 0  # else truncated: fault again
-            if ok:
-                yield from self.do_page_mkwrite(folio)
-                ok = yield from self.finish_mkwrite_fault(vmf)
-        else:
-            yield from self.wp_page_reuse(vmf)
-            yield lock_bit(folio.flags, PG_locked)
-            ok = True
-        if ok:  # fault_dirty_shared_page()
-            yield from self.folio_mark_dirty(folio)
-        yield bits(folio.flags, 0, PG_locked)
-        yield from self.folio_put(folio)
-        return 0
-
-    def finish_mkwrite_fault(self, vmf: VmFault) -> Gen[bool]:
-        """Make the entry writable if it is what it was; the folio is locked."""
-        pte, ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
-        vmf = vmf._replace(pte=pte, ptl=ptl)
-        if not vmf.ptl:
+    def fault_around_fits(self, vmf: VmFault, folio: Folio, start: int) -> Gen[bool]:
+        """May a large folio be mapped whole: within the file, the VMA and the table?"""
+        if not self.fault_around_whole:
             return False
-        if (yield from self.ptep_get(vmf.pte)) != vmf.orig_pte:
-            yield unlock(vmf.ptl)
+        if (yield from self.folio_reaches_eof(Mapping((yield load(vmf.vma.vm_file))), folio)):
             return False
-        yield from self.wp_page_reuse(vmf)
-        return True
-
-    def vma_wants_writenotify(self, vma: Vma) -> Gen[bool]:
-        """Whether the filesystem must hear of the first write (mm/vma.c)."""
-        mapping = Mapping((yield load(vma.vm_file)))
-        return bool(mapping) and (yield load(mapping.host)) == HOST_XFS
+        end = start + folio.nr_pages
+        if start < (yield load(vmf.vma.vm_start)) or end > (yield load(vmf.vma.vm_end)):
+            return False
+        return start & ~511 == (end - 1) & ~511

@@ -75,7 +75,11 @@ class HugeFaultMixin(KernelPart):
         if not pmd_is_leaf(pmdval):
             return None
         vmf = vmf._replace(orig_pte=pmdval)
-        if vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE) and not pte_write(pmdval):
+        wants_write = vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE) and not pte_write(pmdval)
+        if wants_write and (yield load(vmf.vma.vm_file)):  # wp_huge_pmd(): copied by entries
+            yield from self.split_huge_pmd(vmf.vma, vmf.pmd, vmf.address)
+            return None
+        if wants_write:
             return 0 if (yield from self.do_huge_pmd_wp_page(vmf)) else None
         yield from self.huge_pmd_set_accessed(vmf)
         return 0

@@ -12,12 +12,14 @@ from sandbox.arch.arm64.pgtable import (
     PTE_PRESENT_INVALID,
     PTE_SPECIAL,
     PTE_VALID,
+    pte_dirty,
     pte_mkold,
     pte_mkwrite,
     pte_modify,
     pte_pfn,
     pte_write,
     pte_wrprotect,
+    pte_young,
 )
 from sandbox.machine.part import KernelPart
 from sandbox.memory import (
@@ -25,6 +27,7 @@ from sandbox.memory import (
     Gen,
     Globals,
     Mm,
+    Page,
     Vma,
     add,
     bits,
@@ -41,8 +44,10 @@ from sandbox.mm.flags import (
     ENTIRELY_MAPPED,
     FOLIO_PAGES_MAPPED,
     MM_ANONPAGES,
+    VM_SHARED,
     PG_anon,
     PG_anon_exclusive,
+    PG_referenced,
 )
 from sandbox.mm.memory.fork import CopyContext
 from sandbox.mm.memory.zap import MmuGather
@@ -148,11 +153,21 @@ class HugeMemoryMixin(KernelPart):
         folio = yield from self.page_folio(page)
         yield from self.folio_remove_rmap_pmd(folio, vma)
         yield add(tlb.mm.rss_stat((yield from self.mm_counter(folio))), -HPAGE_PMD_NR)
+        yield from self.zap_huge_pmd_bits(folio, pmdval)
         yield unlock(ptl)
         tlb, full = yield from self._tlb_remove_folio_pages(tlb, folio, page, 1, False)
         if full:
             tlb = yield from self.tlb_flush_mmu(tlb)
         return tlb, 0
+
+    def zap_huge_pmd_bits(self, folio: Folio, pmdval: int) -> Gen[None]:
+        """Carry dirty (and young) of a file's leaf to the folio."""
+        if (yield load(folio.flags)) & PG_anon:
+            return
+        if pte_dirty(pmdval):
+            yield from self.folio_mark_dirty(folio)
+        if pte_young(pmdval):
+            yield bits(folio.flags, PG_referenced)
 
     # -- protection and moving -----------------------------------------------------------
 
@@ -174,10 +189,17 @@ class HugeMemoryMixin(KernelPart):
         upgrade = try_upgrade and not pte_write(entry) and not old & PTE_SPECIAL
         if upgrade and entry & PTE_VALID:
             page = page_of_pfn(pte_pfn(old))
-            entry = pte_mkwrite(entry) if (yield from self.page_anon_and_exclusive(page)) else entry
+            if (yield from self.can_change_pmd_writable(vma, entry, page)):
+                entry = pte_mkwrite(entry)
         yield store(pmd, entry)
         yield unlock(ptl)
         return 0
+
+    def can_change_pmd_writable(self, vma: Vma, entry: int, page: Page) -> Gen[bool]:
+        """Would a write fault only set the bit: exclusive, or shared and dirty already?"""
+        if (yield load(vma.vm_flags)) & VM_SHARED:
+            return pte_dirty(entry)
+        return (yield from self.page_anon_and_exclusive(page))
 
     def move_huge_pmd(
         self,

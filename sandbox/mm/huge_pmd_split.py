@@ -31,6 +31,7 @@ from sandbox.memory import (
     Mm,
     Page,
     Vma,
+    add,
     alloc,
     bits,
     load,
@@ -45,6 +46,7 @@ from sandbox.memory import (
 from sandbox.mm.flags import (
     PG_anon_exclusive,
     PG_dirty,
+    PG_referenced,
 )
 from sandbox.mm.pgalloc import PTL_OFFSET, TABLE_SHIFT, pmd_is_leaf
 from sandbox.mm.rmap_walk import make_migration_entry
@@ -60,7 +62,9 @@ class HugePmdSplitMixin(KernelPart):
         pmdval = yield load(pmd)
         if pmd_is_leaf(pmdval):
             haddr = addr & -HPAGE_PMD_NR
-            if pmdval & PTE_SPECIAL:
+            if (yield load(vma.vm_file)):
+                yield from self.split_file_pmd_locked(vma, pmd, haddr)
+            elif pmdval & PTE_SPECIAL:
                 yield from self._split_huge_zero_page_pmd(vma, pmd, haddr)
             else:
                 yield from self.split_huge_pmd_locked(vma, pmd, haddr, freeze)
@@ -84,6 +88,21 @@ class HugePmdSplitMixin(KernelPart):
         for i in range(HPAGE_PMD_NR):
             yield store(table + i, entry)
         yield store(pmd, table << TABLE_SHIFT)
+
+    def split_file_pmd_locked(self, vma: Vma, pmd: int, haddr: int) -> Gen[None]:
+        """A file's leaf is zapped: faults fill what is needed again (`__split_huge_pmd_locked`)."""
+        mm = Mm((yield load(vma.vm_mm)))
+        old = yield xchg(pmd, 0)
+        yield tlb_flush(mm, haddr, haddr + HPAGE_PMD_NR)
+        folio = yield from self.page_folio(page_of_pfn(pte_pfn(old)))
+        flags = yield load(folio.flags)
+        if not flags & PG_dirty and pte_dirty(old):
+            yield from self.folio_mark_dirty(folio)
+        if not flags & PG_referenced and pte_young(old):
+            yield bits(folio.flags, PG_referenced)
+        yield from self.folio_remove_rmap_pmd(folio, vma)
+        yield add(mm.rss_stat((yield from self.mm_counter_file(folio))), -HPAGE_PMD_NR)
+        yield from self.folio_put(folio)
 
     def split_huge_pmd_locked(
         self, vma: Vma, pmd: int, haddr: int, freeze: bool = False

@@ -19,7 +19,15 @@ from sandbox.memory import (
     store,
     unlock,
 )
-from sandbox.mm.flags import VM_LOCKED, VM_WRITE, PG_active, PG_lru, PG_mlocked, PG_unevictable
+from sandbox.mm.flags import (
+    VM_LOCKED,
+    VM_SHARED,
+    VM_WRITE,
+    PG_active,
+    PG_lru,
+    PG_mlocked,
+    PG_unevictable,
+)
 from sandbox.mm.pgalloc import pmd_is_leaf
 from sandbox.mm.swap import PAGEVEC_SIZE
 
@@ -181,15 +189,28 @@ class MlockMixin(KernelPart):
             yield bits(folio.flags, PG_lru)
 
     def mm_populate(self, mm: Mm, start: int, end: int) -> Gen[None]:
-        """Fault the locked range in (writable where the VMA is, to break COW early)."""
+        """Fault the locked range in (writable where private memory is, to break COW early)."""
         yield lock(mm.mmap_lock, READ)
         for vma in (yield from self.vmas_in(mm, start, end)):
-            write = bool((yield load(vma.vm_flags)) & VM_WRITE)
+            write = (yield load(vma.vm_flags)) & (VM_WRITE | VM_SHARED) == VM_WRITE
             lo, hi = max((yield load(vma.vm_start)), start), min((yield load(vma.vm_end)), end)
             for addr in range(lo, hi):
                 yield from self.populate_one(mm, vma, addr, write)
             yield from self.lru_add_drain()  # populate_vma_page_range()
         yield unlock(mm.mmap_lock)
+
+    file_rmap_mlocks_whole = False
+    """6.18 and later: a large file folio is mlocked with the mapping that maps all of it."""
+
+    def mlock_vma_file_folio(self, folio: Folio, nr: int, vma: Vma) -> Gen[None]:
+        """Mlock a file folio of which *nr* pages were mapped in a locked VMA (mm/rmap.c).
+
+        Large ones are left to the walk of mlock where they are not known to be mapped whole.
+        """
+        if not (yield load(vma.vm_flags)) & VM_LOCKED:
+            return
+        if not folio.large or (self.file_rmap_mlocks_whole and nr == folio.nr_pages):
+            yield from self.mlock_folio(folio)
 
     def munlock_vma_folio(self, folio: Folio, vma: Vma) -> Gen[None]:
         """Rmap removal in a locked VMA munlocks the folio (mm/internal.h)."""

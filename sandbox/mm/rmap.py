@@ -139,6 +139,25 @@ class RmapMixin(KernelPart):
                 mapped += 1
         if mapped:
             yield add(Globals.nr_file_mapped, mapped)
+        yield from self.mlock_vma_file_folio(folio, nr, vma)
+
+    def folio_add_file_rmap_pmd(self, folio: Folio, vma: Vma) -> Gen[None]:
+        """Map a folio of the page cache by a leaf (`page_add_file_rmap`, compound)."""
+        mapped = yield from self.folio_add_entire(folio, Mm((yield load(vma.vm_mm))))
+        if mapped:
+            yield add(Globals.nr_file_mapped, mapped)
+        yield from self.mlock_vma_file_folio(folio, folio.nr_pages, vma)
+
+    def folio_add_entire(self, folio: Folio, mm: Mm) -> Gen[int]:
+        """At PMD level: how many pages count as newly mapped; the total comes last."""
+        nr = 0
+        if (yield add(folio._entire_mapcount, 1)) == 0:
+            mapped = yield add(folio._nr_pages_mapped, ENTIRELY_MAPPED)
+            if mapped < 2 * ENTIRELY_MAPPED:
+                nr = folio.nr_pages - (mapped & FOLIO_PAGES_MAPPED)
+        if self.has_large_mapcount:
+            yield from self.folio_add_large_mapcount(folio, 1, mm)
+        return nr
 
     def add_one_mapcount(self, folio: Folio, page: Page) -> Gen[bool]:
         """Raise one page's mapcount; True when the page counts as newly mapped."""

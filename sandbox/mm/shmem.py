@@ -112,7 +112,8 @@ class ShmemMixin(KernelPart):
         return 0
 
     def folio_mark_dirty(self, folio: Folio) -> Gen[None]:
-        """Set the folio's dirty flag."""
+        """Set the folio's dirty flag; XFS keeps track of a large folio's blocks then."""
+        yield from self.ifs_alloc(folio)
         yield bits(folio.flags, PG_dirty)
 
     # -- faults ------------------------------------------------------------------------

@@ -89,8 +89,8 @@ class FolioNames:
 
     A pair is made when an unknown recorded folio and an unknown folio of the
     engine first stand in the same place: the same page of the same region of
-    the same process, or the same position of a hold.  It is never changed, so
-    a folio that turns up in the wrong place later is a mismatch.
+    the same process, or the same position of a hold.  It stays for as long
+    as the recording has the folio, so one that turns up in the wrong place is a mismatch.
     """
 
     to_recorded: dict[str, str] = field(default_factory=dict)
@@ -98,7 +98,14 @@ class FolioNames:
     _paired: set[str] = field(default_factory=set)
 
     def learn(self, expected: State, got: State) -> None:
-        """Pair the folios that these two states show for the first time."""
+        """Pair the folios that these two states show for the first time.
+
+        A recorder that has lost sight of a folio takes it for a new one when it comes back.
+        """
+        gone = self._paired - expected.get("folios", {}).keys()
+        if gone:
+            self._paired -= gone
+            self.to_recorded = {n: name for n, name in self.to_recorded.items() if name not in gone}
         theirs = dict(_places(got))
         for place, name in _places(expected):
             other = theirs.get(place)

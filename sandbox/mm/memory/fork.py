@@ -100,6 +100,8 @@ class CopyMixin(KernelPart):
     ) -> Gen[None]:
         """One entry of copy_pmd_range(): a leaf as one mapping, or split; a table by entries."""
         if pmd_is_leaf(pmdval):
+            if (yield load(ctx.src_vma.vm_file)):  # faults will fill it (copy_huge_pmd)
+                return
             dst_pmd = yield from self.pmd_alloc(ctx.dst_mm, addr)
             if (yield from self.copy_huge_pmd(ctx, dst_pmd, src_pmd, addr)) != -EAGAIN:
                 return
