@@ -34,6 +34,7 @@ from sandbox.mm.mremap import MremapMixin
 from sandbox.mm.page_io import PageIoMixin
 from sandbox.mm.pgalloc import PgallocMixin
 from sandbox.mm.rmap import RmapMixin
+from sandbox.mm.rmap_unmap import RmapUnmapMixin
 from sandbox.mm.rmap_walk import RmapWalkMixin
 from sandbox.mm.shmem import ShmemMixin
 from sandbox.mm.swap import SwapMixin
@@ -62,6 +63,7 @@ class Kernel(
     LazyfreeMixin,
     MadviseHugeMixin,
     MigrateMixin,
+    RmapUnmapMixin,
     RmapWalkMixin,
     SwapfileMixin,
     SwapStateMixin,

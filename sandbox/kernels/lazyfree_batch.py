@@ -17,7 +17,6 @@ from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
     PTE_PRESENT_INVALID,
     PTE_VALID,
-    pte_dirty,
     pte_present,
     pte_protnone,
 )
@@ -27,10 +26,7 @@ from sandbox.memory import (
     Folio,
     Gen,
     Mm,
-    Page,
     Vma,
-    add,
-    bits,
     load,
     lock,
     store,
@@ -40,107 +36,52 @@ from sandbox.memory import (
 from sandbox.mm.flags import (
     EFAULT,
     EOPNOTSUPP,
-    MM_ANONPAGES,
     VM_WRITE,
     PG_anon,
-    PG_dirty,
-    PG_swapbacked,
 )
+from sandbox.mm.lazyfree import Advised
 from sandbox.mm.pgalloc import pmd_is_leaf
 from sandbox.syscalls import Result
 
 
 class LazyfreeBatch(Linux72):
-    """7.2 with the batched unmap spelled out, reclaim of a node, and device-exclusive entries."""
+    """7.2 with reclaim of a node and device-exclusive entries."""
 
     id = "lazyfree-batch"
-    title = "Linux 7.2, node reclaim in batches"
+    title = "Linux 7.2, node reclaim"
     summary = "try_to_unmap drops lazyfree folios batch by batch; `reclaim` takes shared ones, too."
 
     def sys_reclaim(self, mm: Mm, start: int, end: int) -> Gen[Result]:
         """Isolate every folio of the range, shared or not, and reclaim it."""
-        ret, isolated = yield from self.madvise_walk(mm, start, end, self.isolate_pte)
-        yield from self.reclaim_pages(isolated)
-        return Result(ret)
+        return Result((yield from self.madvise_walk(mm, start, end, self.isolate_pte)))
 
-    def isolate_pte(
-        self, vma: Vma, ptep: int, ptl: int, addr: int, end: int
-    ) -> Gen[tuple[int, Folio | None]]:
+    def isolate_pte(self, vma: Vma, ptep: int, ptl: int, addr: int, end: int) -> Gen[Advised]:
         """One entry; its folio if it could be isolated."""
         pte = yield from self.ptep_get(ptep)
         page = (yield from self.vm_normal_page(pte)) if pte_present(pte) else None
         if page is None:
-            return 1, None
+            return Advised(1)
         folio = yield from self.page_folio(page)
-        return 1, folio if (yield from self.folio_isolate_lru(folio)) else None
+        return Advised(1, folio if (yield from self.folio_isolate_lru(folio)) else None)
 
     # -- try_to_unmap_one (mm/rmap.c) ------------------------------------------------------
 
-    def folio_unmap_pte_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int) -> Gen[int]:
-        """Entries to unmap at once; those of a batch must agree on write permission."""
-        return (yield from self.folio_pte_batch(folio, ptep, pte, max_nr, write=True)).nr
-
-    def unmap_pte_range(
-        self, folio: Folio, vma: Vma, mm: Mm, pmd: int, addr: int, end: int, index: int
-    ) -> Gen[bool]:
-        """Lazyfree folios go in batches; swap and files one by one, as they did."""
-        flags = yield load(folio.flags)
-        if flags & PG_swapbacked or not flags & PG_anon:
-            return (yield from super().unmap_pte_range(folio, vma, mm, pmd, addr, end, index))
-        return (yield from self.unmap_batches(folio, vma, mm, pmd, addr, end, index))
-
-    def unmap_batches(
-        self, folio: Folio, vma: Vma, mm: Mm, pmd: int, addr: int, end: int, index: int
-    ) -> Gen[bool]:
-        """One table's part of the loop, under its lock."""
-        ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
-        if not ptl:
-            return True
-        i, nr_pages, done = 0, 1, True
-        while i < end - addr:
-            pte = yield from self.ptep_get(ptep + i)
-            page = folio.page(index + i)
-            if not pte_present(pte) or pte >> PFN_SHIFT != page.pfn:
-                i += 1
-                continue
-            nr_pages = yield from self.next_batch(folio, ptep + i, pte, end - addr - i, nr_pages)
-            done = yield from self.unmap_batch(folio, page, vma, mm, addr + i, ptep + i, nr_pages)
-            if not done:
-                break
-            i += nr_pages
-        yield unlock(ptl)
-        return done
-
-    def next_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int, nr_pages: int) -> Gen[int]:
-        """How many entries this round unmaps; *nr_pages* is what the last round had."""
+    def unmap_batch_size(
+        self, folio: Folio, vma: Vma, ptep: int, pte: int, max_nr: int, nr_pages: int
+    ) -> Gen[int]:
+        """An entry that a device has to itself goes alone."""
         if self.is_device_exclusive(pte):
             return 1
-        return (yield from self.folio_unmap_pte_batch(folio, ptep, pte, max_nr))
+        return (yield from self.folio_unmap_pte_batch(folio, vma, ptep, pte, max_nr))
 
-    def unmap_batch(
-        self, folio: Folio, page: Page, vma: Vma, mm: Mm, addr: int, ptep: int, nr: int
-    ) -> Gen[bool]:
-        """Clear, flush, look at the folio; put the entries back or drop mappings and references."""
-        pte = yield load(ptep)
+    def unmap_clear_ptes(self, mm: Mm, addr: int, ptep: int, nr: int) -> Gen[int]:
+        """A device's entry is not present: nothing to gather."""
+        pte: int = yield load(ptep)
         if self.is_device_exclusive(pte):
             yield store(ptep, 0)
-        else:
-            pte = yield from self.get_and_clear_full_ptes(mm, addr, ptep, nr, False)
-        yield tlb_flush(mm, addr, addr + nr)
-        if pte_dirty(pte):
-            yield bits(folio.flags, PG_dirty)
-        refs = yield load(folio._refcount)
-        mapped = yield from self.folio_mapcount(folio)
-        dirty = bool((yield load(folio.flags)) & PG_dirty)
-        if dirty or refs != 1 + mapped:
-            yield from self.set_ptes(mm, addr, ptep, pte, nr)
-            if dirty:
-                yield bits(folio.flags, PG_swapbacked)
-            return False
-        yield add(mm.rss_stat(MM_ANONPAGES), -nr)
-        yield from self.folio_remove_rmap_ptes(folio, page, nr, vma)
-        yield from self.folio_put(folio, nr)
-        return True
+            yield tlb_flush(mm, addr, addr + nr)
+            return pte
+        return (yield from super().unmap_clear_ptes(mm, addr, ptep, nr))
 
     # -- device-exclusive entries (mm/rmap.c make_device_exclusive) ------------------------
 
@@ -210,7 +151,7 @@ class LazyfreeRestore(LazyfreeBatch):
     title = "Linux 6.15 to 7.0-rc2, lazyfree restore"
     summary = "Entries that are put back all get the first one's write permission."
 
-    def folio_unmap_pte_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int) -> Gen[int]:
+    def unmap_pte_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int) -> Gen[int]:
         """No flags: write permission may differ within the batch."""
         return (yield from self.folio_pte_batch(folio, ptep, pte, max_nr)).nr
 
@@ -222,11 +163,13 @@ class StaleNrPages(LazyfreeBatch):
     title = "Linux 6.15 to 7.0, stale nr_pages"
     summary = "An entry that is unmapped alone is accounted for with the size of the last batch."
 
-    def next_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int, nr_pages: int) -> Gen[int]:
+    def unmap_batch_size(
+        self, folio: Folio, vma: Vma, ptep: int, pte: int, max_nr: int, nr_pages: int
+    ) -> Gen[int]:
         """Only present entries set nr_pages."""
         if self.is_device_exclusive(pte):
             return nr_pages
-        return (yield from self.folio_unmap_pte_batch(folio, ptep, pte, max_nr))
+        return (yield from self.folio_unmap_pte_batch(folio, vma, ptep, pte, max_nr))
 
 
 class PastPageTable(LazyfreeBatch):
@@ -239,7 +182,7 @@ class PastPageTable(LazyfreeBatch):
     title = "Linux 6.15, lazyfree batch across tables"
     summary = "The batch scan is limited by the folio only and may read past the page table."
 
-    def folio_unmap_pte_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int) -> Gen[int]:
+    def unmap_pte_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int) -> Gen[int]:
         """`can_batch_unmap_folio_ptes`: all pages of the folio, or one."""
         if pte >> PFN_SHIFT != folio.pfn:
             return 1

@@ -43,6 +43,8 @@ class Linux612(Linux69):
     zeropage_on_split = True
     swapin_large = True
     swapin_maps_whole = True
+    swap_batches = True  # 6.10
+    splits_partially_mapped = True
     has_swap_zeromap = True
     has_uffd_wp = True  # arm64: 6.10
     finish_fault_whole = "anon_shmem"

@@ -20,11 +20,13 @@ from sandbox.memory import Folio, Gen, Globals, Mm, Page, Vma, add, bits, load, 
 from sandbox.mm.flags import (
     MM_ANONPAGES,
     VM_SHARED,
+    VM_UFFD_WP,
     VM_WRITE,
     PG_anon,
     PG_anon_exclusive,
     PG_dirty,
     PG_partially_mapped,
+    PG_swapbacked,
 )
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.mprotect import MM_CP_TRY_CHANGE_WRITABLE, change_uffd_wp
@@ -49,6 +51,7 @@ class Linux72(Linux615):
     swapin_uses_cache = True
     swapin_lone_ref_exclusive = False
     swap_sync_frees = True
+    unmap_discards_pmd = True
     uffd_move_flushes_once = True
     uffd_move_locks_anon_vma = False
     proc_mem_force = False  # CONFIG_PROC_MEM_* of the recorded build
@@ -75,6 +78,22 @@ class Linux72(Linux615):
         """Slots that no entry names are free with the folio's leaving."""
         return
         yield  # pragma: no cover - makes this a generator
+
+    # -- reclaim (mm/rmap.c) ---------------------------------------------------------------
+
+    def folio_unmap_pte_batch(
+        self, folio: Folio, vma: Vma, ptep: int, pte: int, max_nr: int
+    ) -> Gen[int]:
+        """Lazyfree folios and files go in batches, swap entries one by one."""
+        flags = yield load(folio.flags)
+        swapped = flags & (PG_anon | PG_swapbacked) == PG_anon | PG_swapbacked
+        if not folio.large or swapped or (yield load(vma.vm_flags)) & VM_UFFD_WP:
+            return 1
+        return (yield from self.unmap_pte_batch(folio, ptep, pte, max_nr))
+
+    def unmap_pte_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int) -> Gen[int]:
+        """Put back, entries of a batch must not be given rights that one of them had."""
+        return (yield from self.folio_pte_batch(folio, ptep, pte, max_nr, write=True)).nr
 
     # -- mprotect (mm/mprotect.c) --------------------------------------------------------
 

@@ -7,8 +7,9 @@ folio that the range covers only in part is split first, if nobody shares it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from sandbox.arch.arm64.pgtable import pte_dirty, pte_present, pte_young
+from sandbox.arch.arm64.pgtable import PFN_SHIFT, PTE_SWP, pte_dirty, pte_present, pte_young
 from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     READ,
@@ -17,6 +18,7 @@ from sandbox.memory import (
     Mm,
     Page,
     Vma,
+    add,
     bits,
     load,
     lock,
@@ -28,6 +30,7 @@ from sandbox.mm.flags import (
     EBUSY,
     EINVAL,
     FOLL_GET,
+    MM_SWAPENTS,
     VM_LOCKED,
     VM_SHARED,
     VM_WIPEONFORK,
@@ -46,6 +49,23 @@ RETRY = 0
 """From a range step: the folio was split; look at the entry again."""
 
 
+class Advised(NamedTuple):
+    """What a step did to the entries it looked at."""
+
+    done: int
+    """Entries done, `STOP` or `RETRY`."""
+    folio: Folio | None = None
+    """The folio that was isolated."""
+    swapped: int = 0
+    """Swap entries that were dropped: rss says so when the table is done."""
+
+
+Step = Callable[[Vma, int, int, int, int], Gen[Advised]]
+"""Takes the VMA, the entry, its lock and the range left: [address, end)."""
+HugeStep = Callable[[Vma, int, int, int], Gen["tuple[bool, Folio | None]"]]
+"""The same for a PMD leaf: whether it is dealt with, and the folio that was isolated."""
+
+
 class LazyfreeMixin(KernelPart):
     """Advice about how soon pages will be needed."""
 
@@ -56,19 +76,17 @@ class LazyfreeMixin(KernelPart):
         mm: Mm,
         start: int,
         end: int,
-        step: Callable[..., Gen[tuple[int, Folio | None]]],
-        huge: Callable[..., Gen[tuple[bool, Folio | None]]] | None = None,
+        step: Step,
+        huge: HugeStep | None = None,
         fit: Callable[[Vma], Gen[bool]] | None = None,
-    ) -> Gen[tuple[int, tuple[Folio, ...]]]:
+    ) -> Gen[int]:
         """Walk the VMAs of a range table by table; -EINVAL for one that is not fit.
 
-        Each step says besides how far it came which folio it has isolated, if any; they are
-        returned in the order of the range.
+        What the steps have isolated is reclaimed when the table is done, in the range's order.
         """
         yield lock(mm.mmap_lock, READ)
         yield from self.lru_add_drain()
         ret = 0
-        isolated: tuple[Folio, ...] = ()
         for vma in (yield from self.vmas_in(mm, start, end)):
             if not (yield from (fit or self.can_madv_lru_vma)(vma)):
                 ret = -EINVAL
@@ -77,10 +95,11 @@ class LazyfreeMixin(KernelPart):
             stop = min((yield load(vma.vm_end)), end)
             while addr < stop:
                 next_ = min((addr | 511) + 1, stop)
-                isolated += yield from self.madvise_table(mm, vma, addr, next_, step, huge)
+                isolated = yield from self.madvise_table(mm, vma, addr, next_, step, huge)
+                yield from self.reclaim_pages(isolated)
                 addr = next_
         yield unlock(mm.mmap_lock)
-        return ret, isolated
+        return ret
 
     def can_madv_lru_vma(self, vma: Vma) -> Gen[bool]:
         """Pages that are locked in memory stay as they are."""
@@ -93,19 +112,13 @@ class LazyfreeMixin(KernelPart):
         return not (yield load(vma.vm_file))
 
     def madvise_table(
-        self,
-        mm: Mm,
-        vma: Vma,
-        addr: int,
-        end: int,
-        step: Callable[..., Gen[tuple[int, Folio | None]]],
-        huge: Callable[..., Gen[tuple[bool, Folio | None]]] | None,
+        self, mm: Mm, vma: Vma, addr: int, end: int, step: Step, huge: HugeStep | None
     ) -> Gen[tuple[Folio, ...]]:
-        """One table's entries under its lock; a step may drop the lock and ask to look again."""
-        isolated: tuple[Folio, ...] = ()
+        """One table's entries under its lock, or its leaf; what was isolated."""
         pmd = yield from self.pmd_offset(mm, addr)
         if not pmd or not (yield load(pmd)):
-            return isolated
+            return ()
+        isolated: tuple[Folio, ...] = ()
         if pmd_is_leaf((yield load(pmd))):
             if huge is None:
                 yield from self.split_huge_pmd(vma, pmd, addr)
@@ -114,22 +127,32 @@ class LazyfreeMixin(KernelPart):
                 isolated += (folio,) if folio is not None else ()
                 if whole:
                     return isolated
+        return isolated + (yield from self.madvise_ptes(mm, vma, pmd, addr, end, step))
+
+    def madvise_ptes(
+        self, mm: Mm, vma: Vma, pmd: int, addr: int, end: int, step: Step
+    ) -> Gen[tuple[Folio, ...]]:
+        """The entries of a table; a step may drop the lock and ask to look again."""
+        isolated: tuple[Folio, ...] = ()
+        swapped = 0
         while addr < end:
             ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
             if not ptl:
-                return isolated
-            done = RETRY
-            start = addr
-            while addr < end:
-                done, folio = yield from step(vma, ptep + addr - start, ptl, addr, end)
-                isolated += (folio,) if folio is not None else ()
-                if done <= 0:
-                    break
-                addr += done
-            if done != RETRY:
-                yield unlock(ptl)
-            if done == STOP:
                 break
+            advised, start = Advised(RETRY), addr
+            while addr < end:
+                advised = yield from step(vma, ptep + addr - start, ptl, addr, end)
+                isolated += (advised.folio,) if advised.folio is not None else ()
+                swapped += advised.swapped
+                if advised.done <= 0:
+                    break
+                addr += advised.done
+            if advised.done == RETRY:
+                continue
+            if swapped:
+                yield add(mm.rss_stat(MM_SWAPENTS), -swapped)
+            yield unlock(ptl)
+            break
         return isolated
 
     # -- MADV_FREE ---------------------------------------------------------------------
@@ -137,36 +160,52 @@ class LazyfreeMixin(KernelPart):
     def madvise_free(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_FREE of [start, end)."""
         step, huge = self.madvise_free_pte_range, self.madvise_free_huge_pmd
-        ret, _ = yield from self.madvise_walk(mm, start, end, step, huge, self.can_madv_free_vma)
+        ret: int
+        ret = yield from self.madvise_walk(mm, start, end, step, huge, self.can_madv_free_vma)
         yield tlb_flush(mm, start, end)
         return ret
 
     def madvise_free_pte_range(
         self, vma: Vma, ptep: int, ptl: int, addr: int, end: int
-    ) -> Gen[tuple[int, None]]:
-        """The entry (or batch) at *addr*: entries done, RETRY or STOP."""
+    ) -> Gen[Advised]:
+        """The entry (or batch) at *addr*; a swap entry is dropped, for zeroes are cheaper."""
         pte = yield from self.ptep_get(ptep)
-        if not pte or not pte_present(pte):
-            return 1, None
+        if not pte:
+            return Advised(1)
+        if not pte_present(pte):
+            return (yield from self.madvise_free_nonpresent(vma, ptep, pte, addr, end))
         page = yield from self.vm_normal_page(pte)
         if page is None:
-            return 1, None
+            return Advised(1)
         folio = yield from self.page_folio(page)
         nr = 1
         if folio.large:
             nr = yield from self.madvise_folio_batch(folio, ptep, pte, end - addr)
             if nr < folio.nr_pages:
-                return (yield from self.madvise_split(folio, page, ptl, nr)), None
+                return Advised((yield from self.madvise_split(folio, page, ptl, nr)))
         busy = (yield load(folio.flags)) & (PG_swapcache | PG_dirty)
         if busy and not (yield from self.madvise_free_clean(folio)):
-            return nr, None
+            return Advised(nr)
         batch_young_dirty = yield from self.madvise_any_young_dirty(ptep, pte, nr)
         if batch_young_dirty:
             yield from self.clear_young_dirty_ptes(
                 Mm((yield load(vma.vm_mm))), addr, ptep, nr, True, True
             )
         yield from self.folio_mark_lazyfree(folio)
-        return nr, None
+        return Advised(nr)
+
+    def madvise_free_nonpresent(
+        self, vma: Vma, ptep: int, pte: int, addr: int, end: int
+    ) -> Gen[Advised]:
+        """Swap entries go, in batches; migration entries and markers stay."""
+        if not pte & PTE_SWP:
+            return Advised(1)
+        nr = yield from self.swap_pte_batch(ptep, end - addr, pte)
+        yield from self.free_swap_and_cache_nr(pte >> PFN_SHIFT, nr)
+        mm = Mm((yield load(vma.vm_mm)))
+        for i in range(nr):
+            yield from self.pte_clear(mm, addr + i, ptep + i)
+        return Advised(nr, swapped=nr)
 
     def madvise_folio_batch(self, folio: Folio, ptep: int, pte: int, max_nr: int) -> Gen[int]:
         """Entries from here on that map the folio: one by one before 6.10."""
@@ -199,6 +238,10 @@ class LazyfreeMixin(KernelPart):
         """Split a locked folio, which ends unlocked; drops the page-table lock to do so."""
         yield from self.folio_get(folio)
         yield unlock(ptl)
+        return (yield from self.madvise_split_referenced(folio))
+
+    def madvise_split_referenced(self, folio: Folio) -> Gen[int]:
+        """Split a locked folio and give up lock and reference."""
         ret: int = yield from self.split_folio(folio)
         left = yield from self.page_folio(folio.page(0))
         yield bits(left.flags, 0, PG_locked)
@@ -227,19 +270,19 @@ class LazyfreeMixin(KernelPart):
     def madvise_cold(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_COLD of [start, end)."""
         step, huge = self.madvise_cold_pte_range, self.madvise_cold_huge_pmd
-        ret, _ = yield from self.madvise_walk(mm, start, end, step, huge)
+        ret: int = yield from self.madvise_walk(mm, start, end, step, huge)
         yield tlb_flush(mm, start, end)
         return ret
 
     def madvise_cold_pte_range(
         self, vma: Vma, ptep: int, ptl: int, addr: int, end: int
-    ) -> Gen[tuple[int, None]]:
+    ) -> Gen[Advised]:
         """Make the entry (or batch) at *addr* old and its folio inactive."""
         nr, folio = yield from self.madvise_cold_batch(vma, ptep, ptl, addr, end)
         if folio is not None:
             yield bits(folio.flags, 0, PG_referenced)
             yield from self.folio_deactivate(folio)
-        return nr, None
+        return Advised(nr)
 
     def madvise_cold_batch(
         self, vma: Vma, ptep: int, ptl: int, addr: int, end: int, pageout: bool = False

@@ -18,7 +18,19 @@ from sandbox.arch.arm64.pgtable import (
     pte_young,
 )
 from sandbox.machine.part import KernelPart
-from sandbox.memory import Folio, Gen, Mm, Vma, bits, load, lock, page_of_pfn, store, unlock
+from sandbox.memory import (
+    Folio,
+    Gen,
+    Mm,
+    Vma,
+    bits,
+    load,
+    lock,
+    lock_bit,
+    page_of_pfn,
+    store,
+    unlock,
+)
 from sandbox.mm.flags import PG_dirty, PG_locked, PG_referenced
 from sandbox.mm.pgalloc import pmd_is_leaf
 
@@ -67,6 +79,7 @@ class MadviseHugeMixin(KernelPart):
         if pte_young((yield load(pmd))):
             yield from self.madvise_set_pmd(vma, pmd, addr, clean=False)
         yield bits(folio.flags, 0, PG_referenced)
+        yield from self.folio_deactivate(folio)
         yield unlock(ptl)
         return True, None
 
@@ -97,10 +110,13 @@ class MadviseHugeMixin(KernelPart):
 
     def madvise_huge_part(self, folio: Folio | None, ptl: int) -> Gen[bool]:
         """Nothing to do, or a part: True unless the pages are to be looked at one by one."""
-        if folio is None or (yield bits(folio.flags, PG_locked)) & PG_locked:
+        if folio is None:
             yield unlock(ptl)
             return True
-        return (yield from self.madvise_split_locked(folio, ptl)) != 0
+        yield from self.folio_get(folio)
+        yield unlock(ptl)
+        yield lock_bit(folio.flags, PG_locked)
+        return (yield from self.madvise_split_referenced(folio)) != 0
 
     def madvise_set_pmd(self, vma: Vma, pmd: int, addr: int, clean: bool) -> Gen[None]:
         """Invalidate the leaf and set it again old (and clean)."""

@@ -121,10 +121,10 @@ class RmapWalkMixin(KernelPart):
             next_ = min((addr | 511) + 1, end)
             pmd = yield from self.pmd_offset(mm, addr)
             pmdval = (yield load(pmd)) if pmd else 0
-            if pmdval and pmd_is_leaf(pmdval):
+            if pmd_is_leaf(pmdval) and pmdval >> PFN_SHIFT == folio.pfn:
                 yield from self.split_huge_pmd(vma, pmd, addr, freeze=True)
                 pmdval = yield load(pmd)
-            if pmdval:
+            if pmdval and not pmd_is_leaf(pmdval):
                 yield from self.migrate_pte_range(folio, vma, mm, pmd, addr, next_, index)
             index += next_ - addr
             addr = next_

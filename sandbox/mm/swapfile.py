@@ -41,6 +41,8 @@ def swp_entry(slot: int, exclusive: bool) -> int:
 class SwapfileMixin(KernelPart):
     """Slots, counts, the cache."""
 
+    swap_batches = False
+    """6.10 and later: entries that name slots in a row are given back together."""
     swap_sync_frees = False
     """7.x: on a synchronous device the cache is dropped as soon as no entry is left."""
 
@@ -156,6 +158,15 @@ class SwapfileMixin(KernelPart):
         yield bits(folio.flags, PG_dirty)
         return True
 
+    def swap_pte_batch(self, ptep: int, max_nr: int, pte: int) -> Gen[int]:
+        """Entries from *ptep* on that name slots in a row, alike but for that (mm/internal.h)."""
+        nr = 1
+        while self.swap_batches and nr < max_nr:
+            if (yield from self.ptep_get(ptep + nr)) != pte + (nr << PFN_SHIFT):
+                break
+            nr += 1
+        return nr
+
     def swap_duplicate(self, slot: int) -> Gen[None]:
         """One entry more names the slot."""
         yield add((yield from self.swap_word(COUNTS, slot)), 1)
@@ -164,15 +175,29 @@ class SwapfileMixin(KernelPart):
         """One entry less; the count left."""
         return (yield add((yield from self.swap_word(COUNTS, slot)), -1))
 
-    def free_swap_and_cache(self, slot: int) -> Gen[None]:
-        """A zapped entry: drop its count, and the cache with the last one."""
-        if (yield from self.swap_free(slot)):
-            return
+    def free_swap_and_cache_nr(self, slot: int, nr: int) -> Gen[None]:
+        """Zapped entries of *nr* slots: drop their counts, then the caches that nobody needs.
+
+        One slot at a time before 6.10 (`free_swap_and_cache`).
+        """
+        unused = False
+        for i in range(nr):
+            unused = not (yield from self.swap_free(slot + i)) or unused
+        at = slot
+        while unused and at < slot + nr:
+            size = 1
+            if not (yield load((yield from self.swap_word(COUNTS, at)))):
+                size = yield from self._try_to_reclaim_swap(at)
+            at = (at // size + 1) * size
+
+    def _try_to_reclaim_swap(self, slot: int) -> Gen[int]:
+        """Take an unmapped folio out of the cache if no entry names its slots; its pages, or 1."""
         folio = yield from self.swap_cache_get_folio(slot)
         if folio is None:
-            return
+            return 1
         if not (yield bits(folio.flags, PG_locked)) & PG_locked:
             if not (yield from self.folio_mapcount(folio)):
                 yield from self.folio_free_swap(folio)
             yield bits(folio.flags, 0, PG_locked)
         yield from self.folio_put(folio)
+        return folio.nr_pages

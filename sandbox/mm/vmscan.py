@@ -1,39 +1,32 @@
-"""Reclaim of chosen folios (mm/vmscan.c reclaim_pages, mm/rmap.c try_to_unmap; 6.6)."""
+"""Reclaim of chosen folios (mm/vmscan.c: reclaim_pages; 6.6)."""
 
 from __future__ import annotations
 
-from sandbox.arch.arm64.pgtable import PFN_SHIFT, PTE_UFFD_WP, pte_dirty, pte_present
 from sandbox.machine.part import KernelPart
 from sandbox.memory import (
-    READ,
     Folio,
     Gen,
     Mm,
-    Page,
     Vma,
-    add,
     bits,
     cas,
     load,
     lock,
-    note,
     store,
     unlock,
 )
 from sandbox.mm.flags import (
-    MM_ANONPAGES,
-    MM_SWAPENTS,
     PG_anon,
-    PG_anon_exclusive,
     PG_buddy,
     PG_dirty,
     PG_locked,
+    PG_mlocked,
+    PG_partially_mapped,
     PG_swapbacked,
     PG_swapcache,
     PG_writeback,
 )
-from sandbox.mm.pgalloc import pmd_is_leaf
-from sandbox.mm.swapfile import swp_entry
+from sandbox.mm.lazyfree import Advised
 
 PAGE_KEEP, PAGE_SUCCESS, PAGE_CLEAN = range(3)
 """What came of writing a folio."""
@@ -42,25 +35,23 @@ PAGE_KEEP, PAGE_SUCCESS, PAGE_CLEAN = range(3)
 class VmscanMixin(KernelPart):
     """MADV_PAGEOUT's reclaim: swap out, or discard what is lazyfree."""
 
-    extra_ref_sets_swapbacked = True
-    """A lazyfree folio that somebody else holds is treated as dirtied (until 6.15)."""
+    splits_partially_mapped = False
+    """6.12 and later: a folio that is mapped in part is split before it gets slots."""
 
     def madvise_pageout(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_PAGEOUT of [start, end): isolate what is ours alone, then reclaim it."""
         step, huge = self.madvise_pageout_pte_range, self.madvise_pageout_huge_pmd
-        ret: int
-        ret, isolated = yield from self.madvise_walk(mm, start, end, step, huge)
-        yield from self.reclaim_pages(isolated)
+        ret: int = yield from self.madvise_walk(mm, start, end, step, huge)
         return ret
 
     def madvise_pageout_pte_range(
         self, vma: Vma, ptep: int, ptl: int, addr: int, end: int
-    ) -> Gen[tuple[int, Folio | None]]:
-        """The entry (or batch) at *addr*: entries done, and the folio if it was isolated."""
+    ) -> Gen[Advised]:
+        """The entry (or batch) at *addr*, and the folio if it was isolated."""
         nr, folio = yield from self.madvise_cold_batch(vma, ptep, ptl, addr, end, True)
         if folio is not None and (yield from self.folio_isolate_lru(folio)):
-            return nr, folio
-        return nr, None
+            return Advised(nr, folio)
+        return Advised(nr)
 
     def reclaim_pages(self, folios: tuple[Folio, ...]) -> Gen[None]:
         """Reclaim isolated folios; what cannot go returns to the LRU."""
@@ -77,18 +68,17 @@ class VmscanMixin(KernelPart):
 
     def shrink_folio_list(self, folio: Folio) -> Gen[tuple[Folio, bool, tuple[Folio, ...]]]:
         """One folio of the list: (what it is now, reclaimed, pieces to go on with)."""
-        pieces: tuple[Folio, ...] = ()
         if (yield bits(folio.flags, PG_locked)) & PG_locked:
-            return folio, False, pieces
-        flags = yield load(folio.flags)
-        ready = True
-        if flags & PG_anon and flags & PG_swapbacked and not flags & PG_swapcache:
-            ready = not (yield from self.folio_maybe_dma_pinned(folio))
-            if ready:
-                folio, ready, pieces = yield from self.reclaim_add_to_swap(folio)
+            return folio, False, ()
+        ready = not (yield load(folio.flags)) & (PG_mlocked | PG_writeback)
+        pieces: tuple[Folio, ...] = ()
+        if ready:
+            folio, ready, pieces = yield from self.reclaim_add_to_swap(folio)
         if ready:
             yield from self.try_to_unmap(folio)
             ready = not (yield from self.folio_mapcount(folio))
+        if ready:
+            ready = not (yield from self.folio_maybe_dma_pinned(folio))
         if ready:
             written = yield from self.pageout(folio)
             ready = written != PAGE_KEEP
@@ -111,115 +101,36 @@ class VmscanMixin(KernelPart):
         return True
 
     def reclaim_add_to_swap(self, folio: Folio) -> Gen[tuple[Folio, bool, tuple[Folio, ...]]]:
-        """(The folio, whether it has slots, no pieces); without room, its head and the rest."""
+        """(What the folio is now, whether to go on, pieces of it); slots for what wants them.
+
+        Anonymous memory that is no longer wanted needs none.  Without room for all of it, or if it
+        is mapped in part only, a large folio is split: its head page goes on, the rest later.
+        """
+        flags = yield load(folio.flags)
+        if not flags & PG_anon or not flags & PG_swapbacked or flags & PG_swapcache:
+            return folio, True, ()
+        if (yield from self.folio_maybe_dma_pinned(folio)):
+            return folio, False, ()
         if folio.large and not (yield from self.can_split_folio(folio)):
             return folio, False, ()
-        if (yield from self.add_to_swap(folio)):
-            return folio, True, ()
-        if not folio.large or (yield from self.split_folio(folio, to_list=True)):
+        if not (
+            self.splits_partially_mapped and (yield from self.is_queued_partially_mapped(folio))
+        ):
+            if (yield from self.add_to_swap(folio)):
+                return folio, True, ()
+            if not folio.large:
+                return folio, False, ()
+        if (yield from self.split_folio(folio, to_list=True)):
             return folio, False, ()
         head: Folio = yield from self.page_folio(folio.page(0))
         added = yield from self.add_to_swap(head)
         return head, added, self.pieces_of(folio, 0)[1:]
 
-    # -- unmapping ---------------------------------------------------------------------
-
-    def try_to_unmap(self, folio: Folio) -> Gen[None]:
-        """Replace every mapping by a swap entry, or drop it when the folio is lazyfree."""
-        word = yield from self.rmap_lock(folio, READ)
-        for vma in (yield from self.folio_vmas(folio)):
-            if not (yield from self.try_to_unmap_one(folio, vma)):
-                break
-        yield unlock(word)
-
-    def try_to_unmap_one(self, folio: Folio, vma: Vma) -> Gen[bool]:
-        """The mappings in one VMA; False when one was put back, which ends the walk."""
-        mm = Mm((yield load(vma.vm_mm)))
-        addr, end, index = yield from self.vma_address(folio, vma)
-        gone = True
-        while gone and addr < end:
-            next_ = min((addr | 511) + 1, end)
-            pmd = yield from self.pmd_offset(mm, addr)
-            if pmd and pmd_is_leaf((yield load(pmd))):
-                yield from self.split_huge_pmd(vma, pmd, addr)
-            if pmd and (yield load(pmd)):
-                gone = yield from self.unmap_pte_range(folio, vma, mm, pmd, addr, next_, index)
-            index += next_ - addr
-            addr = next_
-        return gone
-
-    def unmap_pte_range(
-        self, folio: Folio, vma: Vma, mm: Mm, pmd: int, addr: int, end: int, index: int
-    ) -> Gen[bool]:
-        """Entries of one table, under its lock; False at the first that cannot go."""
-        ptep, ptl = yield from self.pte_offset_map_lock(mm, pmd, addr)
-        if not ptl:
-            return True
-        gone = True
-        for i in range(end - addr):
-            pte = yield from self.ptep_get(ptep + i)
-            page = folio.page(index + i)
-            if not pte_present(pte) or pte >> PFN_SHIFT != page.pfn:
-                continue
-            gone = yield from self.unmap_one_pte(folio, page, vma, mm, addr + i, ptep + i)
-            if not gone:
-                break
-        yield unlock(ptl)
-        return gone
-
-    def unmap_one_pte(
-        self, folio: Folio, page: Page, vma: Vma, mm: Mm, addr: int, ptep: int
-    ) -> Gen[bool]:
-        """One entry of try_to_unmap_one(); False when it was put back.
-
-        Entries protected by userfaultfd stay: swap entries that carry the bit are not modelled.
-        """
-        if (yield load(ptep)) & PTE_UFFD_WP:
+    def is_queued_partially_mapped(self, folio: Folio) -> Gen[bool]:
+        """Has a folio pages that nobody maps, to be had without writing anything?"""
+        if folio.order <= 1 or (yield load(folio._deferred_list)) != 1:
             return False
-        pte = yield from self.ptep_clear_flush(mm, addr, ptep)
-        if pte_dirty(pte):
-            yield bits(folio.flags, PG_dirty)
-        flags = yield load(folio.flags)
-        if not flags & PG_anon:
-            yield add(mm.rss_stat((yield from self.mm_counter_file(folio))), -1)
-        elif not flags & PG_swapbacked:
-            if not (yield from self.discard_lazyfree(folio, mm, addr, ptep, pte)):
-                return False
-        elif not (yield from self.swap_out_pte(folio, page, mm, addr, ptep, pte)):
-            return False
-        yield from self.folio_remove_rmap_pte(folio, page, vma)
-        yield from self.folio_put(folio)
-        return True
-
-    def discard_lazyfree(self, folio: Folio, mm: Mm, addr: int, ptep: int, pte: int) -> Gen[bool]:
-        """Drop a clean lazyfree page whose only references are its mappings and ours."""
-        refs = yield load(folio._refcount)
-        mapped = yield from self.folio_mapcount(folio)
-        dirty = (yield load(folio.flags)) & PG_dirty
-        if refs == 1 + mapped and not dirty:
-            yield note("discard", folio)
-            yield add(mm.rss_stat(MM_ANONPAGES), -1)
-            return True
-        yield from self.set_pte_at(mm, addr, ptep, pte)
-        if dirty or self.extra_ref_sets_swapbacked:
-            yield bits(folio.flags, PG_swapbacked)
-        return False
-
-    def swap_out_pte(
-        self, folio: Folio, page: Page, mm: Mm, addr: int, ptep: int, pte: int
-    ) -> Gen[bool]:
-        """Count the slot, give up exclusivity, write the swap entry."""
-        slot = (yield load(folio.private)) - 1 + folio.index_of(page)
-        yield from self.swap_duplicate(slot)
-        exclusive = bool((yield load(page.flags)) & PG_anon_exclusive)
-        if exclusive and not (yield from self.folio_try_share_anon_rmap_pte(folio, page)):
-            yield from self.swap_free(slot)
-            yield from self.set_pte_at(mm, addr, ptep, pte)
-            return False
-        yield add(mm.rss_stat(MM_ANONPAGES), -1)
-        yield add(mm.rss_stat(MM_SWAPENTS), 1)
-        yield from self.set_pte_at(mm, addr, ptep, swp_entry(slot, exclusive))
-        return True
+        return bool((yield load(folio.flags)) & PG_partially_mapped)
 
     # -- writing and freeing -----------------------------------------------------------
 

@@ -252,13 +252,13 @@ class SwapinMixin(KernelPart):
         chosen = 0
         for order in orders:
             offset = vmf.address & ((1 << order) - 1)
-            if (yield from self.swap_pte_batch(ptep - offset, slot - offset, 1 << order)):
+            if (yield from self.can_swapin_thp(ptep - offset, slot - offset, 1 << order)):
                 chosen = order
                 break
         yield unlock(ptl)
         return chosen
 
-    def swap_pte_batch(self, ptep: int, slot: int, nr: int) -> Gen[bool]:
+    def can_swapin_thp(self, ptep: int, slot: int, nr: int) -> Gen[bool]:
         """Do *nr* entries name consecutive slots with equal flags, none of them cached?"""
         flags = (yield load(ptep)) & ((1 << PFN_SHIFT) - 1)
         taken = yield from self.swap_word(self.swap_taken_by, slot)

@@ -210,14 +210,17 @@ class ZapMixin(KernelPart):
         self, tlb: MmuGather, vma: Vma, pte: int, ptent: int, addr: int, end: int
     ) -> Gen[tuple[MmuGather, int]]:
         """Swap, migration and marker entries."""
+        nr = 1
         if ptent & PTE_SWP:
-            tlb = tlb.charge(MM_SWAPENTS, -1)
-            yield from self.free_swap_and_cache(ptent >> PFN_SHIFT)
+            nr = yield from self.swap_pte_batch(pte, end - addr, ptent)
+            tlb = tlb.charge(MM_SWAPENTS, -nr)
+            yield from self.free_swap_and_cache_nr(ptent >> PFN_SHIFT, nr)
         elif ptent & PTE_MIGRATION:
             folio = yield from self.page_folio(page_of_pfn(pte_pfn(ptent)))
             tlb = tlb.charge((yield from self.mm_counter(folio)), -1)
-        yield from self.pte_clear(tlb.mm, addr, pte)
-        return tlb, 1
+        for i in range(nr):
+            yield from self.pte_clear(tlb.mm, addr + i, pte + i)
+        return tlb, nr
 
     # -- entry points ------------------------------------------------------------------
 
