@@ -32,11 +32,14 @@ from sandbox.mm.mmap import MmapMixin
 from sandbox.mm.mprotect import MprotectMixin
 from sandbox.mm.mremap import MremapMixin
 from sandbox.mm.page_io import PageIoMixin
+from sandbox.mm.page_writeback import PageWritebackMixin
 from sandbox.mm.pgalloc import PgallocMixin
+from sandbox.mm.readahead import ReadaheadMixin
 from sandbox.mm.rmap import RmapMixin
 from sandbox.mm.rmap_unmap import RmapUnmapMixin
 from sandbox.mm.rmap_walk import RmapWalkMixin
 from sandbox.mm.shmem import ShmemMixin
+from sandbox.mm.shmem_swap import ShmemSwapMixin
 from sandbox.mm.swap import SwapMixin
 from sandbox.mm.swap_state import SwapStateMixin
 from sandbox.mm.swapfile import SwapfileMixin
@@ -51,6 +54,8 @@ class Kernel(
     ExecMixin,
     IomapMixin,
     TaskMmuMixin,
+    PageWritebackMixin,
+    ReadaheadMixin,
     TruncateMixin,
     KsmMixin,
     UserfaultfdMixin,
@@ -72,6 +77,7 @@ class Kernel(
     MemoryMixin,
     FilemapMixin,
     ShmemMixin,
+    ShmemSwapMixin,
     GupMixin,
     MadviseMixin,
     MprotectMixin,

@@ -27,6 +27,7 @@ from sandbox.mm.flags import (
     PG_anon_exclusive,
     PG_locked,
     PG_partially_mapped,
+    PG_private,
 )
 from sandbox.mm.memory.fault import VmFault
 
@@ -186,9 +187,8 @@ class Linux612(Linux69):
         if folio is None:
             return None
         ok = folio.large and folio.order > order
-        if ok:  # no reference of ours yet: mappings must be all there is
-            mapped = yield from self.folio_mapcount(folio)
-            ok = mapped == (yield load(folio._refcount))
+        if ok and not (yield load(folio.flags)) & PG_private:  # no reference of ours yet
+            ok = yield from self.can_split_folio(folio, 0)
         if ok:
             ok = not (yield bits(folio.flags, PG_locked)) & PG_locked
         if ok:

@@ -8,6 +8,7 @@ from sandbox.memory import (
     Gen,
     Globals,
     Mm,
+    Page,
     Vma,
     bits,
     cas,
@@ -17,7 +18,7 @@ from sandbox.memory import (
     note,
     store,
 )
-from sandbox.mm.flags import MM_ID_LOCK, MM_ID_MASK, MM_ID_SHARED
+from sandbox.mm.flags import MM_ID_LOCK, MM_ID_MASK, MM_ID_SHARED, PG_anon
 
 
 class Linux615(Linux612):
@@ -137,16 +138,30 @@ class Linux615(Linux612):
 
     # -- split (mm/huge_memory.c) ----------------------------------------------------------
 
-    def _split_huge_page(self, folio: Folio, order: int) -> Gen[tuple[Folio, ...]]:
-        """Make the pieces first, then unfreeze them, the head last (`__split_unmapped_folio`)."""
-        pieces = self.pieces_of(folio, order)
-        for piece in pieces[1:]:
-            yield from self._split_huge_page_tail(folio, piece, order)
-        yield from self.split_page_head(folio, pieces[0], order)
-        for piece in pieces[1:]:
-            yield store(piece._refcount, 1)
-        yield store(folio._refcount, 1)
-        return pieces
+    def _split_huge_page(
+        self, folio: Folio, order: int, split_at: Page | None
+    ) -> Gen[tuple[Folio, ...]]:
+        """Make the pieces first, then unfreeze them, the head last (`__split_unmapped_folio`).
+
+        A split around a page halves what holds it, again and again.
+        """
+        anon = (yield load(folio.flags)) & PG_anon
+        done: tuple[Folio, ...] = ()
+        part = folio
+        for step in (order,) if split_at is None else range(folio.order - 1, order - 1, -1):
+            if anon and step == 1 and split_at is not None:
+                continue
+            pieces = self.pieces_of(part, step)
+            for piece in pieces[1:]:
+                yield from self._split_huge_page_tail(part, piece, step)
+            yield from self.split_page_head(part, pieces[0], step)
+            at = 0 if split_at is None else part.index_of(split_at) >> step
+            done, part = (*done, *pieces[:at], *pieces[at + 1 :]), pieces[at]
+        done = tuple(sorted((*done, part)))
+        for piece in done[1:]:
+            yield from self.split_unfreeze(piece)
+        yield from self.split_unfreeze(done[0])
+        return done
 
     # -- reuse (mm/memory.c) ---------------------------------------------------------------
 

@@ -18,6 +18,8 @@ from sandbox.arch.arm64.pgtable import (
 from sandbox.kernels.linux_6_15 import Linux615
 from sandbox.memory import Folio, Gen, Globals, Mm, Page, Vma, add, bits, load, lock, store, unlock
 from sandbox.mm.flags import (
+    EBUSY,
+    EEXIST,
     MM_ANONPAGES,
     VM_SHARED,
     VM_UFFD_WP,
@@ -31,6 +33,7 @@ from sandbox.mm.flags import (
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.mprotect import MM_CP_TRY_CHANGE_WRITABLE, change_uffd_wp
 from sandbox.mm.swapfile import CACHE
+from sandbox.mm.xarray import xa_value_pages
 
 
 class Linux72(Linux615):
@@ -47,6 +50,8 @@ class Linux72(Linux615):
     mkdirty_if_folio_dirty = True
     fault_around_iterator_ref = True
     fault_around_whole = True
+    truncate_non_uniform = True  # 6.15
+    split_shmem_to_order = True  # 6.15
     file_rmap_mlocks_whole = True
     swapin_uses_cache = True
     swapin_lone_ref_exclusive = False
@@ -60,8 +65,8 @@ class Linux72(Linux615):
 
     swap_taken_by = CACHE
 
-    def add_to_swap(self, folio: Folio) -> Gen[bool]:
-        """Find slots and put the folio there under one lock (`folio_alloc_swap`)."""
+    def folio_alloc_swap(self, folio: Folio) -> Gen[bool]:
+        """Find slots and put the folio there under one lock."""
         if not (yield load(Globals.swap_on)):
             return False
         ci_lock = yield from self.swap_xa_lock()
@@ -70,9 +75,28 @@ class Linux72(Linux615):
         if slot >= 0:
             yield from self.swap_cache_add(folio, slot)
         yield unlock(ci_lock)
-        if slot >= 0:
-            yield bits(folio.flags, PG_dirty)
         return slot >= 0
+
+    def shmem_swapin_read(self, slot: int, entry: int) -> Gen[Folio | None]:
+        """Read all of a large entry into the swap cache, or one page of it (`swapin_sync`)."""
+        for order in (xa_value_pages(entry).bit_length() - 1, 0):
+            folio, err = yield from self.swap_cache_alloc_folio(slot, order)
+            if folio is not None:
+                yield from self.swap_read_folio(folio, slot & -(1 << order))
+                return folio
+            if err == -EEXIST:
+                return (yield from self.swap_cache_get_folio(slot))
+            if err != -EBUSY or not order:
+                break
+        return None
+
+    def shmem_swapin_release(self, folio: Folio) -> Gen[None]:
+        """No name of the slots any more, then out of the swap cache, dirty."""
+        slot = (yield load(folio.private)) - 1
+        for i in range(folio.nr_pages):
+            yield from self.swap_free(slot + i)
+        yield from self.delete_from_swap_cache(folio)
+        yield bits(folio.flags, PG_dirty)
 
     def put_swap_folio(self, folio: Folio, slot: int) -> Gen[None]:
         """Slots that no entry names are free with the folio's leaving."""

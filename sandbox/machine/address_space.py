@@ -247,6 +247,11 @@ class Mapping(int):
         return self + 6
 
     @property
+    def i_disk(self) -> int:
+        """An array like `i_pages` of what is written of the file, as values; 0: in memory alone."""
+        return self + 9
+
+    @property
     def i_sb_list(self) -> int:
         """The file that was made before it, 0 for the first."""
         return self + 7

@@ -154,6 +154,7 @@ _layout(
         ("i_size", 0),
         ("i_sb_list", 0),
         ("i_mmap.last", 0),
+        ("i_disk", 0),
     ],
 )
 _layout(Struct.XARRAY, [("slot", 0)])
@@ -252,7 +253,7 @@ POINTS_TO: dict[int, Points] = {
         (Struct.PTE_TABLE, "pt_mm", Points.ADDRESS),
         (Struct.ANON_VMA, "rb_root rb_root.last", Points.ADDRESS),
         (Struct.AVC, "vma anon_vma same_vma rb.next rb.prev", Points.ADDRESS),
-        (Struct.MAPPING, "i_pages i_sb_list i_mmap i_mmap.last", Points.ADDRESS),
+        (Struct.MAPPING, "i_pages i_disk i_sb_list i_mmap i_mmap.last", Points.ADDRESS),
         (Struct.XARRAY, "slot", Points.FOLIO),
         (Struct.SWAP, "swap_cache", Points.FOLIO),
         (Struct.CPU, "lru_add.folios lru_deactivate.folios", Points.FOLIO),

@@ -13,7 +13,7 @@ FAULT_AROUND = 16
 
 
 class FilemapMixin(KernelPart):
-    """Fault-around."""
+    """Finding cached folios, and fault-around."""
 
     fault_around_iterator_ref = False
     """7.2 and later: the iterator's reference pays for one of the mapped pages."""
@@ -22,6 +22,36 @@ class FilemapMixin(KernelPart):
     November 2025, whose state the older releases are in here."""
     fault_around_whole = False
     """6.18 and later (Map the entire large folio): beyond the window where the folio fits."""
+
+    def filemap_get_folio(self, mapping: Mapping, index: int) -> Gen[Folio | None]:
+        """The cached folio of page *index* with a reference for the caller, or None."""
+        slot = (yield load(mapping.i_pages)) + index
+        while (found := (yield load(slot))) > 0:
+            folio = Folio(found)
+            if (yield from self.folio_try_get(folio)):
+                if (yield load(slot)) == found:
+                    return folio
+                yield from self.folio_put(folio)
+        return None
+
+    def vm_ops_fault(self, vmf: VmFault) -> Gen[Folio | None]:
+        """`filemap_fault` / `shmem_fault`: the folio of the page, locked, with one reference.
+
+        None behind the end of the file (VM_FAULT_SIGBUS).
+        """
+        mapping = Mapping((yield load(vmf.vma.vm_file)))
+        index = yield from self.linear_page_index(vmf.vma, vmf.address)
+        if index >= (yield load(mapping.i_size)):
+            return None
+        if (yield load(mapping.host)) != HOST_XFS:
+            return (yield from self.shmem_fault(vmf, mapping, index))
+        while True:
+            folio = yield from self.filemap_lock_folio(mapping, index)
+            if folio is not None:
+                return folio
+            yield from self.do_sync_mmap_readahead(vmf.vma, mapping, index)
+
+    # -- fault-around ----------------------------------------------------------------------
 
     def do_fault_around(self, vmf: VmFault) -> Gen[bool]:
         """Map cached pages of the window; True when the fault is dealt with."""

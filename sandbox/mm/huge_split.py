@@ -17,6 +17,7 @@ from sandbox.memory import (
     Folio,
     Gen,
     Globals,
+    Mapping,
     Mm,
     Page,
     bits,
@@ -29,6 +30,8 @@ from sandbox.memory import (
 from sandbox.mm.flags import (
     EAGAIN,
     EBUSY,
+    EINVAL,
+    HOST_XFS,
     PG_active,
     PG_anon,
     PG_anon_exclusive,
@@ -38,17 +41,22 @@ from sandbox.mm.flags import (
     PG_lru,
     PG_mlocked,
     PG_partially_mapped,
+    PG_private,
     PG_referenced,
     PG_swapbacked,
+    PG_swapcache,
     PG_unevictable,
     PG_uptodate,
     PG_workingset,
+    PG_writeback,
 )
 from sandbox.mm.pgalloc import pmd_is_leaf
+from sandbox.mm.swapfile import CACHE
 
 INHERITED = (
     PG_referenced
     | PG_swapbacked
+    | PG_swapcache
     | PG_mlocked
     | PG_uptodate
     | PG_active
@@ -71,55 +79,126 @@ class HugeSplitMixin(KernelPart):
         order: int = 0,
         at: Page | None = None,
         to_list: bool = False,
+        split_at: Page | None = None,
     ) -> Gen[int]:
         """Split a locked folio on which the caller holds one reference; 0 or a negative errno.
 
         The piece with page *at* (the head page) stays locked and referenced for the caller;
         the others are referenced too if they go on a list (split_folio_to_list): they are
-        `pieces_of` without it.
+        `pieces_of` without it.  With *split_at* only what holds that page is halved again and
+        again (`folio_split`).
         """
-        if folio.order <= order:
-            return -EBUSY
+        ret: int = yield from self.folio_check_splittable(folio, order, split_at is not None)
+        if ret:
+            return ret
         anon = (yield load(folio.flags)) & PG_anon
-        gone = not (yield from self.folio_mapcount(folio)) if anon else False
-        if gone or not (yield load(folio.mapping)):  # folio_get_anon_vma(); truncated
+        if anon and not (yield from self.folio_mapcount(folio)):  # folio_get_anon_vma()
+            return -EBUSY
+        if not anon and not (yield from self.filemap_release_folio(folio)):
             return -EBUSY
         word = yield from self.rmap_lock(folio, WRITE if anon else READ)
         ret = -EAGAIN
         if (yield from self.can_split_folio(folio)):
-            yield from self.try_to_migrate(folio, True)
-            ret = yield from self.split_frozen(folio, order, at or folio.page(0), to_list)
+            yield from self.unmap_folio(folio)
+            ret = yield from self.split_frozen(folio, order, at or folio.page(0), to_list, split_at)
         yield unlock(word)
         return ret
 
-    def can_split_folio(self, folio: Folio) -> Gen[bool]:
-        """Are mappings and the caller's reference all there is?"""
-        mapped = yield from self.folio_mapcount(folio)
-        return mapped == (yield load(folio._refcount)) - 1
+    split_shmem_to_order = False
+    """7.2: shmem folios may be split into large ones."""
 
-    def split_frozen(self, folio: Folio, order: int, at: Page, to_list: bool) -> Gen[int]:
-        """Freeze, cut up, bring the mappings back."""
-        yield lock(Globals.split_queue_lock)
-        if not (yield cas(folio._refcount, 1, 0)):
-            yield unlock(Globals.split_queue_lock)
-            yield from self.remove_migration_ptes(folio, folio, True)
-            return -EAGAIN
-        if folio.order > 1 and (yield load(folio._deferred_list)) == 1:
-            yield store(folio._deferred_list, 0)
-        yield bits(folio.flags, 0, PG_partially_mapped)
-        yield unlock(Globals.split_queue_lock)
-        pieces = yield from self._split_huge_page(folio, order)
-        zeropage = self.zeropage_on_split and order == 0
+    def folio_check_splittable(self, folio: Folio, order: int, non_uniform: bool) -> Gen[int]:
+        """Why a folio cannot be split into what is asked for; 0 if it can."""
+        if folio.order <= order:
+            return -EINVAL
+        flags = yield load(folio.flags)
+        if not flags & PG_anon and not (yield load(folio.mapping)):  # truncated
+            return -EBUSY
+        if flags & PG_anon and order == 1:
+            return -EINVAL
+        if not flags & PG_anon and order and not self.split_shmem_to_order:
+            host = yield load(Mapping((yield load(folio.mapping))).host)
+            if host != HOST_XFS:
+                return -EINVAL
+        if flags & PG_swapcache and (order or non_uniform):
+            return -EINVAL
+        return -EBUSY if flags & PG_writeback else 0
+
+    def can_split_folio(self, folio: Folio, caller_pins: int = 1) -> Gen[bool]:
+        """Are mappings, the cache and the caller's references all there is?"""
+        mapped = yield from self.folio_mapcount(folio)
+        extra = yield from self.folio_cache_refs(folio)
+        return mapped == (yield load(folio._refcount)) - extra - caller_pins
+
+    def folio_cache_refs(self, folio: Folio) -> Gen[int]:
+        """References of the page cache or the swap cache (`folio_cache_ref_count`)."""
+        flags = yield load(folio.flags)
+        return 0 if flags & PG_anon and not flags & PG_swapcache else folio.nr_pages
+
+    def unmap_folio(self, folio: Folio) -> Gen[None]:
+        """Migration entries for anon pages; pages of files are left to be faulted in again."""
+        if (yield load(folio.flags)) & PG_anon:
+            yield from self.try_to_migrate(folio, True)
+        else:
+            yield from self.try_to_unmap(folio, locked=True, ignore_mlock=True)
+
+    def remap_page(self, folio: Folio, pieces: tuple[Folio, ...], zeropage: bool) -> Gen[None]:
+        """Bring the mappings of anon pages back, to each of the pieces."""
+        if not (yield load(folio.flags)) & PG_anon:
+            return
         for piece in pieces:
             yield from self.remove_migration_ptes(piece, piece, True, zeropage)
-        kept = folio.index_of(at) >> order
-        for piece in pieces[:kept] + pieces[kept + 1 :]:
-            yield bits(piece.flags, 0, PG_locked)
-            if not to_list:
-                yield from self.folio_put(piece)
+
+    def split_frozen(
+        self, folio: Folio, order: int, at: Page, to_list: bool, split_at: Page | None
+    ) -> Gen[int]:
+        """Freeze, cut up, bring the mappings back."""
+        cache = yield from self.split_cache_lock(folio)
+        extra = yield from self.folio_cache_refs(folio)
+        yield lock(Globals.split_queue_lock)
+        frozen = yield cas(folio._refcount, 1 + extra, 0)
+        if frozen:
+            if folio.order > 1 and (yield load(folio._deferred_list)) == 1:
+                yield store(folio._deferred_list, 0)
+            yield bits(folio.flags, 0, PG_partially_mapped)
+        yield unlock(Globals.split_queue_lock)
+        if not frozen:
+            if cache:
+                yield unlock(cache)
+            yield from self.remap_page(folio, (folio,), False)
+            return -EAGAIN
+        pieces = yield from self._split_huge_page(folio, order, split_at)
+        if cache:
+            yield unlock(cache)
+        yield from self.remap_page(folio, pieces, self.zeropage_on_split and order == 0)
+        yield from self.split_release(pieces, at, to_list)
         return 0
 
-    def _split_huge_page(self, folio: Folio, order: int) -> Gen[tuple[Folio, ...]]:
+    def split_release(self, pieces: tuple[Folio, ...], at: Page, to_list: bool) -> Gen[None]:
+        """Unlock all pieces but the caller's; those that nobody maps are freed here."""
+        for piece in pieces:
+            if 0 <= piece.index_of(at) < piece.nr_pages:
+                continue
+            yield bits(piece.flags, 0, PG_locked)
+            if not to_list:
+                yield from self.free_swap_cache(piece)
+                yield from self.folio_put(piece)
+
+    def split_cache_lock(self, folio: Folio) -> Gen[int]:
+        """Lock the cache a folio is in, so that nobody sees half of a split; 0 if in none."""
+        flags = yield load(folio.flags)
+        word = 0
+        if not flags & PG_anon:
+            word = Mapping((yield load(folio.mapping))).xa_lock
+        elif flags & PG_swapcache:
+            word = yield from self.swap_xa_lock()
+        if word:
+            yield lock(word)
+        return word
+
+    def _split_huge_page(
+        self, folio: Folio, order: int, split_at: Page | None
+    ) -> Gen[tuple[Folio, ...]]:
         """Give each piece its head, from the last to the first.
 
         Up to 6.12 a piece's reference count is unfrozen as soon as it is one, the head's last:
@@ -128,10 +207,34 @@ class HugeSplitMixin(KernelPart):
         pieces = self.pieces_of(folio, order)
         for piece in reversed(pieces[1:]):
             yield from self._split_huge_page_tail(folio, piece, order)
-            yield store(piece._refcount, 1)
+            yield from self.split_unfreeze(piece)
         yield from self.split_page_head(folio, pieces[0], order)
-        yield store(folio._refcount, 1)
+        yield from self.split_unfreeze(pieces[0])
         return pieces
+
+    def split_unfreeze(self, piece: Folio) -> Gen[None]:
+        """Put a piece where the whole was cached, its reference count first.
+
+        What lies behind the end of a file leaves the cache.
+        """
+        extra = yield from self.folio_cache_refs(piece)
+        yield store(piece._refcount, 1 + extra)
+        if not extra:
+            return
+        flags = yield load(piece.flags)
+        if flags & PG_anon:
+            first = yield from self.swap_word(CACHE, (yield load(piece.private)) - 1)
+        else:
+            mapping, index = Mapping((yield load(piece.mapping))), (yield load(piece.index))
+            if index >= (yield load(mapping.i_size)):
+                if flags & PG_dirty and not flags & PG_swapbacked:
+                    yield bits(piece.flags, 0, PG_dirty)
+                yield from self._filemap_remove_folio(mapping, piece)
+                yield from self.folio_put(piece, extra)
+                return
+            first = (yield load(mapping.i_pages)) + index
+        for i in range(piece.nr_pages):
+            yield store(first + i, piece)
 
     def pieces_of(self, folio: Folio, order: int) -> tuple[Folio, ...]:
         """What a folio is cut into, in order."""
@@ -146,9 +249,12 @@ class HugeSplitMixin(KernelPart):
         piece (smp_wmb() in the kernel).  Exclusivity is not inherited.
         """
         first = folio.index_of(piece)
-        yield store(piece.flags, (yield load(folio.flags)) & INHERITED)
+        flags = (yield load(folio.flags)) & INHERITED
+        yield store(piece.flags, flags)
         yield store(piece.mapping, (yield load(folio.mapping)))
         yield store(piece.index, (yield load(folio.index)) + first)
+        if flags & PG_swapcache:
+            yield store(piece.private, (yield load(folio.private)) + first)
         yield store(piece.page(0).compound_head, piece)
         if order:
             yield from self.prep_compound_page(piece)
@@ -215,7 +321,7 @@ class HugeSplitMixin(KernelPart):
         yield from self.folio_get(folio)
         yield unlock(ptl)
         ok = folio.large and folio.order > order
-        if ok:
+        if ok and not (yield load(folio.flags)) & PG_private:
             ok = yield from self.can_split_folio(folio)
         if ok:
             ok = not (yield bits(folio.flags, PG_locked)) & PG_locked

@@ -30,6 +30,7 @@ from sandbox.memory import (
 from sandbox.mm.flags import (
     MM_ANONPAGES,
     MM_SWAPENTS,
+    VM_LOCKED,
     PG_anon,
     PG_anon_exclusive,
     PG_dirty,
@@ -47,13 +48,22 @@ class RmapUnmapMixin(KernelPart):
     unmap_discards_pmd = False
     """7.x: a lazyfree folio that a PMD maps is dropped, or kept, as it is."""
 
-    def try_to_unmap(self, folio: Folio) -> Gen[None]:
-        """Replace every mapping by a swap entry, or drop it when the folio is lazyfree."""
-        word = yield from self.rmap_lock(folio, READ)
+    def try_to_unmap(
+        self, folio: Folio, locked: bool = False, ignore_mlock: bool = False
+    ) -> Gen[None]:
+        """Replace every mapping by a swap entry, or drop it when the folio is lazyfree.
+
+        The rmap is *locked* already, or not; what a VMA has locked into memory stays unless
+        that is ignored.
+        """
+        word = 0 if locked else (yield from self.rmap_lock(folio, READ))
         for vma in (yield from self.folio_vmas(folio)):
+            if not ignore_mlock and (yield load(vma.vm_flags)) & VM_LOCKED:
+                break
             if not (yield from self.try_to_unmap_one(folio, vma)):
                 break
-        yield unlock(word)
+        if word:
+            yield unlock(word)
 
     def try_to_unmap_one(self, folio: Folio, vma: Vma) -> Gen[bool]:
         """The mappings in one VMA; False when one was put back, which ends the walk."""
@@ -117,7 +127,7 @@ class RmapUnmapMixin(KernelPart):
         """One entry or batch of try_to_unmap_one(); False when it was put back."""
         pte = yield from self.unmap_clear_ptes(mm, addr, ptep, nr)
         if pte_dirty(pte):
-            yield bits(folio.flags, PG_dirty)
+            yield from self.folio_mark_dirty(folio)
         flags = yield load(folio.flags)
         if not flags & PG_anon:
             yield add(mm.rss_stat((yield from self.mm_counter_file(folio))), -nr)

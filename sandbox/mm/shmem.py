@@ -6,6 +6,7 @@ says what is behind it: shmem (anonymous shared memory, memfd), tmpfs, or xfs.
 
 from __future__ import annotations
 
+from sandbox.arch.arm64.pgtable import HPAGE_PMD_ORDER
 from sandbox.fields import Struct
 from sandbox.machine.part import KernelPart
 from sandbox.memory import (
@@ -19,7 +20,6 @@ from sandbox.memory import (
     bits,
     load,
     lock,
-    lock_bit,
     note,
     store,
     unlock,
@@ -35,8 +35,7 @@ from sandbox.mm.flags import (
     PG_uptodate,
 )
 from sandbox.mm.memory.fault import VmFault
-from sandbox.mm.memory.zap import MmuGather
-from sandbox.mm.swap import PAGEVEC_SIZE
+from sandbox.mm.xarray import radix_to_swp_entry, xa_value_pages
 
 FILE_DATA = 1000
 """Content version of page 0 of a file as the recordings write it; page i has 1000 + i."""
@@ -52,24 +51,36 @@ class ShmemMixin(KernelPart):
         yield store(mapping.i_pages, slots)
         yield store(mapping.host, host)
         yield store(mapping.i_size, nr_pages)
+        if host == HOST_XFS:
+            yield store(mapping.i_disk, (yield alloc(Struct.XARRAY, (nr_pages - 1).bit_length())))
+        yield from self.inode_sb_list_add(mapping)
         return mapping
 
     def open_file(self, name: str, nr_pages: int, host: int, chunk: int) -> Gen[int]:
         """Create a file and, unless it is a memfd (chunk 0), fill it by writes of *chunk* pages."""
         mapping = yield from self.shmem_file_setup(nr_pages, host)
-        yield from self.inode_sb_list_add(mapping)
         yield note("file", name, mapping, nr_pages)
         if chunk:
-            order = chunk.bit_length() - 1 if host == HOST_XFS else 0
-            for index in range(0, nr_pages, 1 << order):
-                yield from self.fill_cache_folio(mapping, index, order)
+            for at in range(0, nr_pages, chunk):
+                yield from self.write_file(mapping, host, at, min(at + chunk, nr_pages))
         return 0
 
-    def inode_sb_list_add(self, mapping: Mapping) -> Gen[None]:
-        """Put a file on the list of all files (fs/inode.c).
+    def write_file(self, mapping: Mapping, host: int, index: int, end: int) -> Gen[None]:
+        """One write of whole pages [index, end): XFS takes the largest folios that fit.
 
-        Those behind anonymous shared mappings are left out: nothing in them is ever clean.
+        `__filemap_get_folio`: not larger than what is left to write, and aligned.
         """
+        while index < end:
+            order = 0
+            if host == HOST_XFS:
+                order = min((end - index).bit_length() - 1, HPAGE_PMD_ORDER)
+                while index & ((1 << order) - 1):
+                    order -= 1
+            yield from self.fill_cache_folio(mapping, index, order)
+            index += 1 << order
+
+    def inode_sb_list_add(self, mapping: Mapping) -> Gen[None]:
+        """Put a file on the list of all files (fs/inode.c)."""
         yield lock(Globals.s_inode_list_lock)
         yield store(mapping.i_sb_list, (yield load(Globals.s_inodes)))
         yield store(Globals.s_inodes, mapping)
@@ -118,33 +129,18 @@ class ShmemMixin(KernelPart):
 
     # -- faults ------------------------------------------------------------------------
 
-    def filemap_get_folio(self, mapping: Mapping, index: int) -> Gen[Folio | None]:
-        """The cached folio of page *index* with a reference for the caller, or None."""
-        slot = (yield load(mapping.i_pages)) + index
-        while found := (yield load(slot)):
-            folio = Folio(found)
-            if (yield from self.folio_try_get(folio)):
-                if (yield load(slot)) == found:
-                    return folio
-                yield from self.folio_put(folio)
-        return None
-
-    def vm_ops_fault(self, vmf: VmFault) -> Gen[Folio]:
-        """`filemap_fault` / `shmem_fault`: the folio of the page, locked, with one reference."""
-        mapping = Mapping((yield load(vmf.vma.vm_file)))
-        index = yield from self.linear_page_index(vmf.vma, vmf.address)
+    def shmem_fault(self, vmf: VmFault, mapping: Mapping, index: int) -> Gen[Folio]:
+        """The folio of a page of shared memory, locked and referenced; holes are filled."""
         while True:
-            folio = yield from self.filemap_get_folio(mapping, index)
-            if folio is not None:
-                yield lock_bit(folio.flags, PG_locked)
-                if (yield load(folio.mapping)) == mapping:
-                    return folio
-                yield bits(folio.flags, 0, PG_locked)  # truncated meanwhile
-                yield from self.folio_put(folio)
-                continue
-            new = yield from self.shmem_alloc_and_add_folio(vmf, mapping, index)
-            if new is not None:
-                return new
+            entry = yield load((yield load(mapping.i_pages)) + index)
+            if entry < 0:
+                found = yield from self.shmem_swapin_folio(mapping, index, entry)
+            else:
+                found = yield from self.filemap_lock_folio(mapping, index)
+                if found is None and not entry:
+                    found = yield from self.shmem_alloc_and_add_folio(vmf, mapping, index)
+            if found is not None:
+                return found
 
     def shmem_alloc_and_add_folio(
         self, vmf: VmFault, mapping: Mapping, index: int
@@ -175,83 +171,78 @@ class ShmemMixin(KernelPart):
             return -EINVAL
         mapping = Mapping((yield load(vmas[0].vm_file)))
         first = yield from self.linear_page_index(vmas[0], start)
-        yield from self.unmap_mapping_range(mapping, first, first + end - start)
-        yield from self.shmem_undo_range(mapping, first, first + end - start)
+        yield from self.vfs_fallocate(mapping, first, first + end - start)
         return 0
 
-    def shmem_undo_range(self, mapping: Mapping, start: int, end: int) -> Gen[None]:
-        """Take file pages [start, end) out: what can be locked at once in batches, then the rest.
+    def vfs_fallocate(self, mapping: Mapping, start: int, end: int) -> Gen[None]:
+        """Punch the hole [start, end) into a file (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)."""
+        if (yield load(mapping.host)) == HOST_XFS:
+            yield from self.xfs_free_file_space(mapping, start, end)
+            return
+        yield from self.unmap_mapping_range(mapping, start, end)  # shmem_fallocate()
+        yield from self.shmem_undo_range(mapping, start, end)
 
-        A large folio stays: what of it is in the hole is zeroed in place by a real kernel.
-        """
+    def xfs_free_file_space(self, mapping: Mapping, start: int, end: int) -> Gen[None]:
+        """Write the range back, take it out of the cache, free its blocks (fs/xfs)."""
+        yield from self.filemap_write_and_wait_range(mapping, start, end)
+        yield from self.unmap_mapping_range(mapping, start, end)
+        yield from self.truncate_inode_pages_range(mapping, start, end)
+        disk = yield load(mapping.i_disk)
+        for index in range(start, end):
+            yield store(disk + index, 0)
+
+    def shmem_undo_range(self, mapping: Mapping, start: int, end: int) -> Gen[None]:
+        """Take file pages [start, end) out: whole folios in batches, then parts, then the rest."""
         index = start
         while index < end:
-            folios, index = yield from self.find_lock_entries(mapping, index, end)
-            for folio, _ in folios:
-                if not folio.large:
-                    yield from self.truncate_inode_folio(mapping, folio)
-                yield bits(folio.flags, 0, PG_locked)
-            if folios:
-                yield from self.folios_put(folios)
-        for index in range(start, end):
-            entry = yield from self.filemap_get_folio(mapping, index)
-            if entry is None:
-                continue
-            if not entry.large:
-                yield lock_bit(entry.flags, PG_locked)
-                yield from self.truncate_inode_folio(mapping, entry)
-                yield bits(entry.flags, 0, PG_locked)
-            yield from self.folio_put(entry)
-
-    def find_lock_entries(
-        self, mapping: Mapping, index: int, end: int
-    ) -> Gen[tuple[tuple[tuple[Folio, int], ...], int]]:
-        """Folios, each locked and with a reference, and where to go on (mm/filemap.c)."""
-        batch: tuple[tuple[Folio, int], ...] = ()
-        while index < end and len(batch) < PAGEVEC_SIZE:
-            folio = yield from self.filemap_get_folio(mapping, index)
-            if folio is None:
-                index += 1
-                continue
-            if not (yield bits(folio.flags, PG_locked)) & PG_locked:
-                if (yield load(folio.mapping)) == mapping:
-                    index += folio.nr_pages - (index - (yield load(folio.index)))
-                    batch = (*batch, (folio, 1))
+            found, index = yield from self.find_lock_entries(mapping, index, end)
+            if not found:
+                break
+            for at, entry in found:
+                if entry < 0:
+                    yield from self.shmem_free_swap(mapping, at, entry)
                     continue
-                yield bits(folio.flags, 0, PG_locked)
-            yield from self.folio_put(folio)
-            index += 1
-        return batch, index
+                yield from self.truncate_inode_folio(mapping, Folio(entry))
+                yield bits(Folio(entry).flags, 0, PG_locked)
+            yield from self.folios_put(tuple((Folio(entry), 1) for _, entry in found if entry > 0))
+        lo, hi = yield from self.truncate_partial_folios(mapping, start, end, True)
+        index = lo
+        while index < hi:
+            index = yield from self.shmem_undo_left(mapping, index, (lo, hi), (start, end))
 
-    def truncate_inode_folio(self, mapping: Mapping, folio: Folio) -> Gen[None]:
-        """Take a locked folio out of its file, mapped again or not (mm/truncate.c)."""
-        if (yield load(folio.mapping)) != mapping:
-            return
-        index = yield load(folio.index)
-        if (yield from self.folio_mapcount(folio)):  # truncate_cleanup_folio()
-            yield from self.unmap_mapping_range(mapping, index, index + 1)
-        yield from self.delete_from_page_cache(mapping, folio, index)
+    def shmem_undo_left(
+        self, mapping: Mapping, index: int, left: tuple[int, int], hole: tuple[int, int]
+    ) -> Gen[int]:
+        """Take out what is left at a page, waiting for it; where to go on."""
+        entry = yield load((yield load(mapping.i_pages)) + index)
+        if entry < 0:
+            first = index & -xa_value_pages(entry)
+            if left[0] <= first and first + xa_value_pages(entry) <= left[1]:
+                yield from self.shmem_free_swap(mapping, index, entry)
+            return first + xa_value_pages(entry)
+        folio = yield from self.filemap_lock_folio(mapping, index)
+        if folio is None:
+            return index + 1
+        next_ = (yield load(folio.index)) + folio.nr_pages
+        if not folio.large:
+            yield from self.truncate_inode_folio(mapping, folio)
+        elif (yield from self.truncate_inode_partial_folio(mapping, folio, *hole)):
+            split = yield from self.page_folio(folio.page(0))
+            next_ = next_ if split.large else left[0]
+        kept = yield from self.page_folio(folio.page(0))
+        yield bits(kept.flags, 0, PG_locked)
+        yield from self.folio_put(kept)
+        return next_
 
-    def unmap_mapping_range(self, mapping: Mapping, first: int, last: int) -> Gen[None]:
-        """Zap file pages [first, last) in every mapping (mm/memory.c)."""
-        yield lock(mapping.i_mmap_rwsem)
-        for vma in (yield from self.file_vmas(mapping)):
-            base = (yield load(vma.vm_start)) - (yield load(vma.vm_pgoff))
-            start = max(base + first, (yield load(vma.vm_start)))
-            end = min(base + last, (yield load(vma.vm_end)))
-            if start < end:
-                tlb = MmuGather(Mm((yield load(vma.vm_mm))))
-                tlb = yield from self.unmap_page_range(tlb, vma, start, end)
-                yield from self.tlb_flush_mmu(tlb)
-        yield unlock(mapping.i_mmap_rwsem)
-
-    def delete_from_page_cache(self, mapping: Mapping, folio: Folio, index: int) -> Gen[None]:
-        """Out of the cache; the cache's reference goes."""
-        yield bits(folio.flags, 0, PG_dirty)
-        slot = (yield load(mapping.i_pages)) + index
+    def shmem_free_swap(self, mapping: Mapping, index: int, entry: int) -> Gen[None]:
+        """Forget what was swapped out of a file, and free its slots."""
+        nr = xa_value_pages(entry)
+        slots = (yield load(mapping.i_pages)) + (index & -nr)
         yield lock(mapping.xa_lock)
-        yield store(slot, 0)
-        yield store(folio.mapping, 0)
-        yield add(mapping.nrpages, -1)
+        same = (yield load(slots + (index & nr - 1))) == entry
+        for i in range(nr if same else 0):
+            yield store(slots + i, 0)
         yield unlock(mapping.xa_lock)
-        yield from self.folio_put(folio)
+        if same:
+            first = radix_to_swp_entry(entry) - (index & nr - 1)
+            yield from self.free_swap_and_cache_nr(first, nr)

@@ -95,12 +95,18 @@ class SwapfileMixin(KernelPart):
     """What says, beside the count, that a slot is in use (7.x: the folio in the swap table)."""
 
     def add_to_swap(self, folio: Folio) -> Gen[bool]:
+        """Slots for a locked folio that will be written."""
+        if not (yield from self.folio_alloc_swap(folio)):
+            return False
+        yield bits(folio.flags, PG_dirty)
+        return True
+
+    def folio_alloc_swap(self, folio: Folio) -> Gen[bool]:
         """Slots for a locked folio and its place in the swap cache: N references more."""
         slot = yield from self.get_swap_pages(folio.nr_pages)
         if slot < 0:
             return False
         yield from self.add_to_swap_cache(folio, slot)
-        yield bits(folio.flags, PG_dirty)
         return True
 
     def swapcache_prepare(self, slot: int, nr: int) -> Gen[int]:

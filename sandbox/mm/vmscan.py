@@ -6,6 +6,7 @@ from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     Folio,
     Gen,
+    Mapping,
     Mm,
     Vma,
     bits,
@@ -17,7 +18,6 @@ from sandbox.memory import (
 )
 from sandbox.mm.flags import (
     PG_anon,
-    PG_buddy,
     PG_dirty,
     PG_locked,
     PG_mlocked,
@@ -84,7 +84,10 @@ class VmscanMixin(KernelPart):
             ready = written != PAGE_KEEP
             if written == PAGE_SUCCESS and not (yield from self.lock_written(folio)):
                 return folio, False, pieces
-        if ready and (yield from self.remove_mapping(folio)):
+        if ready:
+            ready = yield from self.filemap_release_folio(folio)
+        if ready and (yield from self._remove_mapping(folio)):
+            yield from self.reclaim_free(folio)
             return folio, True, pieces
         yield bits(folio.flags, 0, PG_locked)
         return folio, False, pieces
@@ -135,45 +138,68 @@ class VmscanMixin(KernelPart):
     # -- writing and freeing -----------------------------------------------------------
 
     def pageout(self, folio: Folio) -> Gen[int]:
-        """Write a dirty swap-cache folio: PAGE_KEEP, PAGE_CLEAN, or PAGE_SUCCESS and unlocked.
+        """Write a dirty folio to swap: PAGE_KEEP, PAGE_CLEAN, or PAGE_SUCCESS and unlocked.
 
         Only what nobody but the cache and reclaim refers to is written (`is_page_cache_freeable`).
+        Files are not written by reclaim but by their own writeback.
         """
-        if not (yield load(folio.flags)) & PG_swapcache:
+        flags = yield load(folio.flags)
+        if not flags & PG_dirty:
             return PAGE_CLEAN
-        if (yield load(folio.flags)) & PG_dirty and (
-            yield load(folio._refcount)
-        ) != 1 + folio.nr_pages:
+        if not flags & PG_swapbacked:
+            return PAGE_CLEAN if flags & PG_anon else PAGE_KEEP
+        if (yield load(folio._refcount)) != 1 + folio.nr_pages:
             return PAGE_KEEP
         if not (yield bits(folio.flags, 0, PG_dirty)) & PG_dirty:
             return PAGE_CLEAN
-        yield from self.swap_writepage(folio)
-        return PAGE_SUCCESS
+        if flags & PG_anon or flags & PG_swapcache:
+            yield from self.swap_writepage(folio)
+            return PAGE_SUCCESS
+        return PAGE_SUCCESS if (yield from self.shmem_writeout(folio)) else PAGE_KEEP
 
     def remove_mapping(self, folio: Folio) -> Gen[bool]:
-        """Freeze at the references expected, leave the cache, free (`__remove_mapping`)."""
-        flags = yield load(folio.flags)
-        if flags & PG_anon and flags & PG_swapbacked and not flags & PG_swapcache:
-            return False  # it left the cache while it was written: folio_mapping() says NULL
-        cached = folio.nr_pages if flags & PG_swapcache else 0
-        slot = (yield load(folio.private)) - 1
-        xa_lock = (yield from self.swap_xa_lock()) if cached else 0
-        if xa_lock:
-            yield lock(xa_lock)
-        frozen = yield cas(folio._refcount, 1 + cached, 0)
-        if frozen and (yield load(folio.flags)) & PG_dirty:
-            yield store(folio._refcount, 1 + cached)
-            frozen = False
-        if frozen and cached:
-            yield from self._delete_from_swap_cache(folio)
-        if xa_lock:
-            yield unlock(xa_lock)
-        if not frozen:
+        """Take a locked folio that only its caller and its cache hold out of the cache.
+
+        The caller's reference stays (mm/vmscan.c).
+        """
+        if not (yield from self._remove_mapping(folio)):
             return False
-        if cached:
+        yield store(folio._refcount, 1)  # folio_ref_unfreeze()
+        return True
+
+    def _remove_mapping(self, folio: Folio) -> Gen[bool]:
+        """Freeze at the references expected, leave the cache; nobody has the folio then.
+
+        The dirty flag is looked at again once nobody can find the folio.
+        """
+        flags = yield load(folio.flags)
+        mapping = Mapping(0 if flags & PG_anon else (yield load(folio.mapping)))
+        if not mapping and flags & (PG_swapbacked | PG_swapcache) == PG_swapbacked:
+            return False  # it left the cache while it was written: folio_mapping() says NULL
+        slot = (yield load(folio.private)) - 1
+        word = mapping.xa_lock if mapping else 0
+        if flags & PG_swapcache:
+            word = yield from self.swap_xa_lock()
+        expected = 1 + (folio.nr_pages if word else 0)
+        if word:
+            yield lock(word)
+        frozen = yield cas(folio._refcount, expected, 0)
+        if frozen and (yield load(folio.flags)) & PG_dirty:
+            yield store(folio._refcount, expected)
+            frozen = False
+        if frozen and flags & PG_swapcache:
+            yield from self._delete_from_swap_cache(folio)
+        elif frozen and mapping:
+            yield from self._filemap_remove_folio(mapping, folio)
+        if word:
+            yield unlock(word)
+        if frozen and flags & PG_swapcache:
             yield from self.put_swap_folio(folio, slot)
+        return bool(frozen)
+
+    def reclaim_free(self, folio: Folio) -> Gen[None]:
+        """Give a frozen folio back (`shrink_folio_list`, free_it)."""
+        yield bits(folio.flags, 0, PG_locked)
         if folio.large:
             yield from self.folio_unqueue_deferred_split(folio)
-        yield store(folio.mapping, 0)
-        yield bits(folio.flags, PG_buddy, ~PG_buddy)
-        return True
+        yield from self.free_pages_prepare(folio)

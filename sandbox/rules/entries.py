@@ -28,6 +28,7 @@ from sandbox.arch.arm64.pgtable import (
     PTRS_PER_PTE,
     pte_dirty,
 )
+from sandbox.machine.fields import Struct, field
 from sandbox.machine.handles import PFN_TO_ADDR
 from sandbox.machine.memory import ADDR_MASK, Event, Folio, Globals, Mm, Page
 from sandbox.machine.offsets import (
@@ -41,6 +42,7 @@ from sandbox.machine.offsets import (
     SWAP_CACHE,
 )
 from sandbox.mm.flags import PG_anon, PG_anon_exclusive, PG_locked
+from sandbox.mm.xarray import radix_to_swp_entry, xa_value_names_slot
 from sandbox.rules.tlb import Tlb
 from sandbox.truth.ledger import PMD_KIND, TABLE_MASK
 
@@ -90,6 +92,9 @@ class EntryChecks:
         """By mm: its swap entries."""
         self.swapped_alone: dict[int, int] = table("swapped_alone", {}, follows=True)
         """By swap slot: those with the exclusive bit."""
+        self.swapped_files: dict[int, int] = table("swapped_files", {}, follows=True)
+        """By swap slot: places in files whose page went there."""
+        self.machine.watch(field(Struct.XARRAY, "slot"), self.count_swapped_file)
 
     # -- every change --------------------------------------------------------------------
 
@@ -231,6 +236,12 @@ class EntryChecks:
                 _count(self.migrations, page, delta)
                 if value & MIGRATION_ONE:
                     _count(self.migrating_alone, page, delta)
+
+    def count_swapped_file(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
+        """Count the slots that page caches name."""
+        for value, delta in ((old, -1), (new, 1)):
+            if xa_value_names_slot(value):
+                _count(self.swapped_files, radix_to_swp_entry(value), delta)
 
     def absent_at_rest(self, word: int, now: int) -> None:
         """I-28, I-29, I-31, I-37 for an entry whose lock is released."""

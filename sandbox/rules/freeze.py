@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from sandbox.machine.derived import GONE, Derived
@@ -43,6 +44,7 @@ class FreezeChecks:
     given_back: Callable[[Event], None]
     migrations: dict[int, int]
     swapped: dict[int, int]
+    swapped_files: dict[int, int]
 
     def start_freeze(self) -> None:
         """Make the table of frozen folios."""
@@ -209,9 +211,11 @@ class FreezeChecks:
         if not device:
             return
         counts = self.cells[device : device + SWAP_SLOTS]
-        wrong = {slot for slot, count in enumerate(counts) if count != self.swapped.get(slot, 0)}
+        named = Counter(self.swapped)
+        named.update(self.swapped_files)
+        wrong = {slot for slot, count in enumerate(counts) if count != named[slot]}
         for slot in wrong | {key for rule, key in self.engine.now if rule == "I-32"}:
-            text = f"counts {counts[slot]}, {self.swapped.get(slot, 0)} entries name it"
+            text = f"counts {counts[slot]}, {named[slot]} entries name it"
             self.report_slot(slot not in wrong, "I-32", slot, text, device + slot)
 
     def report_slot(self, ok: bool, rule: str, slot: int, text: str, *words: int) -> None:

@@ -42,7 +42,6 @@ def _exec(p: Planner) -> Call:
 def _pageout(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
-    _no_files(p, mm, start, end)
     return p.call("sys_madvise", mm, start, end, p.action.verb)
 
 

@@ -159,6 +159,8 @@ class _Walk:
             return value
         if points is Points.ADDRESS:
             return ("ref", *self.name(value))
+        if points is Points.FOLIO and value < 0:  # a value in a page cache
+            return value
         if points is Points.FOLIO:
             return ("ref", *self.name(value & ~15), value & 15)
         if points in (Points.ENTRY, Points.PMD):

@@ -52,7 +52,7 @@ CASES = (
     Case("I-34", wrong.UnfreezesWithoutFreezing, f"{HUGE}\nsplit A R 0 1",
          "split_frozen", "store"),
     Case("I-35", wrong.FreezesAnything, f"{SWAP}\nget A R 0 1 g -\npageout A R 0 4",
-         "remove_mapping", "cas"),
+         "_remove_mapping", "cas"),
     Case("I-37", wrong.WritableUffd, f"{SMALL}\nmprotect A R 0 4 r\nmprotect A R 0 4 rw",
          "change_pte_range", "unlock"),
     Case("I-41", wrong.PutsBeforeFlush, f"{LARGE}\ndontneed A R 0 16",

@@ -30,7 +30,7 @@ CASES = (
          "run", "note"),
     Case("I-57", wrong.LosesSlots, "mmap A R 16K shared\ntouch A R 0 1 w", "", "note"),
     Case("I-57", wrong.LeavesTheFileFirst, "mmap A R 16K shared\ntouch A R 0 4 w\nremove A R 0 1",
-         "delete_from_page_cache", "store"),
+         "filemap_remove_folio", "store"),
     Case("I-58", wrong.NumbersFromZero, SMALL, "", "note"),
     Case("I-58", wrong.NotInTheTree, f"{SMALL}\nfork A B", "", "note"),
     Case("I-58", wrong.NumbersWithTheFile, f"{FILE}\nwrite A R 1 2", "", "note"),

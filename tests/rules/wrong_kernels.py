@@ -125,9 +125,11 @@ class CachesUnmarked(Linux66):
 class UnfreezesWithoutFreezing(Linux66):
     """Split stores the reference count it has read."""
 
-    def split_frozen(self, folio: Folio, order: int, at: Page, to_list: bool) -> Gen[int]:
+    def split_frozen(
+        self, folio: Folio, order: int, at: Page, to_list: bool, split_at: Page | None
+    ) -> Gen[int]:
         yield store(folio._refcount, (yield load(folio._refcount)))
-        return (yield from super().split_frozen(folio, order, at, to_list))
+        return (yield from super().split_frozen(folio, order, at, to_list, split_at))
 
 
 class FreezesAnything(Linux66):
@@ -137,7 +139,7 @@ class FreezesAnything(Linux66):
         yield bits(folio.flags, 0, PG_dirty)
         return PAGE_CLEAN
 
-    def remove_mapping(self, folio: Folio) -> Gen[bool]:
+    def _remove_mapping(self, folio: Folio) -> Gen[bool]:
         refs = yield load(folio._refcount)
         if (yield cas(folio._refcount, refs, 0)):
             yield store(folio._refcount, refs)

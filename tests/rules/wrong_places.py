@@ -85,9 +85,9 @@ class LosesSlots(Linux66):
 class LeavesTheFileFirst(Linux66):
     """Truncation takes the file from the folio before it takes the folio from the file."""
 
-    def delete_from_page_cache(self, mapping: Mapping, folio: Folio, index: int) -> Gen[None]:
+    def filemap_remove_folio(self, mapping: Mapping, folio: Folio) -> Gen[None]:
         yield store(folio.mapping, 0)
-        yield from super().delete_from_page_cache(mapping, folio, index)
+        yield from super().filemap_remove_folio(mapping, folio)
 
 
 class NumbersFromZero(Linux66):

@@ -33,6 +33,7 @@ from sandbox.memory import (
     unlock,
 )
 from sandbox.mm.flags import (
+    EFAULT,
     FAULT_FLAG_WRITE,
     HOST_SHMEM,
     HOST_XFS,
@@ -73,6 +74,8 @@ class FileFaultMixin(KernelPart):
         if (yield from self.do_fault_around(vmf)):
             return 0
         folio = yield from self.vm_ops_fault(vmf)
+        if folio is None:
+            return -EFAULT
         done = yield from self.finish_fault(vmf, folio, False)
         yield bits(folio.flags, 0, PG_locked)
         if not done:
@@ -82,6 +85,8 @@ class FileFaultMixin(KernelPart):
     def do_shared_fault(self, vmf: VmFault) -> Gen[int]:
         """Let the filesystem know, map the page writable, mark it dirty."""
         folio = yield from self.vm_ops_fault(vmf)
+        if folio is None:
+            return -EFAULT
         if (yield from self.vma_wants_writenotify(vmf.vma)):
             yield bits(folio.flags, 0, PG_locked)
             if not (yield from self.do_page_mkwrite(folio)):
@@ -114,6 +119,9 @@ class FileFaultMixin(KernelPart):
             return ret
         new = yield from self.vma_alloc_folio(0)
         folio = yield from self.vm_ops_fault(vmf)
+        if folio is None:
+            yield from self.folio_put(new)
+            return -EFAULT
         index = yield from self.linear_page_index(vmf.vma, vmf.address)
         yield copy_page(new.page(0), folio.page(index - (yield load(folio.index))))
         yield bits(new.flags, PG_uptodate)

@@ -51,12 +51,14 @@ class MmuGather(NamedTuple):
     """References parked: folio, first page, pages, and whether their rmap was delayed."""
     rss: Rss = NO_RSS
     """What the present table adds to rss; the kernel keeps it beside the gather."""
+    even_cows: bool = True
+    """Whether private copies of file pages go as well (`zap_details`)."""
 
     def charge(self, member: int, nr: int) -> MmuGather:
         """The gather with *nr* pages more of a counter in its rss vector."""
-        mm, fullmm, start, end, delayed_rmap, items, rss = self
+        mm, fullmm, start, end, delayed_rmap, items, rss, even_cows = self
         rss = count_rss(rss, member, nr)
-        return MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss)
+        return MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss, even_cows)
 
 
 class ZapMixin(KernelPart):
@@ -69,11 +71,11 @@ class ZapMixin(KernelPart):
 
     def tlb_remove_tlb_entries(self, tlb: MmuGather, addr: int, nr: int) -> MmuGather:
         """Widen the range to flush (local, no memory touched)."""
-        mm, fullmm, start, end, delayed_rmap, items, rss = tlb
+        mm, fullmm, start, end, delayed_rmap, items, rss, even_cows = tlb
         if start < 0 or addr < start:
             start = addr
         end = max(end, addr + nr)
-        return MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss)
+        return MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss, even_cows)
 
     def _tlb_remove_folio_pages(
         self, tlb: MmuGather, folio: Folio, page: Page, nr: int, delay: bool
@@ -82,9 +84,9 @@ class ZapMixin(KernelPart):
         i = yield load(PerCpu.gather_nr(self.cpu))
         yield store(PerCpu.gather_page(self.cpu, i), page << 11 | nr << 1 | delay)
         yield store(PerCpu.gather_nr(self.cpu), i + 1)
-        mm, fullmm, start, end, delayed_rmap, items, rss = tlb
+        mm, fullmm, start, end, delayed_rmap, items, rss, even_cows = tlb
         items = (*items, (folio, page, nr, delay))
-        tlb = MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss)
+        tlb = MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss, even_cows)
         return tlb, i + 1 >= MAX_GATHER_BATCH
 
     def tlb_flush_mmu_tlbonly(self, tlb: MmuGather) -> Gen[MmuGather]:
@@ -164,12 +166,20 @@ class ZapMixin(KernelPart):
     ) -> Gen[tuple[MmuGather, int, bool]]:
         """One entry or batch: (the gather, entries done, gather full)."""
         ptent = yield from self.ptep_get(pte)
-        if not ptent:
+        if not ptent or not (tlb.even_cows or (yield from self.should_zap_folio(ptent))):
             return tlb, 1, False
         if pte_present(ptent):
             return (yield from self.zap_present_ptes(tlb, vma, pte, ptent, addr, end))
         tlb, nr = yield from self.zap_nonpresent_ptes(tlb, vma, pte, ptent, addr, end)
         return tlb, nr, False
+
+    def should_zap_folio(self, ptent: int) -> Gen[bool]:
+        """Is an entry of a file's page, not of a private copy?"""
+        if not ptent & PTE_MIGRATION and not pte_present(ptent):
+            return False
+        page = page_of_pfn(pte_pfn(ptent))
+        folio = yield from self.page_folio(page)
+        return not (yield load(folio.flags)) & PG_anon
 
     def zap_present_ptes(
         self, tlb: MmuGather, vma: Vma, pte: int, ptent: int, addr: int, end: int
