@@ -237,6 +237,79 @@ def _race(args: argparse.Namespace) -> ExitCode:
     )
 
 
+def _fuzz_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-k",
+        "--kernel",
+        metavar="KERNEL",
+        dest="real",
+        required=True,
+        help="a modelled kernel, held against the real one of that name (see `mmtui rig check`)",
+    )
+    parser.add_argument(
+        "--against", metavar="KERNEL", help="against this modelled kernel, without a real one"
+    )
+    parser.add_argument("--seed", metavar="N", type=_count, default=1, help="of the scenarios")
+    parser.add_argument(
+        "--count", metavar="M", type=_count, default=100, help="how many (default: 100)"
+    )
+    parser.add_argument(
+        "--family",
+        metavar="FAMILY",
+        help="core, wide, deep, kill, VERB=WEIGHT,... or FILE.toml (default: all four in turn)",
+    )
+    parser.add_argument(
+        "--shrink",
+        metavar="N",
+        type=_count,
+        help="make so many of each group small (default: all of them; 0: none)",
+    )
+    parser.add_argument(
+        "--jobs", metavar="J", type=_count, default=1, help="so many at a time (default: 1)"
+    )
+    parser.add_argument(
+        "--limit",
+        metavar="SECONDS",
+        type=_count,
+        default=60,
+        help="of a real kernel's silence after which a scenario is left out (default: 60)",
+    )
+    parser.add_argument("--image", metavar="IMAGE", help="a kernel of your own: its arm64 image")
+    parser.add_argument(
+        "--build", metavar="DIR", help="the tree, or the headers, that the image was built from"
+    )
+    parser.add_argument(
+        "--hwaf", action="store_true", help="on a CPU that sets access and dirty bits itself"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        default="fuzz",
+        help="write reports and what was found there, or go on there (default: fuzz)",
+    )
+    parser.add_argument("--json", action="store_true", help="the report as JSON")
+
+
+def _fuzz(args: argparse.Namespace) -> ExitCode:
+    from mmtui.headless.fuzz import Fuzz, fuzz
+
+    asked = Fuzz(
+        kernel=args.real,
+        against=args.against,
+        seed=args.seed,
+        total=args.count,
+        family=args.family,
+        shrink=args.shrink,
+        jobs=args.jobs,
+        limit=args.limit,
+        hwaf=args.hwaf,
+        directory=args.output,
+        own=(args.image, args.build),
+    )
+    return fuzz(asked, as_json=args.json)
+
+
 def _count(text: str) -> int:
     """Read a number as people write it; int() would also take `1_0` and digits of any script."""
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
@@ -281,6 +354,7 @@ COMMANDS: dict[str, Command] = {
         Command("proc", "show what /proc would show of a state", _proc_options, _proc),
         Command("record", "record scenarios on a real kernel", _record_options, _record),
         Command("race", "race two CPUs of a real kernel", _race_options, _race),
+        Command("fuzz", "play random scenarios, and make small what differs", _fuzz_options, _fuzz),
         Command("rig", "set up what records on real kernels", _rig_options, _rig),
         Command("kernels", "list the modelled kernels", _list_options, _kernels),
         Command("rules", "list the rules, or explain some", _rules_options, _rules),

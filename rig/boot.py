@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 import time
@@ -15,7 +16,7 @@ from rig.initramfs import initramfs
 from rig.work import Kernel, Work
 from sandbox.printable import one_line, short
 
-__all__ = ["Booted", "Guest", "boot"]
+__all__ = ["PATIENCE", "Booted", "Guest", "boot"]
 
 PATIENCE = 90.0
 """Seconds without a word of the guest after which it is ended; a busy machine is slow."""
@@ -92,6 +93,8 @@ def _follow(
     command: list[str], folder: Path, patience: float, progress: Callable[[str], None] | None
 ) -> Booted:
     began = time.monotonic()
+    if shutil.which("setpriv"):  # a guest ends with who plays on it, also by SIGKILL
+        command = ["setpriv", "--pdeathsig", "KILL", *command]
     errors = folder / "errors"
     with open(errors, "wb") as said:
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from rig.boot import Booted, Guest, boot
+from rig.boot import PATIENCE, Booted, Guest, boot
 from rig.console import Transcript, read_transcript
 from rig.errors import RigError
 from rig.work import Narrate
@@ -27,6 +27,8 @@ class Player(Generic[Item, Outcome]):
     guest: Guest
     narrate: Narrate = field(default=lambda _line: None)
     progress: Callable[[str], None] | None = None
+    patience: float = PATIENCE
+    """Seconds without a word of the guest after which it is taken for hung."""
     failed: dict[str, str] = field(default_factory=dict)
     """By what was not played whole, why."""
     complaints: list[str] = field(default_factory=list)
@@ -65,7 +67,13 @@ class Player(Generic[Item, Outcome]):
         Raises:
             RigError: it does not come up.
         """
-        booted = boot(self.guest, scenarios, plugin=plugin, progress=self.progress)
+        booted = boot(
+            self.guest,
+            scenarios,
+            plugin=plugin,
+            patience=self.patience,
+            progress=self.progress,
+        )
         self.seconds += booted.seconds
         self.complaints += booted.complaints
         found = read_transcript(booted.console)

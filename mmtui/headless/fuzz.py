@@ -1,0 +1,90 @@
+"""`mmtui fuzz`: random scenarios on two sides, and what differs, made small."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from mmtui.exit_codes import ExitCode
+from mmtui.headless.record import HWAF, Own
+from mmtui.headless.rig import narrate
+from sandbox.errors import UsageError
+from sandbox.printable import printable
+
+if TYPE_CHECKING:
+    from sandbox.fuzz.asking import Asked
+
+__all__ = ["Fuzz", "fuzz"]
+
+
+class Fuzz(NamedTuple):
+    """What a command line asks for."""
+
+    kernel: str
+    against: str | None
+    """Another modelled kernel in the place of the real one."""
+    seed: int
+    total: int
+    family: str | None
+    shrink: int | None
+    """How many of each group are made small; None for all."""
+    jobs: int
+    limit: int
+    """Seconds for each scenario."""
+    hwaf: bool
+    directory: str
+    own: Own
+
+
+def fuzz(asked: Fuzz, *, as_json: bool) -> ExitCode:
+    """Run the loop; FAILED if anything differs or was not played to its end.
+
+    Raises:
+        CannotError: this machine, or this kernel as it is set up, cannot.
+        SandboxError: no such kernel or family, or the folder is of another run.
+    """
+    from rig.results import dumps
+    from sandbox.fuzz.families import family_of
+    from sandbox.fuzz.groups import report_json, report_text
+    from sandbox.fuzz.loop import Plan
+    from sandbox.fuzz.loop import fuzz as run
+    from sandbox.kernels import name_kernel
+
+    family = family_of(asked.family) if asked.family else None
+    model = asked.kernel + HWAF * asked.hwaf
+    for kernel in (model, asked.against or model):
+        name_kernel(kernel)
+    if asked.jobs < 1:
+        raise UsageError("no job does nothing", expected="--jobs from 1")
+    other, name = _other_side(asked)
+    plan = Plan(other, name, model, asked.seed, asked.total, family, asked.shrink, dumps)
+    folder = Path(asked.directory)
+    summary = run(plan, folder, jobs=asked.jobs, narrate=narrate)
+    sys.stdout.write(report_json(summary) if as_json else _text(report_text(summary)))
+    differs = summary.cases or summary.lost or summary.complaints
+    return ExitCode.FAILED if differs else ExitCode.OK
+
+
+def _other_side(asked: Fuzz) -> tuple[Asked, str]:
+    """What the model is held against, and the name of its folder of recordings."""
+    if asked.against is not None:
+        from sandbox.fuzz.asking import ModelKernel
+
+        return ModelKernel(asked.against), asked.against.rpartition(":")[2]
+    # Imported here: only these commands know the rig.
+    from rig.asking import RealKernel
+    from rig.boot import Guest
+    from rig.emulator import HWAF_CPU, PLAIN_CPU
+    from rig.ready import make_ready
+    from rig.work import work_directory
+
+    work = work_directory()
+    real = make_ready(work, asked.kernel, narrate, image=asked.own[0], build=asked.own[1])
+    guest = Guest(work, real, HWAF_CPU if asked.hwaf else PLAIN_CPU)
+    return RealKernel(guest, float(asked.limit)), asked.kernel + HWAF * asked.hwaf
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{printable(line)}\n" for line in lines)
