@@ -172,7 +172,7 @@ class SyscallsMixin(KernelPart):
 
     def sys_swap(self, on: bool) -> Gen[Result]:
         """Swap device on or off."""
-        return Result((yield from self.sys_swapon(on)))
+        return Result((yield from (self.sys_swapon() if on else self.sys_swapoff())))
 
     def sys_open(self, name: str, nr_pages: int, host: int, chunk: int) -> Gen[Result]:
         """Make a file that mappings can name."""

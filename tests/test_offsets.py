@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.machine import offsets
-from sandbox.machine.fields import FIELDS, STRUCTS, Field, Struct
+from sandbox.machine.fields import FIELDS, Field, Struct
 from sandbox.machine.memory import AnonVma, Folio, Mapping, MemoryImage, Mm, Page, Vma
 
 ROOT = Path(__file__).parent.parent
@@ -118,7 +118,8 @@ def test_the_offsets_are_those_of_the_layout() -> None:
             for at in (offsets.PT_LOCK, offsets.PT_MM, offsets.PT_START)
         ]
         assert found == [f"{prefix}ptl", f"{prefix}pt_mm", f"{prefix}pt_start"]
-    swap = memory.allocate(Struct.SWAP)
-    assert memory.field_at(swap + offsets.SWAP_CACHE).name == "swap_cache"
-    assert memory.field_at(swap + offsets.SWAP_CACHE + offsets.SWAP_SLOTS - 1).name == "swap_cache"
-    assert len(STRUCTS[Struct.SWAP].initial) > 2 * offsets.SWAP_SLOTS
+    table = memory.allocate(Struct.SWAP_TABLE)
+    assert memory.field_at(table + offsets.TABLE_CACHE).name == "swap_cache"
+    last = table + offsets.TABLE_CACHE + offsets.SWAPFILE_CLUSTER - 1
+    assert memory.field_at(last).name == "swap_cache"
+    assert memory.field_at(table + offsets.TABLE_FIRST).name == "first_slot"

@@ -98,6 +98,7 @@ class ForkMixin(KernelPart):
     def exit_mm(self, mm: Mm) -> Gen[None]:
         """The last user is gone: tear the address space down and give the id back."""
         yield from self.exit_mmap(mm)
+        yield from self.mmlist_del(mm)
         yield from self.mm_free_id(mm)
         yield bits(mm.flags, MMF_DEAD)
         yield note("process_gone", mm)

@@ -41,8 +41,10 @@ from sandbox.mm.rmap_walk import RmapWalkMixin
 from sandbox.mm.shmem import ShmemMixin
 from sandbox.mm.shmem_swap import ShmemSwapMixin
 from sandbox.mm.swap import SwapMixin
+from sandbox.mm.swap_cluster import SwapClusterMixin
 from sandbox.mm.swap_state import SwapStateMixin
 from sandbox.mm.swapfile import SwapfileMixin
+from sandbox.mm.swapoff import SwapoffMixin
 from sandbox.mm.truncate import TruncateMixin
 from sandbox.mm.userfaultfd import UserfaultfdMixin
 from sandbox.mm.vmscan import VmscanMixin
@@ -71,6 +73,8 @@ class Kernel(
     RmapUnmapMixin,
     RmapWalkMixin,
     SwapfileMixin,
+    SwapClusterMixin,
+    SwapoffMixin,
     SwapStateMixin,
     PageIoMixin,
     VmscanMixin,

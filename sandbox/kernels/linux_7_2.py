@@ -16,7 +16,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_write,
 )
 from sandbox.kernels.linux_6_15 import Linux615
-from sandbox.memory import Folio, Gen, Globals, Mm, Page, Vma, add, bits, load, lock, store, unlock
+from sandbox.memory import Folio, Gen, Mm, Page, Vma, add, bits, load, store
 from sandbox.mm.flags import (
     EBUSY,
     EEXIST,
@@ -32,11 +32,11 @@ from sandbox.mm.flags import (
 )
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.mprotect import MM_CP_TRY_CHANGE_WRITABLE, change_uffd_wp
-from sandbox.mm.swapfile import CACHE
+from sandbox.mm.swap_cluster import SwapTableMixin
 from sandbox.mm.xarray import xa_value_pages
 
 
-class Linux72(Linux615):
+class Linux72(SwapTableMixin, Linux615):
     """Linux 7.2.12 (arm64, 4K pages)."""
 
     id = "7.2"
@@ -63,20 +63,6 @@ class Linux72(Linux615):
 
     # -- swap: one table has the counts and the folios, each cluster of it one lock -----------
 
-    swap_taken_by = CACHE
-
-    def folio_alloc_swap(self, folio: Folio) -> Gen[bool]:
-        """Find slots and put the folio there under one lock."""
-        if not (yield load(Globals.swap_on)):
-            return False
-        ci_lock = yield from self.swap_xa_lock()
-        yield lock(ci_lock)
-        slot = yield from self.scan_swap_map(folio.nr_pages)
-        if slot >= 0:
-            yield from self.swap_cache_add(folio, slot)
-        yield unlock(ci_lock)
-        return slot >= 0
-
     def shmem_swapin_read(self, slot: int, entry: int) -> Gen[Folio | None]:
         """Read all of a large entry into the swap cache, or one page of it (`swapin_sync`)."""
         for order in (xa_value_pages(entry).bit_length() - 1, 0):
@@ -93,13 +79,31 @@ class Linux72(Linux615):
     def shmem_swapin_release(self, folio: Folio) -> Gen[None]:
         """No name of the slots any more, then out of the swap cache, dirty."""
         slot = (yield load(folio.private)) - 1
-        for i in range(folio.nr_pages):
-            yield from self.swap_free(slot + i)
+        yield from self.swap_free_nr(slot, folio.nr_pages)
         yield from self.delete_from_swap_cache(folio)
         yield bits(folio.flags, PG_dirty)
 
-    def put_swap_folio(self, folio: Folio, slot: int) -> Gen[None]:
+    def _delete_from_swap_cache(self, folio: Folio) -> Gen[None]:
         """Slots that no entry names are free with the folio's leaving."""
+        slot = (yield load(folio.private)) - 1
+        yield from super()._delete_from_swap_cache(folio)
+        yield from self.swap_free_unused(slot, folio.nr_pages)
+
+    def read_swap_cache_async(self, slot: int) -> Gen[tuple[Folio | None, bool]]:
+        """A folio that is in the table is there for all (`swap_cache_read_folio`)."""
+        while True:
+            folio = yield from self.swap_cache_get_folio(slot)
+            if folio is not None:
+                return folio, False
+            folio, err = yield from self.swap_cache_alloc_folio(slot, 0)
+            if folio is not None:
+                yield from self.swap_read_folio(folio, slot)
+                return folio, True
+            if err != -EEXIST:
+                return None, False
+
+    def put_swap_folio(self, folio: Folio, slot: int) -> Gen[None]:
+        """Nothing is left to do."""
         return
         yield  # pragma: no cover - makes this a generator
 

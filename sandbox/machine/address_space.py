@@ -66,6 +66,16 @@ class Mm(int):
         """How many threads use the mm."""
         return self + 12
 
+    @property
+    def mmlist(self) -> int:
+        """The next mm that may have swap entries (kernel/fork.c, mm/swapfile.c)."""
+        return self + 13
+
+    @property
+    def mmlist_pprev(self) -> int:
+        """The word that leads to this mm on that list; 0 while it is not on it."""
+        return self + 14
+
     def pud(self, addr: int) -> int:
         """Word of the PUD entry (1 GiB) that maps virtual page *addr*."""
         return self + 16 + (addr >> 18)
@@ -143,6 +153,11 @@ class Vma(int):
     def shared_prev(self) -> int:
         """The one before it."""
         return self + 12
+
+    @property
+    def swap_readahead_info(self) -> int:
+        """Page of the last fault on swap, window and hits (mm/swap_state.c: SWAP_RA_VAL)."""
+        return self + 13
 
 
 class Avc(int):

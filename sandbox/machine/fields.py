@@ -10,6 +10,9 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
+SWAP_CLUSTERS, SWAPFILE_CLUSTER = 32, 512
+"""Clusters of the swap device (64 MiB), and the slots of one."""
+
 
 class Struct(IntEnum):
     """Kinds of allocation."""
@@ -26,6 +29,7 @@ class Struct(IntEnum):
     XARRAY = 9
     SWAP = 10
     AVC = 11
+    SWAP_TABLE = 12
 
 
 class Field(NamedTuple):
@@ -113,7 +117,9 @@ _layout(
         ("mm_mt", 0),
         ("page_table_lock", 0),
         ("mm_users", 1),
-        ("unused", 0, 3),
+        ("mmlist.next", 0),
+        ("mmlist.pprev", 0),
+        ("unused", 0),
         ("pud", 0, 512),
     ],
 )
@@ -133,6 +139,7 @@ _layout(
         ("vm_next", 0),
         ("shared.rb_next", 0),
         ("shared.rb_prev", 0),
+        ("swap_readahead_info", 0),
     ],
 )
 _layout(Struct.PMD_TABLE, [("pmd", 0, 512), ("pmd_ptl", 0), ("pmd_pt_mm", 0), ("pmd_pt_start", 0)])
@@ -161,12 +168,28 @@ _layout(Struct.XARRAY, [("slot", 0)])
 _layout(
     Struct.SWAP,
     [
-        ("swap_map", 0, 1024),
-        ("swap_cache", 0, 1024),
-        ("swap_data", 0, 1024),
-        ("swap_map.has_cache", 0, 1024),
         ("xa_lock", 0),
         ("ci_lock", 0),
+        ("cluster_info.table", 0, SWAP_CLUSTERS),
+        ("cluster_info.count", 0, SWAP_CLUSTERS),
+        ("cluster_info.flags", 0, SWAP_CLUSTERS),
+        ("cluster_info.order", 0, SWAP_CLUSTERS),
+        ("cluster_info.list.next", 0, SWAP_CLUSTERS),
+        ("cluster_info.list.prev", 0, SWAP_CLUSTERS),
+        ("clusters.first", 0, 22),
+        ("clusters.last", 0, 22),
+        ("percpu_cluster.next", 0, 40),
+    ],
+)
+_layout(
+    Struct.SWAP_TABLE,
+    [
+        ("swap_map", 0, SWAPFILE_CLUSTER),
+        ("swap_cache", 0, SWAPFILE_CLUSTER),
+        ("swap_data", 0, SWAPFILE_CLUSTER),
+        ("swap_map.has_cache", 0, SWAPFILE_CLUSTER),
+        ("zeromap", 0, SWAPFILE_CLUSTER),
+        ("first_slot", 0),
     ],
 )
 _layout(
@@ -204,9 +227,26 @@ _layout(
         ("autodrain", 1),
         ("huge_zero", 0),
         ("reuse", 0),
-        ("unused", 0),
+        ("init_mm.mmlist", 0),
     ],
 )
+
+
+def _fresh_clusters() -> None:
+    """Lists of a new swap device: slot 0 is its header, so cluster 0 is in use, the others free."""
+    words = STRUCTS[Struct.SWAP].initial
+    at = {f.name: f.offset for f in FIELDS if f.struct is Struct.SWAP}
+    words[at["cluster_info.count"]] = 1
+    words[at["cluster_info.flags"]] = 2  # CLUSTER_FLAG_NONFULL
+    words[at["clusters.first"] + 2] = words[at["clusters.last"] + 2] = 1
+    for i in range(1, SWAP_CLUSTERS):
+        words[at["cluster_info.flags"] + i] = 1  # CLUSTER_FLAG_FREE
+        words[at["cluster_info.list.next"] + i] = i + 2 if i + 1 < SWAP_CLUSTERS else 0
+        words[at["cluster_info.list.prev"] + i] = i if i > 1 else 0
+    words[at["clusters.first"]], words[at["clusters.last"]] = 2, SWAP_CLUSTERS
+
+
+_fresh_clusters()
 
 PAGE_LAYOUT: dict[str, int] = {
     f.name: STRUCTS[Struct.PAGE].initial[f.offset] for f in FIELDS if f.struct is Struct.PAGE
@@ -244,7 +284,7 @@ POINTS_TO: dict[int, Points] = {
     for struct, names, points in (
         (Struct.PAGE, "mapping", Points.ADDRESS),
         (Struct.PAGE, "compound_head", Points.FOLIO),
-        (Struct.MM, "mm_mt pud", Points.ADDRESS),
+        (Struct.MM, "mm_mt mmlist.next mmlist.pprev pud", Points.ADDRESS),
         (Struct.VMA, "anon_vma vm_file vm_mm", Points.ADDRESS),
         (Struct.VMA, "anon_vma_chain vm_next shared.rb_next shared.rb_prev", Points.ADDRESS),
         (Struct.PMD_TABLE, "pmd", Points.PMD),
@@ -255,11 +295,12 @@ POINTS_TO: dict[int, Points] = {
         (Struct.AVC, "vma anon_vma same_vma rb.next rb.prev", Points.ADDRESS),
         (Struct.MAPPING, "i_pages i_disk i_sb_list i_mmap i_mmap.last", Points.ADDRESS),
         (Struct.XARRAY, "slot", Points.FOLIO),
-        (Struct.SWAP, "swap_cache", Points.FOLIO),
+        (Struct.SWAP, "cluster_info.table", Points.ADDRESS),
+        (Struct.SWAP_TABLE, "swap_cache", Points.FOLIO),
         (Struct.CPU, "lru_add.folios lru_deactivate.folios", Points.FOLIO),
         (Struct.CPU, "lru_lazyfree.folios mlock_fbatch.folios", Points.FOLIO),
         (Struct.CPU, "mmu_gather.pages", Points.GATHERED),
-        (Struct.GLOBALS, "zero_page swap_device s_inodes", Points.ADDRESS),
+        (Struct.GLOBALS, "zero_page swap_device s_inodes init_mm.mmlist", Points.ADDRESS),
         (Struct.GLOBALS, "huge_zero", Points.FOLIO),
     )
     for name in names.split()
@@ -288,8 +329,8 @@ WIDTHS: dict[int, int] = {
         (Struct.PAGE, "_deferred_list", 1),
         (Struct.MM, "write_protect_seq mm_id mm_users", 32),
         (Struct.GLOBALS, "swap_on autodrain reuse", 1),
-        (Struct.SWAP, "swap_map", 8),
-        (Struct.SWAP, "swap_map.has_cache", 1),
+        (Struct.SWAP_TABLE, "swap_map", 8),
+        (Struct.SWAP_TABLE, "swap_map.has_cache zeromap", 1),
     )
     for name in names.split()
 }  # fmt: skip

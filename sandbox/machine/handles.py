@@ -185,6 +185,8 @@ class Globals:
     huge_zero = BASE + 13
     reuse = BASE + 14
     """Whether a frame that was freed is allocated again (`sandbox.machine.reuse`)."""
+    mmlist = BASE + 15
+    """The first `Mm` that may have swap entries; the others follow by `mmlist`."""
 
 
 MAX_CPUS = 4

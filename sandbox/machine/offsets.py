@@ -37,6 +37,31 @@ LAST_ENTRY = PT_LOCK - 1
 """The last index of a table: the bits of an address, or of a page, that choose an entry."""
 PAGE_DATA = offset(Struct.PAGE, "data")
 
-SWAP_CACHE = offset(Struct.SWAP, "swap_cache")
-SWAP_SLOTS = offset(Struct.SWAP, "swap_cache") - offset(Struct.SWAP, "swap_map")
-"""Slots of the swap device."""
+XA_LOCK, CI_LOCK = offset(Struct.SWAP, "xa_lock"), offset(Struct.SWAP, "ci_lock")
+"""Locks of the swap cache, and of the clusters, counts and claims (7.x: one lock a cluster)."""
+CLUSTER_TABLE = offset(Struct.SWAP, "cluster_info.table")
+CLUSTER_COUNT = offset(Struct.SWAP, "cluster_info.count")
+CLUSTER_FLAGS = offset(Struct.SWAP, "cluster_info.flags")
+CLUSTER_ORDER = offset(Struct.SWAP, "cluster_info.order")
+CLUSTER_NEXT = offset(Struct.SWAP, "cluster_info.list.next")
+CLUSTER_PREV = offset(Struct.SWAP, "cluster_info.list.prev")
+"""Arrays by cluster; lists name clusters by number + 1."""
+LIST_FIRST = offset(Struct.SWAP, "clusters.first")
+LIST_LAST = offset(Struct.SWAP, "clusters.last")
+"""Ends of the lists: free, full, and by order those used in part and those in fragments."""
+PERCPU_CLUSTER = offset(Struct.SWAP, "percpu_cluster.next")
+"""By CPU and order: the slot to go on with."""
+SWAP_ORDERS = (LIST_LAST - LIST_FIRST - 2) // 2
+"""Orders that a folio in the swap cache may have."""
+TABLE_MAP = offset(Struct.SWAP_TABLE, "swap_map")
+TABLE_CACHE = offset(Struct.SWAP_TABLE, "swap_cache")
+TABLE_DATA = offset(Struct.SWAP_TABLE, "swap_data")
+TABLE_HAS_CACHE = offset(Struct.SWAP_TABLE, "swap_map.has_cache")
+TABLE_ZERO = offset(Struct.SWAP_TABLE, "zeromap")
+TABLE_FIRST = offset(Struct.SWAP_TABLE, "first_slot")
+"""Arrays of a cluster's table by slot: entries that name it, its folio, its contents, its claim,
+whether it is all zero; and the number of the first slot."""
+SWAPFILE_CLUSTER = TABLE_CACHE - TABLE_MAP
+"""Slots of a cluster."""
+SWAP_CLUSTERS = CLUSTER_COUNT - CLUSTER_TABLE
+"""Clusters of the swap device."""

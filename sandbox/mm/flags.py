@@ -30,6 +30,7 @@ PG_buddy = FREE_FRAME
 PG_anon_exclusive = 1 << 18
 PG_hwpoison = 1 << 19
 PG_writeback = 1 << 20
+PG_readahead = 1 << 21
 
 HOST_SHMEM, HOST_TMPFS, HOST_XFS = 1, 2, 3
 """What is behind a page cache: the kernel tells by the inode's operations."""

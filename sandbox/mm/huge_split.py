@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import pte_present
 from sandbox.fields import PAGE_LAYOUT
+from sandbox.machine.offsets import TABLE_CACHE
 from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     ADDR_MASK,
@@ -51,7 +52,6 @@ from sandbox.mm.flags import (
     PG_writeback,
 )
 from sandbox.mm.pgalloc import pmd_is_leaf
-from sandbox.mm.swapfile import CACHE
 
 INHERITED = (
     PG_referenced
@@ -223,7 +223,7 @@ class HugeSplitMixin(KernelPart):
             return
         flags = yield load(piece.flags)
         if flags & PG_anon:
-            first = yield from self.swap_word(CACHE, (yield load(piece.private)) - 1)
+            first = yield from self.swap_word(TABLE_CACHE, (yield load(piece.private)) - 1)
         else:
             mapping, index = Mapping((yield load(piece.mapping))), (yield load(piece.index))
             if index >= (yield load(mapping.i_size)):

@@ -6,10 +6,10 @@ change while they are written (SWP_STABLE_WRITES), so whoever meets one then mus
 
 from __future__ import annotations
 
+from sandbox.machine.offsets import TABLE_DATA, TABLE_ZERO
 from sandbox.machine.part import KernelPart
 from sandbox.memory import Folio, Gen, add, bits, load, store
 from sandbox.mm.flags import PG_locked, PG_uptodate, PG_writeback
-from sandbox.mm.swapfile import DATA
 
 
 class PageIoMixin(KernelPart):
@@ -26,9 +26,11 @@ class PageIoMixin(KernelPart):
         if (yield from self.folio_free_swap(folio)):
             yield bits(folio.flags, 0, PG_locked)
         elif self.has_swap_zeromap and (yield from self.is_folio_zero_filled(folio)):
-            yield from self.swap_zeromap_folio_set(folio)
+            yield from self.swap_zeromap_folio_set(folio, True)
             yield bits(folio.flags, 0, PG_locked)
         else:
+            if self.has_swap_zeromap:
+                yield from self.swap_zeromap_folio_set(folio, False)
             yield from self._swap_writepage(folio)
 
     def is_folio_zero_filled(self, folio: Folio) -> Gen[bool]:
@@ -38,15 +40,20 @@ class PageIoMixin(KernelPart):
                 return False
         return True
 
-    def swap_zeromap_folio_set(self, folio: Folio) -> Gen[None]:
-        """Remember that the slots are zero; what is read from them will be."""
-        word = yield from self.swap_word(DATA, (yield load(folio.private)) - 1)
+    def swap_zeromap_folio_set(self, folio: Folio, zero: bool) -> Gen[None]:
+        """Remember that the slots are zero, or that they are not (`swap_zeromap_folio_clear`)."""
+        slot = (yield load(folio.private)) - 1
+        word = yield from self.swap_word(TABLE_ZERO, slot)
+        data = yield from self.swap_word(TABLE_DATA, slot)
         for i in range(folio.nr_pages):
-            yield store(word + i, 0)
+            if (yield load(word + i)) != zero:
+                yield store(word + i, int(zero))
+            if zero:
+                yield store(data + i, 0)
 
     def _swap_writepage(self, folio: Folio) -> Gen[None]:
         """`swap_writepage_bdev_sync`: the folio is unlocked and under writeback meanwhile."""
-        word = yield from self.swap_word(DATA, (yield load(folio.private)) - 1)
+        word = yield from self.swap_word(TABLE_DATA, (yield load(folio.private)) - 1)
         yield bits(folio.flags, PG_writeback)
         yield bits(folio.flags, 0, PG_locked)
         for i in range(folio.nr_pages):
@@ -61,7 +68,7 @@ class PageIoMixin(KernelPart):
 
     def swap_read_folio(self, folio: Folio, slot: int) -> Gen[None]:
         """Fill a locked folio from its slots and unlock it (a synchronous device)."""
-        word = yield from self.swap_word(DATA, slot)
+        word = yield from self.swap_word(TABLE_DATA, slot)
         for i in range(folio.nr_pages):
             yield store(folio.page(i).data, (yield load(word + i)))
         yield bits(folio.flags, PG_uptodate, PG_locked)

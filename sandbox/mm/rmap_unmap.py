@@ -175,6 +175,7 @@ class RmapUnmapMixin(KernelPart):
             yield from self.swap_free(slot)
             yield from self.set_pte_at(mm, addr, ptep, pte)
             return False
+        yield from self.mmlist_add(mm)
         yield add(mm.rss_stat(MM_ANONPAGES), -1)
         yield add(mm.rss_stat(MM_SWAPENTS), 1)
         entry = swp_entry(slot, exclusive) | pte & PTE_UFFD_WP

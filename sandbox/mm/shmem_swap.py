@@ -6,8 +6,8 @@ What is swapped out leaves a value in its place in the page cache, which is a na
 from __future__ import annotations
 
 from sandbox.machine.part import KernelPart
-from sandbox.memory import Folio, Gen, Mapping, bits, load, lock, lock_bit, store, unlock
-from sandbox.mm.flags import PG_dirty, PG_locked
+from sandbox.memory import Folio, Gen, Globals, Mapping, bits, load, lock, lock_bit, store, unlock
+from sandbox.mm.flags import HOST_XFS, PG_dirty, PG_locked
 from sandbox.mm.xarray import (
     radix_to_swp_entry,
     swp_to_radix_entry,
@@ -65,15 +65,15 @@ class ShmemSwapMixin(KernelPart):
 
     def shmem_swapin_read(self, slot: int, entry: int) -> Gen[Folio | None]:
         """Read one page into the swap cache (`shmem_swapin_cluster`)."""
-        return (yield from self.read_swap_cache_async(slot))
+        folio, _ = yield from self.read_swap_cache_async(slot)
+        return folio
 
     def shmem_swapin_release(self, folio: Folio) -> Gen[None]:
         """Out of the swap cache, dirty, and no name of the slots any more."""
         slot = (yield load(folio.private)) - 1
         yield from self.delete_from_swap_cache(folio)
         yield bits(folio.flags, PG_dirty)
-        for i in range(folio.nr_pages):
-            yield from self.swap_free(slot + i)
+        yield from self.swap_free_nr(slot, folio.nr_pages)
 
     def shmem_split_large_entry(self, mapping: Mapping, index: int, entry: int) -> Gen[None]:
         """A large entry becomes one for each page, to be brought back alone."""
@@ -111,8 +111,16 @@ class ShmemSwapMixin(KernelPart):
             yield from self.folio_put(folio, folio.nr_pages)
         return not ok
 
-    def shmem_unuse(self, mapping: Mapping) -> Gen[None]:
-        """Bring everything of a file back from swap (`shmem_unuse_inode`)."""
+    def shmem_unuse(self) -> Gen[None]:
+        """Bring back what files in memory have in swap; the kernel has a list of those."""
+        mapping = Mapping((yield load(Globals.s_inodes)))
+        while mapping:
+            if (yield load(mapping.host)) != HOST_XFS:
+                yield from self.shmem_unuse_inode(mapping)
+            mapping = Mapping((yield load(mapping.i_sb_list)))
+
+    def shmem_unuse_inode(self, mapping: Mapping) -> Gen[None]:
+        """Bring everything of a file back from swap."""
         slots = yield load(mapping.i_pages)
         index, size = 0, (yield load(mapping.i_size))
         while index < size:

@@ -8,6 +8,13 @@ from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import PFN_SHIFT, PTE_SWP, PTE_SWP_EXCLUSIVE
 from sandbox.fields import Struct
+from sandbox.machine.offsets import (
+    CI_LOCK,
+    CLUSTER_TABLE,
+    SWAPFILE_CLUSTER,
+    TABLE_HAS_CACHE,
+    TABLE_MAP,
+)
 from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     Folio,
@@ -22,13 +29,17 @@ from sandbox.memory import (
     store,
     unlock,
 )
-from sandbox.mm.flags import EEXIST, ENOENT, PG_dirty, PG_locked, PG_swapcache, PG_writeback
+from sandbox.mm.flags import (
+    EBUSY,
+    EEXIST,
+    EINVAL,
+    ENOENT,
+    PG_dirty,
+    PG_locked,
+    PG_swapcache,
+    PG_writeback,
+)
 
-SWAP_SLOTS = 1024
-COUNTS, CACHE, DATA, HAS_CACHE = (SWAP_SLOTS * i for i in range(4))
-"""Where a device's arrays start: entries that name a slot, its folio, its contents, its claim."""
-XA_LOCK, CI_LOCK = 4 * SWAP_SLOTS, 4 * SWAP_SLOTS + 1
-"""Locks of the swap cache, and of the cluster that counts and claims are in (7.x: one lock)."""
 SWAP_HAS_CACHE = 0x40
 """Flag of a slot that a folio has or will have (a bit of the count in the kernel; to 6.17)."""
 
@@ -46,53 +57,40 @@ class SwapfileMixin(KernelPart):
     swap_sync_frees = False
     """7.x: on a synchronous device the cache is dropped as soon as no entry is left."""
 
-    def sys_swapon(self, on: bool) -> Gen[int]:
-        """Give the machine a swap device (`swap on`), or take new slots away."""
-        device = yield load(Globals.swap_device)
-        if on and not device:
-            device = yield alloc(Struct.SWAP)
-            yield cas(Globals.swap_device, 0, device)  # swapon_mutex: the first one stays
-        yield store(Globals.swap_on, int(on))
+    def sys_swapon(self) -> Gen[int]:
+        """Give the machine a swap device (`swap on`); -EBUSY if it has one."""
+        if (yield load(Globals.swap_device)):
+            return -EBUSY
+        device = yield alloc(Struct.SWAP)
+        if not (yield cas(Globals.swap_device, 0, device)):  # swapon_mutex: the first one stays
+            return -EBUSY
+        yield store(Globals.swap_on, 1)
+        return 0
+
+    def sys_swapoff(self) -> Gen[int]:
+        """Give out no more slots, read back what is out, and be rid of the device."""
+        if not (yield load(Globals.swap_on)):
+            return -EINVAL
+        yield store(Globals.swap_on, 0)
+        yield from self.try_to_unuse()
+        yield store(Globals.swap_device, 0)
         return 0
 
     def swap_word(self, array: int, slot: int) -> Gen[int]:
-        """Word of a slot in one of the device's arrays, or a word behind them."""
-        return (yield load(Globals.swap_device)) + array + slot
+        """Word of a slot in one of the arrays of its cluster's table."""
+        device = yield load(Globals.swap_device)
+        table: int = yield load(device + CLUSTER_TABLE + slot // SWAPFILE_CLUSTER)
+        return table + array + slot % SWAPFILE_CLUSTER
 
-    def get_swap_pages(self, nr: int) -> Gen[int]:
-        """The first of *nr* free, aligned slots, marked SWAP_HAS_CACHE; -1: swap is off or full.
+    def swap_ci_lock(self) -> Gen[int]:
+        """The lock of counts and claims."""
+        return (yield load(Globals.swap_device)) + CI_LOCK
 
-        Found and marked under the cluster's lock (`scan_swap_map_slots`).
-        """
-        if not (yield load(Globals.swap_on)):
-            return -1
-        ci_lock = yield from self.swap_word(CI_LOCK, 0)
-        yield lock(ci_lock)
-        slot = yield from self.scan_swap_map(nr)
-        if slot >= 0:
-            has_cache = yield from self.swap_word(HAS_CACHE, slot)
-            for i in range(nr):
-                yield bits(has_cache + i, SWAP_HAS_CACHE)
-        yield unlock(ci_lock)
-        return slot
-
-    def scan_swap_map(self, nr: int) -> Gen[int]:
-        """The first of *nr* aligned slots that no entry and no folio has; -1 when there are none.
-
-        The caller holds the cluster's lock.
-        """
-        counts = yield from self.swap_word(COUNTS, 0)
-        taken = yield from self.swap_word(self.swap_taken_by, 0)
-        for slot in range(0, SWAP_SLOTS, nr):
-            for i in range(nr):
-                if (yield load(counts + slot + i)) or (yield load(taken + slot + i)):
-                    break
-            else:
-                return slot
-        return -1
-
-    swap_taken_by = HAS_CACHE
-    """What says, beside the count, that a slot is in use (7.x: the folio in the swap table)."""
+    def swap_has_cache(self, slot: int, nr: int) -> Gen[None]:
+        """Claim slots (SWAP_HAS_CACHE); their lock is held."""
+        has_cache = yield from self.swap_word(TABLE_HAS_CACHE, slot)
+        for i in range(nr):
+            yield bits(has_cache + i, SWAP_HAS_CACHE)
 
     def add_to_swap(self, folio: Folio) -> Gen[bool]:
         """Slots for a locked folio that will be written."""
@@ -103,7 +101,7 @@ class SwapfileMixin(KernelPart):
 
     def folio_alloc_swap(self, folio: Folio) -> Gen[bool]:
         """Slots for a locked folio and its place in the swap cache: N references more."""
-        slot = yield from self.get_swap_pages(folio.nr_pages)
+        slot = yield from self.get_swap_pages(folio.order)
         if slot < 0:
             return False
         yield from self.add_to_swap_cache(folio, slot)
@@ -111,9 +109,9 @@ class SwapfileMixin(KernelPart):
 
     def swapcache_prepare(self, slot: int, nr: int) -> Gen[int]:
         """Claim *nr* slots for one who will read them; -EEXIST: another has, -ENOENT: unused."""
-        ci_lock = yield from self.swap_word(CI_LOCK, 0)
-        counts = yield from self.swap_word(COUNTS, slot)
-        has_cache = yield from self.swap_word(HAS_CACHE, slot)
+        ci_lock = yield from self.swap_ci_lock()
+        counts = yield from self.swap_word(TABLE_MAP, slot)
+        has_cache = yield from self.swap_word(TABLE_HAS_CACHE, slot)
         yield lock(ci_lock)
         err = 0
         for i in range(nr):
@@ -125,27 +123,40 @@ class SwapfileMixin(KernelPart):
             if err:
                 break
         else:
-            for i in range(nr):
-                yield bits(has_cache + i, SWAP_HAS_CACHE)
+            yield from self.swap_has_cache(slot, nr)
         yield unlock(ci_lock)
         return err
 
     def swapcache_clear(self, slot: int, nr: int) -> Gen[None]:
         """Give up slots that were claimed or whose folio has left the cache (`put_swap_folio`)."""
-        ci_lock = yield from self.swap_word(CI_LOCK, 0)
-        has_cache = yield from self.swap_word(HAS_CACHE, slot)
+        ci_lock = yield from self.swap_ci_lock()
+        has_cache = yield from self.swap_word(TABLE_HAS_CACHE, slot)
         yield lock(ci_lock)
         for i in range(nr):
             yield bits(has_cache + i, 0, SWAP_HAS_CACHE)
+        yield from self.swap_free_unused(slot, nr)
         yield unlock(ci_lock)
 
     def put_swap_folio(self, folio: Folio, slot: int) -> Gen[None]:
         """The slots of a folio that has left the cache are no longer taken by it."""
         yield from self.swapcache_clear(slot, folio.nr_pages)
 
+    def swap_free_unused(self, slot: int, nr: int) -> Gen[None]:
+        """Tell the cluster of those of *nr* slots that are in use no more; its lock is held."""
+        counts = yield from self.swap_word(TABLE_MAP, slot)
+        taken = yield from self.swap_word(self.swap_taken_word(), slot)
+        first = -1
+        for i in range(nr + 1):
+            unused = i < nr and not (yield load(counts + i)) and not (yield load(taken + i))
+            if unused and first < 0:
+                first = i
+            elif not unused and first >= 0:
+                yield from self.swap_entry_range_free(slot + first, i - first)
+                first = -1
+
     def folio_swapped(self, folio: Folio) -> Gen[bool]:
         """Does any entry still name one of the folio's slots?"""
-        word = yield from self.swap_word(COUNTS, (yield load(folio.private)) - 1)
+        word = yield from self.swap_word(TABLE_MAP, (yield load(folio.private)) - 1)
         for i in range(folio.nr_pages):
             if (yield load(word + i)):
                 return True
@@ -175,24 +186,35 @@ class SwapfileMixin(KernelPart):
 
     def swap_duplicate(self, slot: int) -> Gen[None]:
         """One entry more names the slot."""
-        yield add((yield from self.swap_word(COUNTS, slot)), 1)
+        yield add((yield from self.swap_word(TABLE_MAP, slot)), 1)
 
-    def swap_free(self, slot: int) -> Gen[int]:
-        """One entry less; the count left."""
-        return (yield add((yield from self.swap_word(COUNTS, slot)), -1))
+    def swap_free(self, slot: int) -> Gen[bool]:
+        """One entry less."""
+        return (yield from self.swap_free_nr(slot, 1))
+
+    def swap_free_nr(self, slot: int, nr: int) -> Gen[bool]:
+        """One entry less for each of *nr* slots; did the last one go for any of them?"""
+        ci_lock = yield from self.swap_ci_lock()
+        yield lock(ci_lock)
+        counts = yield from self.swap_word(TABLE_MAP, slot)
+        unused = False
+        for i in range(nr):
+            unused = not (yield add(counts + i, -1)) or unused
+        if unused:
+            yield from self.swap_free_unused(slot, nr)
+        yield unlock(ci_lock)
+        return unused
 
     def free_swap_and_cache_nr(self, slot: int, nr: int) -> Gen[None]:
         """Zapped entries of *nr* slots: drop their counts, then the caches that nobody needs.
 
         One slot at a time before 6.10 (`free_swap_and_cache`).
         """
-        unused = False
-        for i in range(nr):
-            unused = not (yield from self.swap_free(slot + i)) or unused
+        unused = yield from self.swap_free_nr(slot, nr)
         at = slot
         while unused and at < slot + nr:
             size = 1
-            if not (yield load((yield from self.swap_word(COUNTS, at)))):
+            if not (yield load((yield from self.swap_word(TABLE_MAP, at)))):
                 size = yield from self._try_to_reclaim_swap(at)
             at = (at // size + 1) * size
 

@@ -26,14 +26,19 @@ from sandbox.machine.memory import (
     USER_STORE,
     Event,
     Folio,
-    Globals,
     Mapping,
     Mm,
     Vma,
 )
-from sandbox.machine.offsets import COMPOUND_HEAD, LAST_ENTRY, PAGE_DATA, PT_MM, PT_START
+from sandbox.machine.offsets import (
+    COMPOUND_HEAD,
+    LAST_ENTRY,
+    PAGE_DATA,
+    PT_MM,
+    PT_START,
+    TABLE_DATA,
+)
 from sandbox.mm.flags import VM_SHARED, PG_anon, PG_swapcache
-from sandbox.mm.swapfile import DATA
 from sandbox.truth.ledger import PMD_KIND, TABLE_MASK
 
 if TYPE_CHECKING:
@@ -69,7 +74,7 @@ class ContentChecks:
         """Make the table of what swap slots have."""
         self.slot_contents: dict[int, int] = self.derived.table("slot contents", {})
         """By swap slot: the content of the page whose entry named it first."""
-        self.machine.check(field(Struct.SWAP, "swap_data"), self.slot_written)
+        self.machine.check(field(Struct.SWAP_TABLE, "swap_data"), self.slot_written)
 
     # -- entries ---------------------------------------------------------------------------
 
@@ -223,7 +228,7 @@ class ContentChecks:
 
     def slot_written(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         """I-63: a page is written to its slot."""
-        slot = addr - self.cells[Globals.swap_device] - DATA
+        slot = self.ledger.slot_at(addr, TABLE_DATA)
         want = self.slot_contents.get(slot, new)
         if slot in self.swapped:
             text = f"slot {slot} has {want} for its entries, and {new} is written to it"

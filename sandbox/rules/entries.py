@@ -30,7 +30,7 @@ from sandbox.arch.arm64.pgtable import (
 )
 from sandbox.machine.fields import Struct, field
 from sandbox.machine.handles import PFN_TO_ADDR
-from sandbox.machine.memory import ADDR_MASK, Event, Folio, Globals, Mm, Page
+from sandbox.machine.memory import ADDR_MASK, Event, Folio, Mm, Page
 from sandbox.machine.offsets import (
     COMPOUND_HEAD,
     LARGE_MAPCOUNT,
@@ -39,7 +39,8 @@ from sandbox.machine.offsets import (
     PT_LOCK,
     PT_MM,
     PT_START,
-    SWAP_CACHE,
+    TABLE_CACHE,
+    TABLE_MAP,
 )
 from sandbox.mm.flags import PG_anon, PG_anon_exclusive, PG_locked
 from sandbox.mm.xarray import radix_to_swp_entry, xa_value_names_slot
@@ -276,13 +277,13 @@ class EntryChecks:
 
     def swap_entry(self, word: int, slot: int) -> None:
         """I-31, and I-33 for the page that caches the slot."""
-        device = self.cells[Globals.swap_device]
-        count, cached = self.cells[device + slot], self.cells[device + SWAP_CACHE + slot]
+        counts = self.ledger.slot_word(TABLE_MAP, slot)
+        count, cached = self.cells[counts], self.cells[self.ledger.slot_word(TABLE_CACHE, slot)]
         alone, entries = self.swapped_alone.get(slot, 0), self.swapped[slot]
         folio = Folio(cached)
         text = f"slot {slot} is named exclusively, counts {count} and has {entries} entries"
         ok = not alone or count == entries == 1
-        self.report_slot(ok, "I-31", slot, text, word, device + slot)
+        self.report_slot(ok, "I-31", slot, text, word, counts)
         if cached:
             page = Page(self.cached_page(folio, slot))
             text = f"page {folio.index_of(page)} is exclusive while an entry names its swap slot"

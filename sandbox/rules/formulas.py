@@ -111,7 +111,7 @@ class Checks(
         on(DEFERRED_LIST, self.deferred)
         on(PTE_KIND, self.entry_changed)
         on(PMD_KIND, self.pmd_changed)
-        on(field(Struct.SWAP, "swap_cache"), self.cache_slot)
+        on(field(Struct.SWAP_TABLE, "swap_cache"), self.cache_slot)
         if not self.kernel.has_large_mapcount:
             on(_kind("_nr_pages_mapped"), self.pages_mapped)
         on(field(Struct.CPU, "mmu_gather.pages"), self.gather)

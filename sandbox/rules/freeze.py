@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sandbox.machine.derived import GONE, Derived
-from sandbox.machine.memory import ADDR_MASK, CAS, DECIDE, STORE, Event, Folio, Globals, Vma, Word
-from sandbox.machine.offsets import SWAP_CACHE, SWAP_SLOTS
+from sandbox.machine.memory import ADDR_MASK, CAS, DECIDE, STORE, Event, Folio, Vma, Word
+from sandbox.machine.offsets import SWAP_CLUSTERS, SWAPFILE_CLUSTER, TABLE_CACHE, TABLE_MAP
 from sandbox.mm.flags import PG_anon, PG_buddy, PG_dirty, PG_locked, PG_swapbacked, PG_swapcache
 
 if TYPE_CHECKING:
@@ -109,18 +110,22 @@ class FreezeChecks:
             text = f"in the swap cache with {refs} references, {need} are needed"
             self.report(refs >= need, "I-33", folio, text, folio.flags, folio._refcount)
             return
-        device = self.cells[Globals.swap_device]
-        cache = device + SWAP_CACHE
-        slots = [] if not device else self.cells[cache : cache + SWAP_SLOTS]
-        text = f"out of the swap cache, slot {slots.index(folio) if folio in slots else 0} holds it"
-        self.report(folio not in slots, "I-33", folio, text, folio.flags)
+        held = [slot for slot, word in self.slot_words(TABLE_CACHE) if self.cells[word] == folio]
+        text = f"out of the swap cache, slot {held[0] if held else 0} holds it"
+        self.report(not held, "I-33", folio, text, folio.flags)
+
+    def slot_words(self, array: int) -> Iterator[tuple[int, int]]:
+        """Slots of clusters that were ever used, and their words in an array of the tables."""
+        for first in range(0, SWAP_CLUSTERS * SWAPFILE_CLUSTER, SWAPFILE_CLUSTER):
+            word = self.ledger.slot_word(array, first)
+            yield from ((first + i, word + i) for i in range(SWAPFILE_CLUSTER if word else 0))
 
     def cache_slot(self, event: Event, cpu: int, addr: int, old: Word, new: Word) -> None:
         """I-33: a slot of the swap cache is filled."""
         if not new:
             return
         folio = Folio(new)
-        slot = addr - self.cells[Globals.swap_device] - SWAP_CACHE
+        slot = self.ledger.slot_at(addr, TABLE_CACHE)
         first = self.cells[folio.private] - 1
         ok = self.cells[folio.flags] & PG_swapcache and first <= slot < first + folio.nr_pages
         text = f"slot {slot} caches a folio that is not marked so, or for slots from {first}"
@@ -207,16 +212,14 @@ class FreezeChecks:
 
     def swap_at_rest(self) -> None:
         """I-32: what a slot counts is the number of entries that name it."""
-        device = self.cells[Globals.swap_device]
-        if not device:
-            return
-        counts = self.cells[device : device + SWAP_SLOTS]
+        counts = {slot: self.cells[word] for slot, word in self.slot_words(TABLE_MAP)}
         named = Counter(self.swapped)
         named.update(self.swapped_files)
-        wrong = {slot for slot, count in enumerate(counts) if count != named[slot]}
+        wrong = {slot for slot, count in counts.items() if count != named[slot]}
         for slot in wrong | {key for rule, key in self.engine.now if rule == "I-32"}:
-            text = f"counts {counts[slot]}, {named[slot]} entries name it"
-            self.report_slot(slot not in wrong, "I-32", slot, text, device + slot)
+            text = f"counts {counts.get(slot, 0)}, {named[slot]} entries name it"
+            word = self.ledger.slot_word(TABLE_MAP, slot)
+            self.report_slot(slot not in wrong, "I-32", slot, text, word)
 
     def report_slot(self, ok: bool, rule: str, slot: int, text: str, *words: int) -> None:
         """Tell the engine about a swap slot."""

@@ -26,8 +26,27 @@ from sandbox.arch.arm64.pgtable import (
 from sandbox.machine.fields import Struct, field
 from sandbox.machine.handles import PFN_TO_ADDR
 from sandbox.machine.machine import Machine
-from sandbox.machine.memory import ADDR_MASK, TABLE_ALIGN, Event, Folio, Mm, Vma, reused_frame
-from sandbox.machine.offsets import COMPOUND_HEAD, ENTIRE_MAPCOUNT, MAPCOUNT, PT_MM, PUD
+from sandbox.machine.memory import (
+    ADDR_MASK,
+    TABLE_ALIGN,
+    Event,
+    Folio,
+    Globals,
+    Mm,
+    Vma,
+    reused_frame,
+)
+from sandbox.machine.offsets import (
+    CLUSTER_TABLE,
+    COMPOUND_HEAD,
+    ENTIRE_MAPCOUNT,
+    MAPCOUNT,
+    PT_MM,
+    PUD,
+    SWAP_CLUSTERS,
+    SWAPFILE_CLUSTER,
+    TABLE_FIRST,
+)
 from sandbox.machine.reuse import ALLOCATION
 from sandbox.mm.flags import MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, PG_anon, PG_swapbacked
 from sandbox.truth.book import Book
@@ -204,6 +223,19 @@ class Ledger:
     def folio(self, page: int) -> Folio:
         """The folio a page belongs to."""
         return Folio(self.cells[(page & ADDR_MASK) + COMPOUND_HEAD])
+
+    def slot_word(self, array: int, slot: int) -> int:
+        """The word of a swap slot in an array of its cluster's table; 0 if it never had one."""
+        device = self.cells[Globals.swap_device]
+        if not device or not 0 <= slot < SWAP_CLUSTERS * SWAPFILE_CLUSTER:
+            return 0
+        table: int = self.cells[device + CLUSTER_TABLE + slot // SWAPFILE_CLUSTER]
+        return table and table + array + slot % SWAPFILE_CLUSTER
+
+    def slot_at(self, addr: int, array: int) -> int:
+        """The swap slot that a word of an array of a cluster's table is about."""
+        table = self.machine.memory.object_at(addr)[0]
+        return int(self.cells[table + TABLE_FIRST]) + addr - table - array
 
     def name_of(self, folio: int, event: int | None = None) -> str:
         """The folio's name; a folio not mapped yet is called by its frame.

@@ -14,7 +14,8 @@ from sandbox.arch.arm64.pgtable import (
     pte_page,
     pte_pfn,
 )
-from sandbox.machine.memory import Folio, Globals, Mapping, Mm, Vma
+from sandbox.machine.memory import Folio, Mapping, Mm, Vma
+from sandbox.machine.offsets import TABLE_MAP
 from sandbox.mm import flags as f
 from sandbox.truth.ledger import Ledger, entry_kind
 from sandbox.truth.names.values import FLAG_NAMES, VMA_NOTES, pte_letters
@@ -110,7 +111,7 @@ def pte_runs(ledger: Ledger, mm: Mm) -> list[list[Any]]:
         index = 0
         if pte & PTE_SWP:
             index = pte_pfn(pte)
-            folio = f"count {cells[cells[Globals.swap_device] + index]}"
+            folio = f"count {cells[ledger.slot_word(TABLE_MAP, index)]}"
         elif pte & PTE_HUGE or not pte & (PTE_SPECIAL | PTE_MARKER):
             frame = pte_page(pte)
             target = ledger.folio(frame)

@@ -14,6 +14,7 @@ from sandbox.kernels.linux_6_9 import Linux69
 from sandbox.kernels.linux_6_12 import Linux612
 from sandbox.kernels.linux_6_15 import Linux615
 from sandbox.kernels.linux_7_2 import Linux72
+from sandbox.machine.offsets import TABLE_CACHE, TABLE_MAP
 from sandbox.memory import (
     Folio,
     Gen,
@@ -90,8 +91,8 @@ class ForgetsSwapCount(Linux66):
     """Fork does not count its swap entries."""
 
     def swap_duplicate(self, slot: int) -> Gen[None]:
-        yield load((yield from self.swap_word(0, slot)))
-        if (yield load((yield from self.swap_word(0, slot)))) == 0:
+        yield load((yield from self.swap_word(TABLE_MAP, slot)))
+        if (yield load((yield from self.swap_word(TABLE_MAP, slot)))) == 0:
             yield from super().swap_duplicate(slot)
 
 
@@ -116,7 +117,7 @@ class CachesUnmarked(Linux66):
 
     def swap_cache_add(self, folio: Folio, slot: int) -> Gen[None]:
         yield add(folio._refcount, folio.nr_pages)
-        word = yield from self.swap_word(1024, slot)
+        word = yield from self.swap_word(TABLE_CACHE, slot)
         yield store(word, folio)
         yield bits(folio.flags, PG_swapcache)
         yield store(folio.private, slot + 1)
@@ -198,9 +199,11 @@ class ReusesTwiceMapped(Linux615):
 class DiscardsHeld(Linux66):
     """A lazyfree page is dropped without a look at its references."""
 
-    def discard_lazyfree(self, folio: Folio, mm: Mm, addr: int, ptep: int, pte: int) -> Gen[bool]:
+    def discard_lazyfree(
+        self, folio: Folio, mm: Mm, addr: int, ptep: int, pte: int, nr: int
+    ) -> Gen[bool]:
         yield note("discard", folio)
-        yield add(mm.rss_stat(MM_ANONPAGES), -1)
+        yield add(mm.rss_stat(MM_ANONPAGES), -nr)
         return True
 
 

@@ -259,6 +259,7 @@ class CopyMixin(KernelPart):
     ) -> Gen[tuple[CopyContext, int]]:
         """One entry more for the slot; neither side's is exclusive any longer."""
         yield from self.swap_duplicate(pte >> PFN_SHIFT)
+        yield from self.mmlist_add(ctx.dst_mm, ctx.src_mm)
         if pte & PTE_SWP_EXCLUSIVE:
             pte &= ~PTE_SWP_EXCLUSIVE
             yield from self.set_pte_at(ctx.src_mm, addr, src_pte, pte)

@@ -10,16 +10,20 @@ from sandbox.arch.arm64.pgtable import (
     PTE_MIGRATION,
     PTE_SWP,
     PTE_SWP_EXCLUSIVE,
+    PTE_UFFD_WP,
     pfn_pte,
     pte_mkdirty,
+    pte_mkuffd_wp,
     pte_mkwrite,
     pte_pfn,
     pte_present,
 )
+from sandbox.machine.offsets import TABLE_HAS_CACHE, TABLE_MAP, TABLE_ZERO
 from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     Folio,
     Gen,
+    Globals,
     Vma,
     add,
     bits,
@@ -36,6 +40,7 @@ from sandbox.mm.flags import (
     MM_ANONPAGES,
     MM_SWAPENTS,
     VM_LOCKED,
+    VM_UFFD_WP,
     VM_WRITE,
     PG_anon,
     PG_locked,
@@ -46,7 +51,6 @@ from sandbox.mm.flags import (
     PG_writeback,
 )
 from sandbox.mm.memory.fault import VmFault
-from sandbox.mm.swapfile import COUNTS
 
 
 class Swapin(NamedTuple):
@@ -85,6 +89,8 @@ class SwapinMixin(KernelPart):
             return (yield from self.handle_pte_marker(vmf))
         if not entry & PTE_SWP:
             return -EFAULT
+        if not (yield load(Globals.swap_device)):  # get_swap_device()
+            return 0
         found = yield from self.swapin_lookup(vmf, entry >> PFN_SHIFT)
         if found is None:  # somebody else is at it: fault again
             return 0
@@ -193,17 +199,21 @@ class SwapinMixin(KernelPart):
         """
         folio = yield from self.swap_cache_get_folio(slot)
         if folio is not None:
+            yield from self.swap_update_readahead(folio, vmf.vma, vmf.address)
             return Swapin(folio, True, vmf.address, slot, 1)
         if self.swapin_uses_cache:
             return (yield from self.swapin_through_cache(vmf, slot))
-        if (yield load((yield from self.swap_word(COUNTS, slot)))) == 1:
+        if (yield load((yield from self.swap_word(TABLE_MAP, slot)))) == 1:
             return (yield from self.swapin_sync(vmf, slot))
         folio = yield from self.swapin_readahead(vmf, slot)
         return None if folio is None else Swapin(folio, True, vmf.address, slot, 1)
 
     def swapin_sync(self, vmf: VmFault, slot: int) -> Gen[Swapin | None]:
         """Read from the fast device past the cache; since 6.8 the slots are claimed meanwhile."""
-        order = (yield from self.swapin_order(vmf, slot)) if self.swapin_large else 0
+        orders: tuple[int, ...] = ()
+        if self.swapin_large:
+            orders = yield from self.thp_swapin_suitable_orders(vmf, slot)
+        order = orders[0] if orders else 0
         first = slot & -(1 << order)
         folio = yield from self.vma_alloc_folio(order)
         yield bits(folio.flags, PG_locked | PG_swapbacked)
@@ -219,55 +229,62 @@ class SwapinMixin(KernelPart):
 
     def swapin_through_cache(self, vmf: VmFault, slot: int) -> Gen[Swapin | None]:
         """7.x: what is read is in the cache first, locked; a folio found there is used instead."""
-        order = yield from self.swapin_order(vmf, slot)
+        orders = yield from self.thp_swapin_suitable_orders(vmf, slot)
         while True:
-            folio, err = yield from self.swap_cache_alloc_folio(slot, order)
-            if folio is not None:
-                first = slot & -(1 << order)
-                yield from self.swap_read_folio(folio, first)
-                return Swapin(folio, True, vmf.address - (slot - first), first, 1 << order)
-            if err == -EBUSY and order:
-                order = 0
-                continue
+            for order in (*orders, 0):
+                folio, err = yield from self.swap_cache_alloc_folio(slot, order)
+                if folio is not None:
+                    first = slot & -(1 << order)
+                    yield from self.swap_read_folio(folio, first)
+                    return Swapin(folio, True, vmf.address - (slot - first), first, 1 << order)
+                if err != -EBUSY:
+                    break
             if err != -EEXIST:
                 return None
             found = yield from self.swap_cache_get_folio(slot)
             if found is not None:
                 return Swapin(found, True, vmf.address, slot, 1)
 
-    def swapin_order(self, vmf: VmFault, slot: int) -> Gen[int]:
-        """The largest enabled order whose entries are consecutive slots, seen under their lock.
+    def thp_swapin_suitable_orders(self, vmf: VmFault, slot: int) -> Gen[tuple[int, ...]]:
+        """Enabled orders, the largest first, whose entries are alike and name slots in a row.
 
-        Source: alloc_swap_folio (6.12), thp_swapin_suitable_orders (7.x).
+        Seen under the entries' lock; a VMA that userfaultfd watches has its pages one by one.
+        Source: alloc_swap_folio (6.12).
         """
-        orders = []
+        orders: tuple[int, ...] = ()
+        if (yield load(vmf.vma.vm_flags)) & VM_UFFD_WP:
+            return orders
         for order in (yield from self.thp_vma_suitable_orders(vmf)):
             if slot & ((1 << order) - 1) == vmf.address & ((1 << order) - 1):
-                orders.append(order)
-        if not orders:
-            return 0
-        ptep, ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
-        if not ptl:
-            return 0
-        chosen = 0
-        for order in orders:
-            offset = vmf.address & ((1 << order) - 1)
-            if (yield from self.can_swapin_thp(ptep - offset, slot - offset, 1 << order)):
-                chosen = order
-                break
-        yield unlock(ptl)
-        return chosen
+                orders = (*orders, order)
+        while orders:
+            ptep, ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
+            if not ptl:
+                return ()
+            while orders and not (yield from self.can_swapin_thp(vmf, ptep, slot, orders[0])):
+                orders = orders[1:]
+            yield unlock(ptl)
+            break
+        return orders
 
-    def can_swapin_thp(self, ptep: int, slot: int, nr: int) -> Gen[bool]:
-        """Do *nr* entries name consecutive slots with equal flags, none of them cached?"""
-        flags = (yield load(ptep)) & ((1 << PFN_SHIFT) - 1)
-        taken = yield from self.swap_word(self.swap_taken_by, slot)
+    def can_swapin_thp(self, vmf: VmFault, ptep: int, slot: int, order: int) -> Gen[bool]:
+        """Are the entries around the fault alike, for slots in a row that can be read at once?"""
+        at, nr = vmf.address & ((1 << order) - 1), 1 << order
+        first = vmf.orig_pte - (at << PFN_SHIFT)
         for i in range(nr):
-            if (yield load(ptep + i)) != (slot + i) << PFN_SHIFT | flags:
+            if (yield from self.ptep_get(ptep - at + i)) != first + (i << PFN_SHIFT):
                 return False
-            if (yield load(taken + i)):
+        return self.swapin_uses_cache or (yield from self.swap_slots_alike(slot - at, nr))
+
+    def swap_slots_alike(self, slot: int, nr: int) -> Gen[bool]:
+        """Are all slots zero, or none, and nobody has claimed any (`non_swapcache_batch`)?"""
+        zero = yield from self.swap_word(TABLE_ZERO, slot)
+        taken = yield from self.swap_word(TABLE_HAS_CACHE, slot)
+        is_zero = yield load(zero)
+        for i in range(nr):
+            if (yield load(zero + i)) != is_zero or (yield load(taken + i)):
                 return False
-        return bool(flags & PTE_SWP)
+        return True
 
     # -- mapping it ----------------------------------------------------------------------
 
@@ -284,8 +301,12 @@ class SwapinMixin(KernelPart):
             exclusive = (yield load(folio._refcount)) == 1
         index = first
         pte = pfn_pte(folio.pfn + index, (yield from self.vm_page_prot(vmf.vma)))
+        if entry & PTE_UFFD_WP:
+            pte = pte_mkuffd_wp(pte)
         write = bool(vmf.flags & FAULT_FLAG_WRITE)
-        if exclusive and (yield load(vmf.vma.vm_flags)) & VM_WRITE:
+        vm_flags = yield load(vmf.vma.vm_flags)
+        protected = vm_flags & VM_UFFD_WP and entry & PTE_UFFD_WP  # userfaultfd_pte_wp()
+        if exclusive and vm_flags & VM_WRITE and not protected:
             pte = pte_mkwrite(pte)
             if write:
                 pte, write = pte_mkdirty(pte), False
@@ -328,8 +349,7 @@ class SwapinMixin(KernelPart):
 
     def swapin_release(self, vmf: VmFault, found: Swapin) -> Gen[None]:
         """Our entries no longer name the slots; perhaps the cache can go too."""
-        for i in range(found.nr):
-            yield from self.swap_free(found.slot + i)
+        yield from self.swap_free_nr(found.slot, found.nr)
         if found.cached and (yield from self.should_try_to_free_swap(vmf, found.folio)):
             yield from self.folio_free_swap(found.folio)
 

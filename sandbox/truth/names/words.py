@@ -52,8 +52,13 @@ _STRUCT_NAMES = {
     Struct.MAPPING: "address_space",
     Struct.XARRAY: "i_pages",
     Struct.SWAP: "swap_info",
+    Struct.SWAP_TABLE: "swap_table",
     Struct.GLOBALS: "machine",
 }
+
+
+_BARE = (Struct.GLOBALS, Struct.SWAP, Struct.SWAP_TABLE)
+"""Structures whose words are called by their field alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,7 @@ class Words:
                 owner = f"cpu{PerCpu.cpu_of(base)}"
             case _:
                 owner = _STRUCT_NAMES[struct]
-        name = field.name if struct in (Struct.GLOBALS, Struct.SWAP) else f"{owner}.{field.name}"
+        name = field.name if struct in _BARE else f"{owner}.{field.name}"
         return Place(owner, field.name, index, f"{name}[{index}]" if field.per_index else name)
 
     def _page_word(self, addr: int, field: str) -> Place:

@@ -18,7 +18,8 @@ from sandbox.arch.arm64.pgtable import (
     pte_valid_cont,
     pte_young,
 )
-from sandbox.machine.memory import PAGE_WORDS, Folio, Globals, Mm, Page, Vma, page_of_pfn
+from sandbox.machine.memory import PAGE_WORDS, Folio, Mm, Page, Vma, page_of_pfn
+from sandbox.machine.offsets import TABLE_MAP
 from sandbox.mm import flags as f
 from sandbox.truth.procfs.pages import average_mapcount, maybe_mapped_shared, precise_mapcount
 
@@ -88,7 +89,7 @@ def _walk_entry(session: Session, stats: MemSizeStats, word: int, pte: int) -> N
     """`smaps_pte_entry` and `smaps_pmd_entry`."""
     cells = session.ledger.cells
     if pte & PTE_SWP:
-        count = cells[cells[Globals.swap_device] + (pte >> PFN_SHIFT)]
+        count = cells[session.ledger.slot_word(TABLE_MAP, pte >> PFN_SHIFT)]
         stats.swap += PAGE_SIZE
         stats.swap_pss += (PAGE_SIZE << PSS_SHIFT) // max(count, 1)
         return
