@@ -193,6 +193,16 @@ class SyscallsMixin(KernelPart):
         yield from self.lru_add_drain()
         return Result()
 
+    def sys_settle(self, nr: int) -> Gen[Result]:
+        """A process of the recording rig has started: *nr* pages of its own wait for the LRU.
+
+        What waited before was drained while it populated itself.
+        """
+        yield from self.lru_add_drain()
+        for _ in range(nr):
+            yield from self.folio_add_lru((yield from self.vma_alloc_folio(0)))
+        return Result()
+
     def sys_nop(self) -> Gen[Result]:
         """An action that concerns the recording rig only."""
         yield note("nop")

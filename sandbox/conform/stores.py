@@ -103,6 +103,8 @@ def conform_micro(
         if number in traced:
             theirs = read_events(traced[number])
             yield compare_stores(log["scenario"], action.text, theirs, ours)
+        if len(session.ledger.processes()) > len(before.processes):
+            session.settle()
 
 
 @dataclass(slots=True)

@@ -34,6 +34,7 @@ from sandbox.mm.flags import (
     VM_STACK_INCOMPLETE_SETUP,
     VM_WRITE,
 )
+from sandbox.mm.mremap import PagetableMove
 from sandbox.syscalls import Buffers, Result
 
 STACK_REGION = 64
@@ -114,7 +115,9 @@ class ExecMixin(KernelPart):
         yield unlock(anon_vma.rwsem)
         # no rmap locks while entries move: VM_STACK_INCOMPLETE_SETUP keeps migration out
         size = old_end - old_start
-        yield from self.move_page_tables(mm, vma, vma, old_start, old_start - shift, size)
+        yield from self.move_page_tables(
+            PagetableMove(mm, vma, vma, old_start, old_start - shift, size, for_stack=True)
+        )
         yield lock(anon_vma.rwsem)
         yield store(vma.vm_end, old_end - shift)
         yield unlock(anon_vma.rwsem)

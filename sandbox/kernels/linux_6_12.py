@@ -74,13 +74,14 @@ class Linux612(Linux69):
         if exclusive:
             for i in range(nr):
                 yield from self.set_page_anon_exclusive(Page(page + 16 * i))
+        yield from self.mlock_vma_folio(folio, nr, vma)
 
     def folio_add_file_rmap_ptes(self, folio: Folio, page: Page, nr: int, vma: Vma) -> Gen[None]:
         """Map pages of the page cache."""
         mapped = yield from self._folio_add_rmap(folio, page, nr, vma)
         if mapped:
             yield add(Globals.nr_file_mapped, mapped)
-        yield from self.mlock_vma_file_folio(folio, nr, vma)
+        yield from self.mlock_vma_folio(folio, nr, vma)
 
     def _folio_add_rmap(self, folio: Folio, page: Page, nr: int, vma: Vma) -> Gen[int]:
         """At PTE level: how many pages count as newly mapped."""
@@ -178,6 +179,15 @@ class Linux612(Linux69):
     def set_page_anon_exclusive(self, page: Page) -> Gen[None]:
         """SetPageAnonExclusive."""
         yield bits(page.flags, PG_anon_exclusive)
+
+    # -- mlock (mm/mlock.c) ---------------------------------------------------------------
+
+    def folio_mlock_step(self, folio: Folio, ptep: int, pte: int, left: int) -> Gen[int]:
+        """The entries that follow and map the folio in order."""
+        yield load(folio.flags)
+        if not folio.large:
+            return 1
+        return (yield from self.folio_pte_batch(folio, ptep, pte, left)).nr
 
     # -- split (mm/huge_memory.c) ----------------------------------------------------------
 

@@ -45,6 +45,8 @@ class Linux72(SwapTableMixin, Linux615):
     contpte_af_noop = False
     madvise_gathers = True
     free_drains = False
+    unmap_drains = False
+    mremap_moves_many = True
     contpte_set_invalid = True
     finish_fault_whole = "all"
     mkdirty_if_folio_dirty = True

@@ -32,6 +32,10 @@ PG_hwpoison = 1 << 19
 PG_writeback = 1 << 20
 PG_readahead = 1 << 21
 
+MLOCK_COUNT_SHIFT = 48
+MLOCK_COUNT_MASK = 0xFF << MLOCK_COUNT_SHIFT
+"""folio->mlock_count, which the kernel keeps in the list words of a folio that is unevictable."""
+
 HOST_SHMEM, HOST_TMPFS, HOST_XFS = 1, 2, 3
 """What is behind a page cache: the kernel tells by the inode's operations."""
 

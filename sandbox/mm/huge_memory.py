@@ -17,6 +17,7 @@ from sandbox.arch.arm64.pgtable import (
     pte_mkwrite,
     pte_modify,
     pte_pfn,
+    pte_present,
     pte_write,
     pte_wrprotect,
     pte_young,
@@ -51,6 +52,7 @@ from sandbox.mm.flags import (
 )
 from sandbox.mm.memory.fork import CopyContext
 from sandbox.mm.memory.zap import MmuGather
+from sandbox.mm.mremap import PagetableMove
 from sandbox.mm.pgalloc import pmd_is_leaf
 
 
@@ -201,34 +203,25 @@ class HugeMemoryMixin(KernelPart):
             return pte_dirty(entry)
         return (yield from self.page_anon_and_exclusive(page))
 
-    def move_huge_pmd(
-        self,
-        mm: Mm,
-        vma: Vma,
-        old_pmd: int,
-        new_pmd: int,
-        old_addr: int,
-        new_addr: int,
-        extent: int,
-    ) -> Gen[int]:
-        """Mremap of a leaf: moved whole to an aligned place, or split."""
-        if extent != HPAGE_PMD_NR or (yield load(new_pmd)):
-            yield from self.split_huge_pmd(vma, old_pmd, old_addr)
-            return (yield load(old_pmd))
-        old_ptl = self.pmd_lockptr(old_pmd, old_addr)
-        new_ptl = self.pmd_lockptr(new_pmd, new_addr)
+    def move_huge_pmd(self, pmc: PagetableMove, old_pmd: int, new_pmd: int) -> Gen[bool]:
+        """Mremap of a leaf: moved whole to a PMD entry that is free; False leaves it to a split."""
+        if (yield load(new_pmd)):
+            return False
+        old_ptl = self.pmd_lockptr(old_pmd, pmc.old_addr)
+        new_ptl = self.pmd_lockptr(new_pmd, pmc.new_addr)
         yield lock(old_ptl)
-        left = yield load(old_pmd)
-        if pmd_is_leaf(left):
+        moved = pmd_is_leaf((yield load(old_pmd)))
+        if moved:
             if new_ptl != old_ptl:
                 yield lock(new_ptl)
-            pmdval, left = (yield xchg(old_pmd, 0)), 0
+            pmdval = yield xchg(old_pmd, 0)
             yield store(new_pmd, pmdval)
-            yield tlb_flush(mm, old_addr, old_addr + HPAGE_PMD_NR)
+            if pte_present(pmdval):
+                yield tlb_flush(pmc.mm, pmc.old_addr, pmc.old_addr + HPAGE_PMD_NR)
             if new_ptl != old_ptl:
                 yield unlock(new_ptl)
         yield unlock(old_ptl)
-        return left
+        return moved
 
     def vma_adjust_trans_huge(self, mm: Mm, vma: Vma, addr: int) -> Gen[None]:
         """A new VMA border inside a leaf splits it."""

@@ -33,7 +33,6 @@ class MadviseMixin(KernelPart):
                 break
             lo, hi = max((yield load(vma.vm_start)), start), min((yield load(vma.vm_end)), end)
             if self.madvise_gathers:
-                yield from self.lru_add_drain()
                 tlb = yield from self.unmap_page_range(tlb, vma, lo, hi)
             else:
                 yield from self.zap_page_range_single(vma, lo, hi)

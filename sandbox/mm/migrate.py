@@ -34,6 +34,7 @@ from sandbox.memory import (
     unlock,
 )
 from sandbox.mm.flags import (
+    VM_LOCKED,
     PG_anon,
     PG_dirty,
     PG_locked,
@@ -120,6 +121,8 @@ class MigrateMixin(KernelPart):
         else:
             yield from self.folio_add_file_rmap_ptes(folio, page, 1, vma)
         yield from self.set_pte_at(mm, addr, ptep, pte)
+        if (yield load(vma.vm_flags)) & VM_LOCKED:
+            yield from self.mlock_drain_local()
 
     def try_to_map_unused_to_zeropage(
         self, folio: Folio, page: Page, vma: Vma, mm: Mm, addr: int, ptep: int, old: int

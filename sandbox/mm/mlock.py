@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.arch.arm64.pgtable import pte_present
+from sandbox.arch.arm64.pgtable import pte_pfn, pte_present
 from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     READ,
@@ -20,6 +20,8 @@ from sandbox.memory import (
     unlock,
 )
 from sandbox.mm.flags import (
+    MLOCK_COUNT_MASK,
+    MLOCK_COUNT_SHIFT,
     VM_LOCKED,
     VM_SHARED,
     VM_WRITE,
@@ -80,37 +82,40 @@ class MlockMixin(KernelPart):
             return
         start = addr
         while addr < end:
-            ptent = yield from self.ptep_get(pte + addr - start)
+            at = pte + addr - start
+            ptent = yield from self.ptep_get(at)
             step = 1
-            if pte_present(ptent):
-                page = yield from self.vm_normal_page(ptent)
-                if page is not None:
-                    folio = yield from self.page_folio(page)
-                    step = yield from self.folio_mlock_step(folio, folio.index_of(page), end - addr)
-                    if (
-                        yield from self.allow_mlock_munlock(folio, vma, addr, start, end, step, on)
-                    ):
-                        if on:
-                            yield from self.mlock_folio(folio)
-                        else:
-                            yield from self.munlock_folio(folio)
+            page = (yield from self.vm_normal_page(ptent)) if pte_present(ptent) else None
+            if page is not None:
+                folio = yield from self.page_folio(page)
+                step = yield from self.folio_mlock_step(folio, at, ptent, end - addr)
+                first = addr - folio.index_of(page)
+                if (yield from self.allow_mlock_munlock(folio, vma, first, start, end, step)):
+                    if on:
+                        yield from self.mlock_folio(folio)
+                    else:
+                        yield from self.munlock_folio(folio)
             addr += step
         yield unlock(ptl)
 
-    def folio_mlock_step(self, folio: Folio, index: int, left: int) -> Gen[int]:
-        """How many entries of the folio to take at once."""
+    def folio_mlock_step(self, folio: Folio, ptep: int, pte: int, left: int) -> Gen[int]:
+        """How many of the entries that follow map pages of the folio."""
         yield load(folio.flags)
-        return min(folio.nr_pages - index, left)
+        step = 1
+        while folio.large and step < left:
+            pte = yield from self.ptep_get(ptep + step)
+            if not pte_present(pte) or not 0 <= pte_pfn(pte) - folio.pfn < folio.nr_pages:
+                break
+            step += 1
+        return step
 
     def allow_mlock_munlock(
-        self, folio: Folio, vma: Vma, addr: int, start: int, end: int, step: int, on: bool
+        self, folio: Folio, vma: Vma, first: int, start: int, end: int, step: int
     ) -> Gen[bool]:
-        """Large folios are mlocked only when the range covers them whole (allow_mlock_munlock)."""
-        if not on and not folio.large:
+        """Large folios are mlocked only when the entries of [start, end) map them whole."""
+        if not (yield load(vma.vm_flags)) & VM_LOCKED or not folio.large:
             return True
-        if not (yield load(vma.vm_flags)) & VM_LOCKED:
-            return True
-        return step == folio.nr_pages
+        return start <= first and first + folio.nr_pages <= end and step == folio.nr_pages
 
     # -- the batch -----------------------------------------------------------------------
 
@@ -160,33 +165,53 @@ class MlockMixin(KernelPart):
         yield store(PerCpu.fbatch_nr(self.cpu, Fbatch.MLOCK), 0)
 
     def _mlock_folio(self, folio: Folio) -> Gen[None]:
-        """To the unevictable list, unless it is off its list or munlocked meanwhile."""
+        """To the unevictable list or counted there, unless it is off its list or munlocked."""
         if not (yield bits(folio.flags, 0, PG_lru)) & PG_lru:
             return
         flags = yield load(folio.flags)
         if not flags & PG_mlocked:
             if flags & PG_unevictable:
                 yield bits(folio.flags, 0, PG_unevictable)
-        elif not flags & PG_unevictable:
+        elif flags & PG_unevictable:
+            yield from self.set_mlock_count(folio, self.mlock_count(flags) + 1)
+        else:
             if flags & PG_active:
                 yield bits(folio.flags, 0, PG_active)
             yield bits(folio.flags, PG_unevictable)
+            yield from self.set_mlock_count(folio, 1)
         yield bits(folio.flags, PG_lru)
 
     def _mlock_new_folio(self, folio: Folio) -> Gen[None]:
         """On the unevictable list, unless munlocked meanwhile."""
         if (yield load(folio.flags)) & PG_mlocked:
             yield bits(folio.flags, PG_unevictable)
+            yield from self.set_mlock_count(folio, 1)
         yield bits(folio.flags, PG_lru)
 
     def _munlock_folio(self, folio: Folio) -> Gen[None]:
-        """No longer mlocked; back to an evictable list if it was on one."""
+        """One lock less; with the last one no longer mlocked, and back to an evictable list."""
         isolated = bool((yield bits(folio.flags, 0, PG_lru)) & PG_lru)
+        flags = yield load(folio.flags)
+        if isolated and flags & PG_unevictable and self.mlock_count(flags):
+            left = self.mlock_count(flags) - 1
+            yield from self.set_mlock_count(folio, left)
+            if left:
+                yield bits(folio.flags, PG_lru)
+                return
         yield bits(folio.flags, 0, PG_mlocked)
         if isolated:
             if (yield load(folio.flags)) & PG_unevictable:
                 yield bits(folio.flags, 0, PG_unevictable)
             yield bits(folio.flags, PG_lru)
+
+    def mlock_count(self, flags: int) -> int:
+        """How many locks of a folio on the unevictable list are known."""
+        return (flags & MLOCK_COUNT_MASK) >> MLOCK_COUNT_SHIFT
+
+    def set_mlock_count(self, folio: Folio, count: int) -> Gen[None]:
+        """Count the locks of a folio that was taken off the LRU for it, under the LRU's lock."""
+        word = count << MLOCK_COUNT_SHIFT
+        yield bits(folio.flags, word, MLOCK_COUNT_MASK & ~word)
 
     def mm_populate(self, mm: Mm, start: int, end: int) -> Gen[None]:
         """Fault the locked range in (writable where private memory is, to break COW early)."""
@@ -202,10 +227,11 @@ class MlockMixin(KernelPart):
     file_rmap_mlocks_whole = False
     """6.18 and later: a large file folio is mlocked with the mapping that maps all of it."""
 
-    def mlock_vma_file_folio(self, folio: Folio, nr: int, vma: Vma) -> Gen[None]:
-        """Mlock a file folio of which *nr* pages were mapped in a locked VMA (mm/rmap.c).
+    def mlock_vma_folio(self, folio: Folio, nr: int, vma: Vma) -> Gen[None]:
+        """Mlock a folio of which *nr* pages were mapped in a locked VMA (mm/rmap.c).
 
-        Large ones are left to the walk of mlock where they are not known to be mapped whole.
+        New anonymous folios apart: they are mlocked with their LRU batch.  Large ones are left to
+        the walk of mlock where they are not known to be mapped whole.
         """
         if not (yield load(vma.vm_flags)) & VM_LOCKED:
             return

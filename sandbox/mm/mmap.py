@@ -24,6 +24,7 @@ from sandbox.memory import (
 )
 from sandbox.mm.flags import VM_LOCKED
 from sandbox.mm.memory.zap import MmuGather
+from sandbox.mm.pgalloc import PMD_NR, USER_PGTABLES_CEILING
 
 VMA_FIELDS = 10
 
@@ -331,6 +332,7 @@ class MmapMixin(KernelPart):
         find the VMAs: faults on what is left go on meanwhile.
         """
         vmas = yield from self.vma_range_isolate(mm, start, end)
+        prev, next_ = yield from self.around(mm, start, end)
         for vma in vmas:
             vm_flags = yield load(vma.vm_flags)
             if vm_flags & VM_LOCKED:
@@ -339,15 +341,58 @@ class MmapMixin(KernelPart):
             yield from self.vma_iter_clear(mm, vma)
         if give_up and vmas:
             yield from self.mmap_write_downgrade(mm)
-        yield from self.lru_add_drain()
-        tlb = yield from self.unmap_vmas(MmuGather(mm), vmas, start, end)
-        yield from self.tlb_flush_mmu(tlb)
-        for vma in vmas:  # free_pgtables(): rmap walks find the entries as long as they are there
-            yield from self.unlink_anon_vmas(vma)
-            yield from self.vma_link_file(vma, False)
+        if vmas:
+            yield from self.unmap_region(mm, vmas, prev, next_)
         if give_up:
             yield unlock(mm.mmap_lock)
         return 0
+
+    def unmap_region(self, mm: Mm, vmas: list[Vma], floor: int, ceiling: int) -> Gen[None]:
+        """Zap what VMAs that nobody finds any more map, and free their page tables.
+
+        No other VMA is between *floor* and *ceiling* (`vms_clear_ptes` since 6.12).
+        """
+        if self.unmap_drains:
+            yield from self.lru_add_drain()
+        start, end = (yield load(vmas[0].vm_start)), (yield load(vmas[-1].vm_end))
+        tlb = yield from self.unmap_vmas(MmuGather(mm), vmas, start, end)
+        tlb = yield from self.free_pgtables(tlb, vmas, floor, ceiling)
+        yield from self.tlb_flush_mmu(tlb)
+
+    def free_pgtables(
+        self, tlb: MmuGather, vmas: list[Vma], floor: int, ceiling: int
+    ) -> Gen[MmuGather]:
+        """Hide the VMAs from rmap walks, then free the tables that only they used (mm/memory.c).
+
+        VMAs that are near each other are done together.
+        """
+        at = 0
+        while at < len(vmas):
+            start, end = (yield load(vmas[at].vm_start)), (yield load(vmas[at].vm_end))
+            near, at, limit = [vmas[at]], at + 1, ceiling
+            while at < len(vmas):
+                limit = yield load(vmas[at].vm_start)
+                if limit > end + PMD_NR:
+                    break
+                end, limit = (yield load(vmas[at].vm_end)), ceiling
+                near, at = [*near, vmas[at]], at + 1
+            for vma in near:
+                yield from self.unlink_anon_vmas(vma)
+            for vma in near:
+                yield from self.vma_link_file(vma, False)
+            if (yield from self.free_pgd_range(tlb.mm, start, end, floor, limit)):
+                tlb = self.tlb_remove_tlb_entries(tlb, start, end - start)
+        return tlb
+
+    def around(self, mm: Mm, start: int, end: int) -> Gen[tuple[int, int]]:
+        """Where the VMA before [start, end) ends, and where the one behind it starts."""
+        floor, ceiling = 0, USER_PGTABLES_CEILING
+        for vma in (yield from self.all_vmas(mm)):
+            if (vm_end := (yield load(vma.vm_end))) <= start:
+                floor = vm_end
+            elif (vm_start := (yield load(vma.vm_start))) >= end:
+                return floor, vm_start
+        return floor, ceiling
 
     def mmap_write_downgrade(self, mm: Mm) -> Gen[None]:
         """From writing to reading without letting go (include/linux/mmap_lock.h)."""
@@ -362,16 +407,15 @@ class MmapMixin(KernelPart):
         """Give up a whole address space: zap everything with one full-mm gather (mm/mmap.c)."""
         yield lock(mm.mmap_lock, 0)
         vmas = yield from self.all_vmas(mm)
-        yield from self.lru_add_drain()
+        if self.unmap_drains:
+            yield from self.lru_add_drain()
         tlb = MmuGather(mm, fullmm=True)
         if vmas:
             end = yield load(vmas[-1].vm_end)
             tlb = yield from self.unmap_vmas(tlb, vmas, 0, end)
         yield unlock(mm.mmap_lock)
         yield lock(mm.mmap_lock)
+        tlb = yield from self.free_pgtables(tlb, vmas, 0, USER_PGTABLES_CEILING)
         yield from self.tlb_flush_mmu(tlb)
-        for vma in vmas:
-            yield from self.unlink_anon_vmas(vma)
-            yield from self.vma_link_file(vma, False)
         yield store(mm.mm_mt, 0)
         yield unlock(mm.mmap_lock)

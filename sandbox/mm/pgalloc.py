@@ -1,8 +1,8 @@
-"""Walking and growing page tables.
+"""Walking, growing and freeing page tables.
 
-Source: mm/memory.c (__pte_alloc, __pmd_alloc), mm/pgtable-generic.c (6.6).  Three levels are
-modelled: a PUD word per GiB in the mm, a table of 512 PMD words, a table of 512 entries.
-A PMD word is 0, the address of a PTE table, or a leaf (PTE_HUGE).
+Source: mm/memory.c (__pte_alloc, __pmd_alloc, free_pgd_range), mm/pgtable-generic.c (6.6).
+Three levels are modelled: a PUD word per GiB in the mm, a table of 512 PMD words, a table of 512
+entries.  A PMD word is 0, the address of a PTE table, or a leaf (PTE_HUGE).
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from sandbox.machine.part import KernelPart
 from sandbox.memory import Gen, Mm, alloc, load, lock, store, unlock
 
 PTL_OFFSET = PTRS_PER_PTE
+PMD_NR, PUD_NR = 1 << 9, 1 << 18
+"""Pages that one entry of a PMD table, and one of the PUD table, stand for."""
+USER_PGTABLES_CEILING = 1 << 27
+"""The page behind the last one that a process can have."""
 TABLE_SHIFT = 16
 """A table's address sits in a PMD word where a leaf has its frame number."""
 
@@ -63,6 +67,27 @@ class PgallocMixin(KernelPart):
         if not (yield load(pmd)):
             yield store(pmd, new << TABLE_SHIFT)
         yield unlock(ptl)
+
+    def free_pgd_range(self, mm: Mm, addr: int, end: int, floor: int, ceiling: int) -> Gen[bool]:
+        """Free the tables of [addr, end) that nothing else between *floor* and *ceiling* uses.
+
+        What lies there was unmapped, and nobody finds it any more; True if a table was freed.
+        """
+        freed = False
+        for gib in range(addr & -PUD_NR, end, PUD_NR):
+            table = yield load(mm.pud(gib))
+            if not table:
+                continue
+            for at in range(max(gib, addr & -PMD_NR), min(gib + PUD_NR, end), PMD_NR):
+                if floor <= at and at + PMD_NR <= ceiling:
+                    pmd = table + ((at >> 9) & 511)
+                    if (yield load(pmd)):
+                        yield store(pmd, 0)
+                        freed = True
+            if floor <= gib and gib + PUD_NR <= ceiling:
+                yield store(mm.pud(gib), 0)
+                freed = True
+        return freed
 
     def pmd_lockptr(self, pmd: int, addr: int) -> int:
         """Lock word of the PMD table that *pmd* (the entry of *addr*) lies in."""

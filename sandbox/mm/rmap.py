@@ -130,6 +130,7 @@ class RmapMixin(KernelPart):
                 yield add(Globals.nr_anon_mapped, 1)
             if exclusive:
                 yield bits(p.flags, PG_anon_exclusive)
+        yield from self.mlock_vma_folio(folio, nr, vma)
 
     def folio_add_file_rmap_ptes(self, folio: Folio, page: Page, nr: int, vma: Vma) -> Gen[None]:
         """Map pages of the page cache (`folio_add_file_rmap_range`)."""
@@ -139,14 +140,14 @@ class RmapMixin(KernelPart):
                 mapped += 1
         if mapped:
             yield add(Globals.nr_file_mapped, mapped)
-        yield from self.mlock_vma_file_folio(folio, nr, vma)
+        yield from self.mlock_vma_folio(folio, nr, vma)
 
     def folio_add_file_rmap_pmd(self, folio: Folio, vma: Vma) -> Gen[None]:
         """Map a folio of the page cache by a leaf (`page_add_file_rmap`, compound)."""
         mapped = yield from self.folio_add_entire(folio, Mm((yield load(vma.vm_mm))))
         if mapped:
             yield add(Globals.nr_file_mapped, mapped)
-        yield from self.mlock_vma_file_folio(folio, folio.nr_pages, vma)
+        yield from self.mlock_vma_folio(folio, folio.nr_pages, vma)
 
     def folio_add_entire(self, folio: Folio, mm: Mm) -> Gen[int]:
         """At PMD level: how many pages count as newly mapped; the total comes last."""

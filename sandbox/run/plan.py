@@ -214,8 +214,6 @@ def _mremap(p: Planner) -> Call:
     new_start = base + p.args["to_page"]
     if p.args["to_page"] + end - start > REGION_PAGES:
         raise p.refuse("the target is too far", "a range within 8G")
-    if new_start < end and start < new_start + end - start:
-        raise p.refuse("source and target overlap", "a target apart from the source")
     dontunmap = bool(p.args.get("dontunmap"))
     return p.call("sys_mremap", mm, start, end, region, base, new_start, dontunmap)
 

@@ -35,8 +35,8 @@ class ScenarioRun:
     ) -> None:
         self.session = Session(kernel)
         self.rig = rig
-        """As on the recording rig: a forked child first populates its own memory
-        (MADV_POPULATE_WRITE), and faultin_page_range() drains the LRU batches for that."""
+        """As on the recording rig: a process that starts or is forked first populates its own
+        memory, which drains the LRU batches, and leaves some of its pages in them."""
         self.name, self.about = name, about
 
     def do(self, step: Action | CpuBlock) -> dict[str, Any]:
@@ -45,10 +45,11 @@ class ScenarioRun:
         The functions of a person's own kernel are done a second time beside the machine, so that
         one that is no pure function of its answers is found out although nothing goes back.
         """
+        processes = len(self.session.ledger.processes())
         try:
             done = self._checked(step) if self.session.machine.checked else self.session.do(step)
-            if self.rig and isinstance(step, Action) and step.verb == "fork":
-                self.session.drain(force=True)
+            if self.rig and len(self.session.ledger.processes()) > processes:
+                self.session.settle()
             with self.session.contained(f"the state after {step.text}"):
                 return self._state(done)
         except SandboxError as error:

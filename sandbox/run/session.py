@@ -38,6 +38,9 @@ from sandbox.truth.ledger import Ledger
 __all__ = ["Session", "Step"]
 
 DRAIN = Call("lru_add_drain")
+OWN_PAGES = 14
+"""Pages of its own that a process of the rig touches last (rig/guest/init.c, `settle`)."""
+SETTLE = Call("sys_settle", (OWN_PAGES,))
 """What every CPU does after an action, as the recordings do before they look."""
 
 
@@ -291,6 +294,13 @@ class Session:
             if any(self.machine.peek(PerCpu.fbatch_nr(cpu, batch)) for batch in Fbatch):
                 self.machine.spawn("lru_add_drain_all", DRAIN, self.cpus[cpu], cpu)
                 self.machine.run(cpu)
+
+    def settle(self) -> None:
+        """Let a process of the rig have started: pages of its own are left in the LRU batch."""
+        self.drain(force=True)
+        if not self.machine.peek(Globals.autodrain):
+            self.machine.spawn("sys_settle", SETTLE, self.cpus[0], 0)
+            self.machine.run(0)
 
     # -- moving ------------------------------------------------------------------------
 

@@ -64,6 +64,8 @@ class MmuGather(NamedTuple):
 class ZapMixin(KernelPart):
     """zap_pte_range and the gather."""
 
+    unmap_drains = True
+    """Before 7.2: unmapping, MADV_DONTNEED and exit drain the LRU batches first."""
     free_drains = True
     """Before 7.2: the LRU batches are drained before a gather's references drop."""
 
@@ -235,8 +237,9 @@ class ZapMixin(KernelPart):
     # -- entry points ------------------------------------------------------------------
 
     def zap_page_range_single(self, vma: Vma, start: int, end: int) -> Gen[None]:
-        """Zap part of one VMA (MADV_DONTNEED): drain, gather, zap, release."""
+        """Zap part of one VMA (MADV_DONTNEED before 6.16): drain, gather, zap, release."""
         mm = Mm((yield load(vma.vm_mm)))
-        yield from self.lru_add_drain()
+        if self.unmap_drains:
+            yield from self.lru_add_drain()
         tlb = yield from self.unmap_page_range(MmuGather(mm), vma, start, end)
         yield from self.tlb_flush_mmu(tlb)
