@@ -259,6 +259,9 @@ def _fuzz_options(parser: argparse.ArgumentParser) -> None:
         help="core, wide, deep, kill, VERB=WEIGHT,... or FILE.toml (default: all four in turn)",
     )
     parser.add_argument(
+        "--stores", action="store_true", help="compare the order of every store as well"
+    )
+    parser.add_argument(
         "--shrink",
         metavar="N",
         type=_count,
@@ -304,6 +307,7 @@ def _fuzz(args: argparse.Namespace) -> ExitCode:
         jobs=args.jobs,
         limit=args.limit,
         hwaf=args.hwaf,
+        stores=args.stores,
         directory=args.output,
         own=(args.image, args.build),
     )

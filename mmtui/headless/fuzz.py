@@ -34,6 +34,7 @@ class Fuzz(NamedTuple):
     limit: int
     """Seconds for each scenario."""
     hwaf: bool
+    stores: bool
     directory: str
     own: Own
 
@@ -59,7 +60,12 @@ def fuzz(asked: Fuzz, *, as_json: bool) -> ExitCode:
     if asked.jobs < 1:
         raise UsageError("no job does nothing", expected="--jobs from 1")
     other, name = _other_side(asked)
-    plan = Plan(other, name, model, asked.seed, asked.total, family, asked.shrink, dumps)
+    plan = Plan(
+        *(other, name, model, asked.seed, asked.total, family),
+        stores=asked.stores,
+        shrink=asked.shrink,
+        dumps=dumps,
+    )
     folder = Path(asked.directory)
     summary = run(plan, folder, jobs=asked.jobs, narrate=narrate)
     sys.stdout.write(report_json(summary) if as_json else _text(report_text(summary)))
@@ -70,6 +76,8 @@ def fuzz(asked: Fuzz, *, as_json: bool) -> ExitCode:
 def _other_side(asked: Fuzz) -> tuple[Asked, str]:
     """What the model is held against, and the name of its folder of recordings."""
     if asked.against is not None:
+        if asked.stores:
+            raise UsageError("two models have no recorded stores", expected="a real kernel")
         from sandbox.fuzz.asking import ModelKernel
 
         return ModelKernel(asked.against), asked.against.rpartition(":")[2]
@@ -81,9 +89,10 @@ def _other_side(asked: Fuzz) -> tuple[Asked, str]:
     from rig.work import work_directory
 
     work = work_directory()
-    real = make_ready(work, asked.kernel, narrate, image=asked.own[0], build=asked.own[1])
+    image, build = asked.own
+    real = make_ready(work, asked.kernel, narrate, image=image, build=build, plugins=asked.stores)
     guest = Guest(work, real, HWAF_CPU if asked.hwaf else PLAIN_CPU)
-    return RealKernel(guest, float(asked.limit)), asked.kernel + HWAF * asked.hwaf
+    return RealKernel(guest, float(asked.limit), asked.stores), asked.kernel + HWAF * asked.hwaf
 
 
 def _text(lines: Iterable[str]) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sandbox.conform.stores import MicroReport
 
 __all__ = [
+    "MICRO",
     "ConformReport",
     "KernelReport",
     "Mismatch",

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sandbox.errors import Cancelled, SandboxError
 from sandbox.fuzz.judge import REFUSED, Reason, Verdict, judge, refused_at
+from sandbox.fuzz.orders import judge_stores
 from sandbox.run.runner import ScenarioRun
 from sandbox.scenario.language import Scenario
 
@@ -99,7 +100,7 @@ def ask_and_judge(
         each.scenario.name: verdict
         for each in questions
         if each.reason is not None
-        and (asked.dear or each.reason.field == REFUSED)
+        and (asked.dear or each.reason.field.startswith(REFUSED))
         and (verdict := _foreseen(each.scenario, each.reason, kernel)) is not None
     }
     played = [each.scenario for each in questions if each.scenario.name not in known]
@@ -113,7 +114,12 @@ def ask_and_judge(
             why = answer.why if answer else "it was not played"
             found.append((Verdict("lost", why=why), answer))
         else:
-            found.append((judge(answer.recording, scenario, kernel), answer))
+            verdict = judge(answer.recording, scenario, kernel)
+            states_agree = verdict.kind == "same" or verdict.field == "out"
+            if states_agree and answer.stores is not None:
+                order = judge_stores(answer.stores, scenario, kernel)
+                verdict = verdict if order.kind == "same" else order
+            found.append((verdict, answer))
     return found, answers.complaints
 
 
@@ -122,9 +128,12 @@ def _foreseen(scenario: Scenario, reason: Reason, kernel: str) -> Verdict | None
 
     A refusal is the difference that is looked for, or hides it.
     """
-    at = refused_at(scenario, kernel)
-    if at is None:
-        return Verdict("same") if reason.field == REFUSED else None
+    found = refused_at(scenario, kernel)
+    looked_for = reason.field.startswith(REFUSED)
+    if found is None:
+        return Verdict("same") if looked_for else None
+    if not looked_for:
+        return Verdict("lost", why="the model refuses it")
+    at, field = found
     action = scenario.steps[at - 1].text
-    verdict = Verdict("differs", at, action.split()[0], REFUSED, action=action)
-    return verdict if reason.field == REFUSED else Verdict("lost", why="the model refuses it")
+    return Verdict("differs", at, action.split()[0], field, action=action)

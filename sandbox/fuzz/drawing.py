@@ -341,7 +341,12 @@ def _uffd(d: Draw) -> list[str]:
     span = d.any_span(lambda page: page.private)
     if span is None:
         return []
-    (mode,) = d.random.choices(("async", "sigbus", "off"), (5, 2, 3))
+    known = d.world.uffds.get(span.proc)
+    if known == "inherited":
+        return []
+    mode = known or d.random.choice(("async", "async", "sigbus"))
+    mode = "off" if known and d.flip(0.3) else mode
+    d.world.uffds[span.proc] = known or mode
     pages = list(d.world.pages(span))
     certain = all(page is not None and page.sure and page.private for page in pages)
     was = {page.uffd for page in pages if page is not None}
@@ -355,13 +360,17 @@ def _uffd(d: Draw) -> list[str]:
 
 
 def _uffdwp(d: Draw) -> list[str]:
-    span = d.any_span(lambda page: bool(page.uffd)) or None
-    return [f"uffdwp {span} {'off' if d.flip(0.35) else 'on'}"] if span else []
+    span = d.any_span(lambda page: bool(page.uffd))
+    if span is None or d.world.uffds.get(span.proc, "inherited") == "inherited":
+        return []
+    return [f"uffdwp {span} {'off' if d.flip(0.35) else 'on'}"]
 
 
 def _uffdcopy(d: Draw) -> list[str]:
     span = d.any_span(lambda page: bool(page.uffd))
-    return [f"uffdcopy {span}{' wp' if d.flip(0.3) else ''}"] if span else []
+    if span is None or d.world.uffds.get(span.proc, "inherited") == "inherited":
+        return []
+    return [f"uffdcopy {span}{' wp' if d.flip(0.3) else ''}"]
 
 
 def _uffdmove(d: Draw) -> list[str]:

@@ -15,7 +15,7 @@ from sandbox.truth.compare import Cell, FolioNames, State, compare
 __all__ = ["REFUSED", "Reason", "Verdict", "judge", "refused_at"]
 
 REFUSED = "refused"
-"""The field of a difference that is the model's refusal."""
+"""The field of a difference that is the model's refusal begins with it."""
 MOST_EVENTS = 3_000_000
 """Events after which the model is not asked any further: some 20 seconds."""
 SHOWN = 6
@@ -27,7 +27,9 @@ _OF_RELEASES = frozenset({"mm_ids", "maybe_shared", "nr_pages_mapped", "large_ma
 """Words of a folio that only some releases have.  On those that have one it is of every large
 folio, so nothing is overlooked: where only one side has it, the order of the folio differs too."""
 
+_FOLIO = re.compile(r"F\d+(\(engine\))?")
 _NUMBER = re.compile(r"\[[^\]]*\]")
+_WORD = re.compile(r"\b[A-Z][A-Z0-9_]*\b")
 _NAME = re.compile(r"\bF\d+(\.\d+)?(\(engine\))?|-?\b\d+\b")
 
 
@@ -78,8 +80,12 @@ class Verdict:
 
 
 def judge(recording: Mapping[str, Any], scenario: Scenario, kernel: str) -> Verdict:
-    """Play a scenario on a modelled kernel until its states differ from the recorded ones."""
+    """Play a scenario on a modelled kernel until its states differ from the recorded ones.
+
+    What an action only reports (`out`) is told if nothing else differs.
+    """
     run, names = ScenarioRun(kernel, rig=True), FolioNames()
+    reported: Verdict | None = None
     states = recording["steps"]
     for index, step in enumerate(scenario.steps):
         expected = states[index] if index < len(states) else None
@@ -89,28 +95,30 @@ def judge(recording: Mapping[str, Any], scenario: Scenario, kernel: str) -> Verd
             raise
         except SandboxError as error:
             if expected is None:
-                return Verdict("refused", index + 1, why=error.message)
+                return reported or Verdict("refused", index + 1, why=error.message)
             return _refusal(scenario, index, expected, error)
         if expected is None:
             return Verdict("lost", index + 1, why=recording["refused"])
         wrong = _differing(expected, got, names)
-        if wrong:
+        if any(cell.field != "out" for cell in wrong):
             return _difference(scenario, index, wrong)
+        if wrong and reported is None:
+            reported = _difference(scenario, index, wrong)
         if run.session.position > MOST_EVENTS:
-            return Verdict("long", step=index + 1)
-    return Verdict("same")
+            return reported or Verdict("long", step=index + 1)
+    return reported or Verdict("same")
 
 
-def refused_at(scenario: Scenario, kernel: str) -> int | None:
-    """Which action the model refuses as one that cannot be meant, from 1; None if none."""
+def refused_at(scenario: Scenario, kernel: str) -> tuple[int, str] | None:
+    """Which action the model refuses as one that cannot be meant, from 1, and the field of it."""
     run = ScenarioRun(kernel, rig=True)
     for index, step in enumerate(scenario.steps):
         try:
             run.do(step)
         except Cancelled:
             raise
-        except UsageError:
-            return index + 1
+        except UsageError as error:
+            return index + 1, refusal(error)
         except SandboxError:
             return None
     return None
@@ -120,21 +128,36 @@ def _differing(expected: State, got: State, names: FolioNames) -> list[Cell]:
     """The cells that differ; a field of a folio that one release does not have is none."""
     cells = [cell for cell in compare(expected, got, names) if cell.field not in _NAMED]
     both = {cell.object for cell in cells if cell.expected is not None and cell.got is not None}
-    return [
+    wrong = [
         cell
         for cell in cells
         if not cell.ok and not (cell.object in both and _NUMBER.sub("", cell.field) in _OF_RELEASES)
     ]
+    return sorted(wrong, key=_rank)
+
+
+def _rank(cell: Cell) -> int:
+    """What is told first: what the action returned, then processes, holds, folios."""
+    if cell.object == "step":
+        return 0 if cell.field == "ret" else 1
+    if _FOLIO.fullmatch(cell.object):
+        return 4
+    return 3 if cell.object.startswith("hold ") else 2
 
 
 def _refusal(scenario: Scenario, index: int, expected: State, error: SandboxError) -> Verdict:
     """What it is that the model does not do."""
     step = scenario.steps[index]
-    field = REFUSED if isinstance(error, UsageError) else type(error).__name__
     cells = (f"ret {expected['ret']} there; {error.message}",)
     verb = step.text.split()[0]
-    change = _NAME.sub("#", error.message)
-    return Verdict("differs", index + 1, verb, field, change, step.text, cells)
+    change = f"ret {expected['ret']} not refused"
+    return Verdict("differs", index + 1, verb, refusal(error), change, step.text, cells)
+
+
+def refusal(error: SandboxError) -> str:
+    """The field of a refusal: what it is about, without names and numbers."""
+    said = _WORD.sub("#", _NAME.sub("#", error.message))
+    return f"{REFUSED}: {said}" if isinstance(error, UsageError) else f"{type(error).__name__}"
 
 
 def _difference(scenario: Scenario, index: int, wrong: Sequence[Cell]) -> Verdict:
@@ -152,7 +175,7 @@ def kind_of(cell: Cell) -> str:
         return field
     if cell.object.startswith("hold "):
         return f"hold {field}"
-    if re.fullmatch(r"F\d+(\(engine\))?", cell.object):
+    if _FOLIO.fullmatch(cell.object):
         if field == "order" and cell.expected is None:
             return "folio that only the model has"
         if field == "order" and cell.got is None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sandbox.fuzz.asking import Asked, ModelKernel, Question
+from sandbox.conform.states import MICRO
+from sandbox.fuzz.asking import Answer, Asked, ModelKernel, Question
 from sandbox.fuzz.crew import Crew
 from sandbox.fuzz.families import Family
 from sandbox.fuzz.generate import family_at, name_of, scenario_text
@@ -20,9 +21,9 @@ from sandbox.scenario.language import Scenario, parse_scenarios
 
 __all__ = ["Plan", "fuzz"]
 
-PART = 40
+PART, PART_STORES = 40, 20
 """Scenarios of one question: what a kill takes back at most, for each process."""
-ROUND = 120
+ROUND, ROUND_STORES = 120, 60
 """Candidates of one question."""
 
 
@@ -38,6 +39,8 @@ class Plan(NamedTuple):
     total: int
     family: Family | None
     """None for all of them in turn."""
+    stores: bool
+    """Whether the order of stores is compared as well."""
     shrink: int | None
     """How many of each group are made small; None for all."""
     dumps: Callable[[Mapping[str, Any]], str]
@@ -49,7 +52,7 @@ class Plan(NamedTuple):
         family = self.family._asdict() if self.family else "all"
         return {
             "asked": self.folder_name, "kernel": self.kernel, "seed": self.seed,
-            "count": self.total, "family": family, "shrink": self.shrink,
+            "count": self.total, "stores": self.stores, "family": family, "shrink": self.shrink,
         }  # fmt: skip
 
 
@@ -88,9 +91,10 @@ class _Run:
         known = self._verdicts()
         todo = [number for number in range(self.plan.total) if number not in known]
         numbers = {self._name(number): number for number in todo}
+        part_size = PART_STORES if self.plan.stores else PART
         parts = [
-            [Question(self._scenario(number)) for number in todo[at : at + PART]]
-            for at in range(0, len(todo), PART)
+            [Question(self._scenario(number)) for number in todo[at : at + part_size]]
+            for at in range(0, len(todo), part_size)
         ]
         for part in crew.ask(parts):
             self.journal.add(
@@ -166,8 +170,9 @@ class _Run:
     ) -> dict[int, tuple[Shrink, Reason]]:
         """A round of as many shrinks as fill the questions; where they stand then."""
         chosen: dict[int, list[Question]] = {}
+        most = ROUND_STORES if self.plan.stores else ROUND
         for number, (shrink, reason) in active.items():
-            if sum(map(len, chosen.values())) >= ROUND * crew.jobs:
+            if sum(map(len, chosen.values())) >= most * crew.jobs:
                 break
             chosen[number] = [
                 Question(_named(f"{self._name(number)}-c{at}", lines), reason)
@@ -201,10 +206,15 @@ class _Run:
                 name, lines = question.scenario.name, question.scenario.source
                 text = "\n".join([f"scenario {name}", *lines, "end", ""])
                 write_whole(self.folder / "scenarios" / f"{name}.scn", text)
-                if answer is not None and answer.recording is not None:
-                    file = self.folder / self.plan.folder_name / f"{name}.json"
-                    write_whole(file, self.plan.dumps(answer.recording))
+                if answer is not None:
+                    self._write_answer(name, answer)
                 self.journal.add({"found": number, "lines": lines, **verdict.to_json()})
+
+    def _write_answer(self, name: str, answer: Answer) -> None:
+        for folder, part in (("", answer.recording), (MICRO, answer.stores)):
+            if part is not None:
+                file = self.folder / f"{self.plan.folder_name}{folder}" / f"{name}.json"
+                write_whole(file, self.plan.dumps(part))
 
     # -- telling -----------------------------------------------------------------------
 

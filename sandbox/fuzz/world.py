@@ -84,6 +84,8 @@ class World:
     """By id: whether something is surely held."""
     rings: dict[str, set[str]] = field(default_factory=dict)
     """By process with an io_uring buffer, all that share its ring: the pins go with the last."""
+    uffds: dict[str, str] = field(default_factory=dict)
+    """By process, the mode of its userfaultfd; `inherited` is its parent's, for other memory."""
     swap: bool = False
     drained: bool = True
     _numbers: int = 0
@@ -186,6 +188,8 @@ class World:
             self.spaces[child][region] = {
                 at: page._replace(uffd="") for at, page in pages.items() if page.fork
             }
+        if proc in self.uffds:
+            self.uffds[child] = "inherited"
         for sharing in self.rings.values():
             if proc in sharing:
                 sharing.add(child)
