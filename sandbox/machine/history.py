@@ -130,7 +130,7 @@ class History(Machine):
         for i in range(len(self.events) - 1, -1, -1):
             before = self.events[i]
             if before[0] in (LOCK_BIT, BITS) and before[1] == addr:
-                return self.cpus[i]
+                return self.cpus[i] if i < len(self.cpus) else self.acting
         return cpu
 
     # -- performing ------------------------------------------------------------------
@@ -138,10 +138,11 @@ class History(Machine):
     def _perform(self, task: Task, count: int, send: Callable[[Word], Event]) -> None:
         """Change memory, journal the old value, tell the watchers, answer; *count* times.
 
-        Everything the loop needs is bound before it.
+        Everything the loop needs is bound before it, and what is the same for every event is
+        done behind it: meanwhile `cpus` is as long as `events` was.
         """
         cpu, cells, kinds = task.cpu, self.memory.cells, self.memory.kinds
-        done, old_was, on_cpu = self.events.append, self.olds.append, self.cpus.append
+        done, old_was = self.events.append, self.olds.append
         self.acting = cpu
         answered, reactions = task.answers.append, self.reactions
         event: Any = task.pending
@@ -151,26 +152,30 @@ class History(Machine):
                 old = answer = cells[addr]
                 if addr < 1 and op not in PLACELESS:
                     raise KernelBug(no_such_word(event, addr, len(cells)))
-                if op:  # not LOAD
-                    if op in SPECIAL:
-                        old, answer = self._special(event, old, cpu)
-                    elif op >= FIRST_MUTATING:
-                        answer = OPERATIONS[op](cells, event, old, cpu)
-                    elif op != DECIDE:
-                        answer = None
+                if not op:  # LOAD, every other event: nobody is told
+                    done(event)
+                    old_was(old)
+                    answered(old)
+                    event = send(old)
+                    continue
+                if op in SPECIAL:
+                    old, answer = self._special(event, old, cpu)
+                elif op >= FIRST_MUTATING:
+                    answer = OPERATIONS[op](cells, event, old, cpu)
+                elif op != DECIDE:
+                    answer = None
                 done(event)
                 old_was(old)
-                on_cpu(cpu)
                 answered(answer)
-                if op:
-                    if op >= FIRST_MUTATING:
-                        for react in reactions[kinds[addr]]:
-                            react(event, cpu, addr, old, cells[addr])
-                    else:
-                        self._tell(event, cpu)
+                if op >= FIRST_MUTATING:
+                    for react in reactions[kinds[addr]]:
+                        react(event, cpu, addr, old, cells[addr])
+                else:
+                    self._tell(event, cpu)
                 event = send(answer)
         finally:
             task.pending = event
+            self.cpus += bytes((cpu,)) * (len(self.events) - len(self.cpus))
 
     def _last_old(self) -> Word:
         self.events.pop()
