@@ -246,8 +246,14 @@ def _fuzz_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="a modelled kernel, held against the real one of that name (see `mmtui rig check`)",
     )
-    parser.add_argument(
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument(
         "--against", metavar="KERNEL", help="against this modelled kernel, without a real one"
+    )
+    other.add_argument(
+        "--reorder",
+        action="store_true",
+        help="against the model itself, with independent actions in another order",
     )
     parser.add_argument("--seed", metavar="N", type=_count, default=1, help="of the scenarios")
     parser.add_argument(
@@ -300,6 +306,7 @@ def _fuzz(args: argparse.Namespace) -> ExitCode:
     asked = Fuzz(
         kernel=args.real,
         against=args.against,
+        reorder=args.reorder,
         seed=args.seed,
         total=args.count,
         family=args.family,

@@ -9,7 +9,8 @@ from rig.boot import Guest
 from rig.errors import UnplayableError
 from rig.guest import GuestScenario, translate
 from rig.record import Recorder
-from sandbox.fuzz.asking import Answer, Answers
+from sandbox.fuzz.asking import Answer, Answers, judge_answer
+from sandbox.fuzz.judge import Verdict
 from sandbox.printable import short
 from sandbox.scenario.language import Scenario
 
@@ -55,6 +56,10 @@ class RealKernel(NamedTuple):
         for name, why in recorder.failed.items():
             answers[name] = Answer(None, why=why)
         return Answers(answers, [_timeless(line) for line in recorder.complaints])
+
+    def judge(self, answer: Answer, scenario: Scenario, kernel: str) -> Verdict:
+        """Hold its states, and its stores if there are any, against a modelled kernel."""
+        return judge_answer(answer, scenario, kernel)
 
 
 def _timeless(line: str) -> str:

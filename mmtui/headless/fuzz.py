@@ -25,6 +25,8 @@ class Fuzz(NamedTuple):
     kernel: str
     against: str | None
     """Another modelled kernel in the place of the real one."""
+    reorder: bool
+    """The model against itself, with independent actions in another order."""
     seed: int
     total: int
     family: str | None
@@ -75,9 +77,13 @@ def fuzz(asked: Fuzz, *, as_json: bool) -> ExitCode:
 
 def _other_side(asked: Fuzz) -> tuple[Asked, str]:
     """What the model is held against, and the name of its folder of recordings."""
+    if (asked.against is not None or asked.reorder) and asked.stores:
+        raise UsageError("a model has no recorded stores", expected="a real kernel")
+    if asked.reorder:
+        from sandbox.fuzz.reorder import Reordered
+
+        return Reordered(asked.kernel), f"{asked.kernel.rpartition(':')[2]}-reordered"
     if asked.against is not None:
-        if asked.stores:
-            raise UsageError("two models have no recorded stores", expected="a real kernel")
         from sandbox.fuzz.asking import ModelKernel
 
         return ModelKernel(asked.against), asked.against.rpartition(":")[2]

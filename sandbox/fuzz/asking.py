@@ -11,7 +11,7 @@ from sandbox.fuzz.orders import judge_stores
 from sandbox.run.runner import ScenarioRun
 from sandbox.scenario.language import Scenario
 
-__all__ = ["Answer", "Answers", "Asked", "ModelKernel", "Question", "ask_and_judge"]
+__all__ = ["Answer", "Answers", "Asked", "ModelKernel", "Question", "ask_and_judge", "judge_answer"]
 
 
 class Answer(NamedTuple):
@@ -47,6 +47,9 @@ class Asked(Protocol):
     def ask(self, scenarios: Sequence[Scenario], /) -> Answers:
         """Play scenarios, whose names differ."""
 
+    def judge(self, answer: Answer, scenario: Scenario, kernel: str, /) -> Verdict:
+        """Hold an answer against a modelled kernel."""
+
 
 class ModelKernel(NamedTuple):
     """A modelled kernel in the place of a real one."""
@@ -66,6 +69,10 @@ class ModelKernel(NamedTuple):
     def ask(self, scenarios: Sequence[Scenario]) -> Answers:
         """Play scenarios; a recording ends where the model refuses to go on, and says why."""
         return Answers({each.name: self._answer(each) for each in scenarios})
+
+    def judge(self, answer: Answer, scenario: Scenario, kernel: str) -> Verdict:
+        """Hold its states against another kernel's."""
+        return judge_answer(answer, scenario, kernel)
 
     def _answer(self, scenario: Scenario) -> Answer:
         run = ScenarioRun(self.kernel, rig=True)
@@ -92,6 +99,16 @@ class Question(NamedTuple):
     """The difference that is looked for: what cannot show it is not played."""
 
 
+def judge_answer(answer: Answer, scenario: Scenario, kernel: str) -> Verdict:
+    """Hold the states of an answer, and then its stores, against a modelled kernel."""
+    assert answer.recording is not None
+    verdict = judge(answer.recording, scenario, kernel)
+    if answer.stores is None or not (verdict.kind == "same" or verdict.field == "out"):
+        return verdict
+    order = judge_stores(answer.stores, scenario, kernel)
+    return verdict if order.kind == "same" else order
+
+
 def ask_and_judge(
     asked: Asked, kernel: str, questions: Sequence[Question]
 ) -> tuple[list[tuple[Verdict, Answer | None]], Sequence[str]]:
@@ -114,12 +131,7 @@ def ask_and_judge(
             why = answer.why if answer else "it was not played"
             found.append((Verdict("lost", why=why), answer))
         else:
-            verdict = judge(answer.recording, scenario, kernel)
-            states_agree = verdict.kind == "same" or verdict.field == "out"
-            if states_agree and answer.stores is not None:
-                order = judge_stores(answer.stores, scenario, kernel)
-                verdict = verdict if order.kind == "same" else order
-            found.append((verdict, answer))
+            found.append((asked.judge(answer, scenario, kernel), answer))
     return found, answers.complaints
 
 

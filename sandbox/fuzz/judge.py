@@ -12,7 +12,7 @@ from sandbox.run.runner import ScenarioRun
 from sandbox.scenario.language import Scenario
 from sandbox.truth.compare import Cell, FolioNames, State, compare
 
-__all__ = ["REFUSED", "Reason", "Verdict", "judge", "refused_at"]
+__all__ = ["REFUSED", "Reason", "Verdict", "judge", "of_cells", "refused_at", "wrong_cells"]
 
 REFUSED = "refused"
 """The field of a difference that is the model's refusal begins with it."""
@@ -99,11 +99,11 @@ def judge(recording: Mapping[str, Any], scenario: Scenario, kernel: str) -> Verd
             return _refusal(scenario, index, expected, error)
         if expected is None:
             return Verdict("lost", index + 1, why=recording["refused"])
-        wrong = _differing(expected, got, names)
+        wrong = wrong_cells(expected, got, names)
         if any(cell.field != "out" for cell in wrong):
-            return _difference(scenario, index, wrong)
+            return of_cells(step.text, index + 1, wrong)
         if wrong and reported is None:
-            reported = _difference(scenario, index, wrong)
+            reported = of_cells(step.text, index + 1, wrong)
         if run.session.position > MOST_EVENTS:
             return reported or Verdict("long", step=index + 1)
     return reported or Verdict("same")
@@ -124,7 +124,7 @@ def refused_at(scenario: Scenario, kernel: str) -> tuple[int, str] | None:
     return None
 
 
-def _differing(expected: State, got: State, names: FolioNames) -> list[Cell]:
+def wrong_cells(expected: State, got: State, names: FolioNames) -> list[Cell]:
     """The cells that differ; a field of a folio that one release does not have is none."""
     cells = [cell for cell in compare(expected, got, names) if cell.field not in _NAMED]
     both = {cell.object for cell in cells if cell.expected is not None and cell.got is not None}
@@ -160,12 +160,14 @@ def refusal(error: SandboxError) -> str:
     return f"{REFUSED}: {said}" if isinstance(error, UsageError) else f"{type(error).__name__}"
 
 
-def _difference(scenario: Scenario, index: int, wrong: Sequence[Cell]) -> Verdict:
-    step, first = scenario.steps[index], wrong[0]
+def of_cells(action: str, step: int, wrong: Sequence[Cell]) -> Verdict:
+    """The verdict on an action after which some cells differ."""
+    first = wrong[0]
     change = f"{_masked(first.expected)} not {_masked(first.got)}"
     cells = tuple(_shown(wrong))
-    verb = step.text.split()[0]
-    return Verdict("differs", index + 1, verb, kind_of(first), change, step.text, cells)
+    return Verdict(
+        "differs", step, action.split(maxsplit=1)[0], kind_of(first), change, action, cells
+    )
 
 
 def kind_of(cell: Cell) -> str:

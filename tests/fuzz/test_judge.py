@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from sandbox.fuzz.asking import Answer, Answers, ModelKernel, Question, ask_and_judge
+from sandbox.fuzz.asking import Answer, Answers, ModelKernel, Question, ask_and_judge, judge_answer
 from sandbox.fuzz.groups import Case, Summary, groups_of, report_text
 from sandbox.fuzz.judge import Reason, Verdict, judge
 from sandbox.scenario.language import Scenario
@@ -101,7 +101,10 @@ class Refuser:
     def __init__(self) -> None:
         self.asked = 0
 
-    def ask(self, scenarios: list[Scenario]) -> Answers:
+    def judge(self, answer: Answer, scenario: Scenario, kernel: str) -> Verdict:
+        return judge_answer(answer, scenario, kernel)
+
+    def ask(self, scenarios: Sequence[Scenario]) -> Answers:
         self.asked += 1
         answers = {}
         for each in scenarios:
