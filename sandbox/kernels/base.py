@@ -26,6 +26,7 @@ from sandbox.mm.lazyfree import LazyfreeMixin
 from sandbox.mm.madvise import MadviseMixin
 from sandbox.mm.madvise_huge import MadviseHugeMixin
 from sandbox.mm.memory import MemoryMixin
+from sandbox.mm.memory_failure import MemoryFailureMixin
 from sandbox.mm.migrate import MigrateMixin
 from sandbox.mm.mlock import MlockMixin
 from sandbox.mm.mmap import MmapMixin
@@ -69,6 +70,7 @@ class Kernel(
     KhugepagedMixin,
     LazyfreeMixin,
     MadviseHugeMixin,
+    MemoryFailureMixin,
     MigrateMixin,
     RmapUnmapMixin,
     RmapWalkMixin,

@@ -18,6 +18,7 @@ from sandbox.memory import (
     Folio,
     Gen,
     Globals,
+    Mapping,
     Mm,
     Page,
     Vma,
@@ -40,8 +41,10 @@ from sandbox.mm.flags import (
     FOLL_PIN,
     FOLL_WRITE,
     GUP_PIN_COUNTING_BIAS,
+    HOST_XFS,
     MMF_HAS_PINNED,
     VM_READ,
+    VM_SHARED,
     VM_WRITE,
     PG_anon,
     PG_anon_exclusive,
@@ -50,6 +53,9 @@ from sandbox.mm.flags import (
     is_cow_mapping,
 )
 from sandbox.mm.pgalloc import pmd_is_leaf
+
+WRITABLE_PIN = FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE
+"""A pin for long by which a device may write."""
 
 Pages = tuple[Page, ...]
 """Pages that are held, in the order of their addresses."""
@@ -189,6 +195,8 @@ class GupMixin(KernelPart):
         if folio is None:
             return ()
         back_off = (yield load(pmd)) != pmdval
+        if not back_off:
+            back_off = not (yield from self.gup_fast_folio_allowed(folio, flags))
         if not back_off and not pte_write(pmdval):
             back_off = yield from self.gup_must_unshare(None, flags, folio, folio.page(0))
         if back_off:
@@ -211,10 +219,32 @@ class GupMixin(KernelPart):
         if (yield load(pmd)) != pmdval or (yield from self.ptep_get_lockless(ptep)) != pte:
             yield from self.gup_put_folio(folio, 1, flags)
             return None
+        if not (yield from self.gup_fast_folio_allowed(folio, flags)):
+            yield from self.gup_put_folio(folio, 1, flags)
+            return None
         if not pte_write(pte) and (yield from self.gup_must_unshare(None, flags, folio, page)):
             yield from self.gup_put_folio(folio, 1, flags)
             return None
         return page
+
+    def gup_fast_folio_allowed(self, folio: Folio, flags: int) -> Gen[bool]:
+        """Whether a page may be had without looking at its VMA.
+
+        Not where a file wants to know of writes and one is announced for long.
+        """
+        if flags & WRITABLE_PIN != WRITABLE_PIN or (yield load(folio.flags)) & PG_anon:
+            return True
+        mapping = Mapping((yield load(folio.mapping)))
+        return bool(mapping) and (yield load(mapping.host)) != HOST_XFS
+
+    def writable_file_mapping_allowed(self, vma: Vma, flags: int) -> Gen[bool]:
+        """A pin for long may not write behind the back of a filesystem that tracks writes."""
+        if flags & WRITABLE_PIN != WRITABLE_PIN:
+            return True
+        shared = VM_SHARED | VM_WRITE
+        if (yield load(vma.vm_flags)) & shared != shared:  # vma_needs_dirty_tracking()
+            return True
+        return not (yield from self.vma_wants_writenotify(vma))
 
     def gup_must_unshare(
         self, vma: Vma | None, flags: int, folio: Folio | None, page: Page
@@ -257,6 +287,8 @@ class GupMixin(KernelPart):
         """-EFAULT when the VMA does not allow the access."""
         vm_flags = yield load(vma.vm_flags)
         if flags & FOLL_WRITE:
+            if not (yield from self.writable_file_mapping_allowed(vma, flags)):
+                return -EFAULT
             if not vm_flags & VM_WRITE and not (flags & FOLL_FORCE and is_cow_mapping(vm_flags)):
                 return -EFAULT
         elif not vm_flags & VM_READ and not flags & FOLL_FORCE:

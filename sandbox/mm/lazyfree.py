@@ -1,4 +1,4 @@
-"""MADV_FREE, MADV_COLD, MADV_SOFT_OFFLINE, MADV_WIPEONFORK (mm/madvise.c, 6.6).
+"""MADV_FREE, MADV_COLD, MADV_WIPEONFORK (mm/madvise.c, 6.6).
 
 MADV_FREE makes pages clean and marks their folios lazyfree; MADV_COLD makes them old.  A large
 folio that the range covers only in part is split first, if nobody shares it.
@@ -22,20 +22,16 @@ from sandbox.memory import (
     bits,
     load,
     lock,
-    lock_bit,
     tlb_flush,
     unlock,
 )
 from sandbox.mm.flags import (
-    EBUSY,
     EINVAL,
-    FOLL_GET,
     MM_SWAPENTS,
     VM_LOCKED,
     VM_SHARED,
     VM_WIPEONFORK,
     PG_dirty,
-    PG_hwpoison,
     PG_locked,
     PG_lru,
     PG_referenced,
@@ -313,35 +309,3 @@ class LazyfreeMixin(KernelPart):
     def madvise_wipeonfork(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_WIPEONFORK: a child finds this range empty."""
         return (yield from self.madvise_update_vma(mm, start, end, VM_WIPEONFORK, 0))
-
-    def madvise_softoffline(self, mm: Mm, start: int, end: int) -> Gen[int]:
-        """MADV_SOFT_OFFLINE: move each page's contents elsewhere and retire the frame."""
-        for addr in range(start, end):
-            pages = yield from self.gup_fast_fallback(mm, addr, 1, FOLL_GET)
-            if not pages or not (yield from self.soft_offline_page(pages[0])):
-                return -EBUSY
-        return 0
-
-    def soft_offline_page(self, page: Page) -> Gen[bool]:
-        """Split, isolate, migrate (mm/memory-failure.c: soft_offline_in_use_page)."""
-        folio = yield from self.page_folio(page)
-        if folio.large:
-            yield lock_bit(folio.flags, PG_locked)  # try_to_split_thp_page()
-            ret = yield from self.split_folio(folio, at=page)
-            folio = yield from self.page_folio(page)
-            yield bits(folio.flags, 0, PG_locked)
-            if ret:
-                yield from self.folio_put(folio)
-                return False
-        yield from self.lru_add_drain()
-        if not (yield from self.folio_isolate_lru(folio)):
-            yield from self.folio_put(folio)
-            return False
-        moved = yield from self.migrate_folio(folio)
-        if not moved:  # putback_movable_pages()
-            yield bits(folio.flags, PG_lru)
-        yield from self.folio_put(folio)
-        yield from self.folio_put(folio)
-        if moved:
-            yield bits(page.flags, PG_hwpoison)
-        return moved

@@ -17,17 +17,20 @@ from sandbox.arch.arm64.pgtable import (
     pte_mkuffd_wp,
     pte_mkwrite,
 )
+from sandbox.machine.offsets import TABLE_CACHE
 from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     READ,
     Folio,
     Gen,
     Globals,
+    Mapping,
     Mm,
     Page,
     Vma,
     add,
     bits,
+    cas,
     copy_page,
     load,
     store,
@@ -35,12 +38,16 @@ from sandbox.memory import (
 )
 from sandbox.mm.flags import (
     VM_LOCKED,
+    PG_active,
     PG_anon,
     PG_dirty,
     PG_locked,
-    PG_lru,
+    PG_referenced,
     PG_swapbacked,
+    PG_swapcache,
+    PG_unevictable,
     PG_uptodate,
+    PG_workingset,
 )
 
 
@@ -138,35 +145,81 @@ class MigrateMixin(KernelPart):
 
     # -- one small folio -------------------------------------------------------------------
 
-    def migrate_folio(self, folio: Folio) -> Gen[bool]:
-        """Move an isolated, referenced small anon folio to a fresh one; False when pinned or busy.
+    def migrate_folio_once(self, folio: Folio) -> Gen[bool]:
+        """Move a small folio that is off its list to a fresh one; False when held or busy.
 
-        The caller holds one reference and has taken the folio off the LRU with another.
+        The caller's reference is the only one besides those of mappings and caches
+        (`migrate_folio_unmap`, `migrate_folio_move`).
         """
-        if (yield bits(folio.flags, PG_locked)) & PG_locked:
-            return False
-        yield from self.try_to_migrate(folio, False)
-        mapped = yield from self.folio_mapcount(folio)
         new = yield from self.vma_alloc_folio(0)
-        ok = not mapped and (yield load(folio._refcount)) == self.migrate_expected_refs
+        if (yield bits(folio.flags, PG_locked)) & PG_locked:
+            yield from self.folio_put(new)
+            return False
+        yield bits(new.flags, PG_locked)
+        was_mapped = yield from self.folio_mapcount(folio)
+        if was_mapped:
+            yield from self.try_to_migrate(folio, False)
+        ok = not (yield from self.folio_mapcount(folio))
         if ok:
-            yield from self.folio_migrate_mapping(folio, new)
-        target = new if ok else folio
-        yield from self.remove_migration_ptes(folio, target, False)
-        yield bits(folio.flags, 0, PG_locked)
+            ok = yield from self.migrate_folio(folio, new)
         if ok:
-            yield bits(new.flags, 0, PG_locked)
-            yield bits(new.flags, PG_lru)
+            yield from self.folio_add_lru(new)
+        if was_mapped:
+            yield from self.remove_migration_ptes(folio, new if ok else folio, False)
+        yield bits(new.flags, 0, PG_locked)
         yield from self.folio_put(new)
+        yield bits(folio.flags, 0, PG_locked)
         return ok
 
-    migrate_expected_refs = 2
-    """One of the caller's, one of the isolation."""
+    def migrate_folio(self, folio: Folio, new: Folio) -> Gen[bool]:
+        """Contents, identity and flags move over, if nobody else has the folio."""
+        expected = 1 + (yield from self.folio_cache_refs(folio))
+        if (yield load(folio._refcount)) != expected:
+            return False
+        yield copy_page(new.page(0), folio.page(0))
+        if not (yield from self.folio_migrate_mapping(folio, new, expected)):
+            return False
+        yield from self.folio_migrate_flags(folio, new)
+        if not (yield load(folio.flags)) & PG_anon:
+            yield store(folio.mapping, 0)
+        return True
 
-    def folio_migrate_mapping(self, folio: Folio, new: Folio) -> Gen[None]:
-        """Identity, contents and flags move over."""
-        keep = PG_anon | PG_swapbacked | PG_uptodate | PG_dirty
-        yield bits(new.flags, (yield load(folio.flags)) & keep | PG_locked)
+    def folio_migrate_mapping(self, folio: Folio, new: Folio, expected: int) -> Gen[bool]:
+        """The new folio takes the other one's place in its cache; False if it is held after all."""
+        keep = PG_anon | PG_swapbacked | PG_swapcache
+        flags = yield load(folio.flags)
+        cache = yield from self.split_cache_lock(folio)
+        if cache and not (yield cas(folio._refcount, expected, 0)):
+            yield unlock(cache)
+            return False
         yield store(new.index, (yield load(folio.index)))
         yield store(new.mapping, (yield load(folio.mapping)))
-        yield copy_page(new.page(0), folio.page(0))
+        if cache:
+            yield add(new._refcount, 1)
+        yield bits(new.flags, flags & keep)
+        if not cache:
+            return True
+        yield store(new.private, (yield load(folio.private)))
+        if (yield load(folio.flags)) & PG_dirty:
+            yield bits(folio.flags, 0, PG_dirty)
+            yield bits(new.flags, PG_dirty)
+        if flags & PG_anon:
+            slot = yield from self.swap_word(TABLE_CACHE, (yield load(folio.private)) - 1)
+        else:
+            mapping = Mapping((yield load(folio.mapping)))
+            slot = (yield load(mapping.i_pages)) + (yield load(folio.index))
+        yield store(slot, new)
+        yield store(folio._refcount, expected - 1)
+        yield unlock(cache)
+        return True
+
+    def folio_migrate_flags(self, folio: Folio, new: Folio) -> Gen[None]:
+        """What else the flags say of the contents."""
+        flags = yield load(folio.flags)
+        moved = PG_referenced | PG_uptodate | PG_active | PG_unevictable | PG_workingset | PG_dirty
+        yield bits(new.flags, flags & moved)
+        gone = flags & (PG_active | PG_unevictable | PG_swapcache)
+        if gone:
+            yield bits(folio.flags, 0, gone)
+        if flags & PG_swapcache:
+            yield store(folio.private, 0)
