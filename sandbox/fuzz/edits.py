@@ -7,7 +7,7 @@ from typing import Any
 
 from sandbox.scenario.language import VERBS, Action, Style, format_action, parse_action
 
-__all__ = ["Edit", "apply", "drops", "merged", "simplified", "weight"]
+__all__ = ["Edit", "apply", "drops", "merged", "related", "simplified", "weight"]
 
 Edit = tuple[str | None, ...]
 """For each line what it becomes; None if it goes."""
@@ -52,31 +52,66 @@ def drops(lines: Sequence[str], largest: int, smallest: int) -> Iterator[Edit]:
         size //= 2
 
 
-def simplified(lines: Sequence[str]) -> Iterator[Edit]:
-    """With one line made simpler, or one region moved to its first page."""
+def related(lines: Sequence[str]) -> Iterator[Edit]:
+    """Without what is about other memory than the last action, the strictest first."""
+    actions = [parse_action(line) for line in lines]
+    names = [_names(action) for action in actions]
+    last = names[-1]
+    processes = _ancestors(actions, last)
+    settings = [not (name - {"file", "memfd"}) for name in names]
+    forks = [action.verb == "fork" for action in actions]
+    near = [name & processes and (name & last) - processes for name in names]
+    same = [name & processes for name in names]
+    for keep in (
+        [bool(n) for n in near],
+        [bool(n) or f for n, f in zip(near, forks, strict=True)],
+        [bool(n) or f or s for n, f, s in zip(near, forks, settings, strict=True)],
+        [bool(n) or s for n, s in zip(same, settings, strict=True)],
+    ):
+        kept = (line if k else None for line, k in zip(lines[:-1], keep[:-1], strict=True))
+        yield (*kept, lines[-1])
+
+
+def _names(action: Action) -> set[str]:
+    """The processes, regions, files and ids that an action names."""
+    words = ("proc", "child", "region", "to_region", "name", "fd")
+    found = {str(action.args[word]) for word in words if action.args.get(word)}
+    return found | ({f"hold {action.args['id']}"} if action.args.get("id") else set())
+
+
+def _ancestors(actions: Sequence[Action], names: set[str]) -> set[str]:
+    """The processes among some names, and all that they were forked from."""
+    alive = {a.args.get("proc") for a in actions} | {a.args.get("child") for a in actions}
+    found = {name for name in names if name in alive}
+    for action in reversed(actions):
+        if action.verb == "fork" and action.args["child"] in found:
+            found.add(action.args["proc"])
+    return found
+
+
+def simplified(lines: Sequence[str], *, finely: bool) -> Iterator[Edit]:
+    """With one line much simpler (`finely`: a little), or a region moved to its first page."""
     actions = [parse_action(line) for line in lines]
     for at, action in enumerate(actions):
-        for simpler in _simpler(action):
+        for simpler in _finer(action) if finely else _simpler(action):
             line = format_action(simpler)
             if line != lines[at]:
                 yield (*lines[:at], line, *lines[at + 1 :])
-    yield from _moved(lines, actions)
+    if not finely:
+        yield from _moved(lines, actions)
 
 
 def _simpler(action: Action) -> Iterator[Action]:
     args = action.args
     if "end" in args:
         start, end = args["start"], args["end"]
-        middle = (start + end) // 2
         if end - start > 1:
-            for one, other in ((start, start + 1), (end - 1, end), (start, middle), (middle, end),
-                               (start, end - 1), (start + 1, end)):  # fmt: skip
-                yield _with(action, start=one, end=other)
-    if args.get("size", 1) > 1 and action.verb not in ("mthp", "shmem"):
-        for size in {1, args["size"] // 2, args["size"] - 1}:
-            yield _with(action, size=size)
-    if action.verb in ("mthp", "shmem") and args["size"] > 4:
-        yield _with(action, size=4)
+            yield _with(action, start=start, end=start + 1)
+            yield _with(action, start=end - 1, end=end)
+    if action.verb in ("mthp", "shmem"):
+        if args["size"] > 4:
+            yield _with(action, size=4)
+    elif args.get("size", 1) > 1:
         yield _with(action, size=args["size"] // 2)
     for param in VERBS[action.verb].params:
         optional = param.style in (Style.OPTIONAL, Style.KEYWORD, Style.FLAG)
@@ -84,6 +119,21 @@ def _simpler(action: Action) -> Iterator[Action]:
             yield _with(action, **{param.name: param.default})
     if len(args.get("flags", "")) > 1:
         yield _with(action, flags=args["flags"][0])
+
+
+def _finer(action: Action) -> Iterator[Action]:
+    args = action.args
+    if "end" in args and args["end"] - args["start"] > 1:
+        start, end = args["start"], args["end"]
+        middle = (start + end) // 2
+        for one, other in ((start, middle), (middle, end), (start, end - 1), (start + 1, end)):
+            yield _with(action, start=one, end=other)
+    if action.verb in ("mthp", "shmem"):
+        if args["size"] > 4:
+            yield _with(action, size=args["size"] // 2)
+    elif args.get("size", 1) > 1:
+        for size in (1, args["size"] * 3 // 4, args["size"] - 1):
+            yield _with(action, size=size)
 
 
 def _moved(lines: Sequence[str], actions: Sequence[Action]) -> Iterator[Edit]:

@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from sandbox.fuzz.edits import Edit, apply, drops, merged, simplified, weight
+from sandbox.fuzz.edits import Edit, apply, drops, merged, related, simplified, weight
 
 __all__ = ["Shrink"]
 
 ROUNDS = 40
 """At most so many."""
-COARSE = 16
-"""A longer scenario is first tried without its larger parts alone."""
-_STAGES = ("coarse", "fine", "simpler")
+COARSE = 24
+"""A scenario of more actions is first tried without its larger parts."""
+_STAGES = ("related", "coarse", "fine", "simple", "finer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class Shrink:
 
     lines: tuple[str, ...]
     """The smallest so far that differs for the reason; its last action is the one that does."""
-    stage: str = "coarse"
+    stage: str = "related"
     won: bool = False
-    """Whether something became smaller since the first stage began."""
+    """Whether something became smaller since the stages began."""
     joined: tuple[Edit, ...] = field(default=())
     """Successes of the last round, all at once, on its lines: to be tried next."""
     rounds: int = 0
@@ -44,12 +44,15 @@ class Shrink:
         if self.joined:
             return list(self.joined)
         count = len(self.lines) - 1
-        if self.stage == "coarse":
-            found = list(drops(self.lines, max(1, count // 2), max(1, count // COARSE)))
+        found: list[Edit] = []
+        if self.stage == "related":
+            found = list(related(self.lines))
+        elif self.stage == "coarse" and count > COARSE:
+            found = list(drops(self.lines, count // 4, count // 8))
         elif self.stage == "fine":
-            found = list(drops(self.lines, max(1, count // COARSE), 1))
-        else:
-            found = list(simplified(self.lines))
+            found = list(drops(self.lines, 1, 1))
+        elif self.stage != "coarse":
+            found = list(simplified(self.lines, finely=self.stage == "finer"))
         least = weight(self.lines)
         return list(dict.fromkeys(each for each in found if weight(apply(each)) < least))
 
@@ -91,7 +94,7 @@ class Shrink:
         at = _STAGES.index(self.stage) + 1
         if at < len(_STAGES):
             return replace(self, stage=_STAGES[at], rounds=rounds)._bounded()
-        again = replace(self, stage=_STAGES[0], won=False, rounds=rounds, done=not self.won)
+        again = replace(self, stage="fine", won=False, rounds=rounds, done=not self.won)
         return again._bounded()
 
     def _bounded(self) -> Shrink:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sandbox.fuzz.edits import apply, drops, merged, simplified, weight
+from sandbox.fuzz.edits import apply, drops, merged, related, simplified, weight
 from sandbox.fuzz.shrink import Shrink
 
 LINES = (
@@ -75,10 +75,19 @@ def test_windows_and_what_they_do_together() -> None:
 
 
 def test_simpler_forms_are_in_the_language() -> None:
-    found = set(simplified(LINES))
+    found = {*simplified(LINES, finely=False), *simplified(LINES, finely=True)}
     texts = {line for edit in found for line in apply(edit)}
     assert {"mmap B S 16K nohuge", "mmap B S 16K ro", "mmap B S 1p ro nohuge", "mthp 16K madvise",
             "pin A R 36 44 1 w", "pin A R 36 37 1 wl", "write A R 40 48"} <= texts  # fmt: skip
     moved = [apply(edit) for edit in found if "mmap A R 64K" in apply(edit)]
     assert moved
     assert moved[0][3] == "write A R 0 16"
+
+
+def test_what_is_about_other_memory_goes_first() -> None:
+    lines = ("mthp 16K madvise", "mmap A R 4p", "mmap A S 4p", "mmap X R 4p", "write A S 0 1",
+             "fork A B", "fork X Y", "write A R 0 1", "write B R 0 1")  # fmt: skip
+    first, second, third, _ = map(apply, related(lines))
+    assert first == ("mmap A R 4p", "write A R 0 1", "write B R 0 1")
+    assert second == (lines[1], lines[5], lines[6], lines[7], lines[8])
+    assert third == (lines[0], *second)
