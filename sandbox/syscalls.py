@@ -39,11 +39,15 @@ from sandbox.mm.flags import (
     EINVAL,
     EIO,
     ENOENT,
+    EOWNERDEAD,
     FOLL_FORCE,
     FOLL_GET,
     FOLL_LONGTERM,
     FOLL_PIN,
+    FOLL_TOUCH,
     FOLL_WRITE,
+    VM_HUGEPAGE,
+    VM_NOHUGEPAGE,
     VM_SHARED,
 )
 from sandbox.mm.gup import Pages
@@ -141,16 +145,32 @@ class SyscallsMixin(KernelPart):
                 return ret, 0
 
     def sys_access(
-        self, mm: Mm, start: int, end: int, write: bool, step: int, report: bool
+        self,
+        mm: Mm,
+        start: int,
+        end: int,
+        write: bool,
+        step: int,
+        report: bool,
+        buffers: Buffers = (),
     ) -> Gen[Result]:
-        """Access each page of [start, end) in order."""
+        """Access each page of [start, end) in order; the process dies at the first that it may not.
+
+        *buffers* are what its io_uring has registered.
+        """
         seen = []
         for addr in range(start, end):
             ret, value = yield from self.user_access(mm, addr, write, step)
             if ret < 0:
-                return Result(ret)
+                return (yield from self.force_sig_fault(mm, addr, buffers))
             seen.append(value)
         return Result(0, " ".join(f"{v}x{n}" for v, n in runs(seen)) if report else None)
+
+    def force_sig_fault(self, mm: Mm, addr: int, buffers: Buffers) -> Gen[Result]:
+        """SIGSEGV or SIGBUS for an access to *addr*: no process here has a handler, so it ends."""
+        yield note("killed", mm, addr)
+        yield from self.sys_exit(mm, buffers)
+        return Result(-EOWNERDEAD)
 
     # -- settings ----------------------------------------------------------------------
 
@@ -233,7 +253,7 @@ class SyscallsMixin(KernelPart):
         return Result()
 
     def sys_mmap(self, mm: Mm | str, request: MapRequest) -> Gen[Result]:
-        """mmap(2); a name for *mm* starts that process first."""
+        """mmap(2), then the advice about huge pages; a name for *mm* starts that process first."""
         if not isinstance(mm, Mm):
             mm = Mm((yield from self.mm_alloc(mm)))
         mapping, start, end = request.mapping, request.start, request.start + request.size
@@ -241,8 +261,14 @@ class SyscallsMixin(KernelPart):
             mapping = yield from self.shmem_file_setup(request.size)
         yield note("region", mm, request.region, request.base, end - request.base)
         pgoff = request.pgoff if mapping else start
-        yield from self.mmap_region(mm, start, end, request.vm_flags, mapping, pgoff)
-        return Result()
+        advice = request.vm_flags & (VM_HUGEPAGE | VM_NOHUGEPAGE)
+        vm_flags = request.vm_flags & ~advice
+        ret: int = yield from self.mmap_region(mm, start, end, vm_flags, mapping, pgoff)
+        if not ret and advice & VM_HUGEPAGE:
+            ret = yield from self.madvise_hugepage(mm, start, end)
+        elif not ret and advice:
+            ret = yield from self.madvise_nohugepage(mm, start, end)
+        return Result(ret)
 
     def sys_munmap(self, mm: Mm, start: int, end: int) -> Gen[Result]:
         """munmap(2)."""
@@ -282,10 +308,12 @@ class SyscallsMixin(KernelPart):
         foll |= FOLL_FORCE if "f" in flags else 0
         pages: Pages
         if repeat:
-            one: list[Page] = []
-            for _ in range(end - start):
-                one += yield from self.gup_fast_fallback(mm, start, 1, foll)
-            pages = tuple(one)
+            pages = ()
+            while len(pages) < end - start:
+                one = yield from self.gup_fast_fallback(mm, start, 1, foll)
+                if not one:
+                    break
+                pages += one
         else:
             pages = yield from self.gup_fast_fallback(mm, start, end - start, foll)
         if not pages:
@@ -294,7 +322,10 @@ class SyscallsMixin(KernelPart):
         return Result(0, f'{{"held":{len(pages)}}}')
 
     def sys_unpin(self, id_: str, kind: str, pages: Pages) -> Gen[Result]:
-        """Release the *pages* that are held under an id."""
+        """Release the *pages* that are held under an id; -ENOENT if nothing is."""
+        if not pages:
+            yield note("nop")
+            return Result(-ENOENT)
         yield note("hold_gone", id_, kind, pages)
         yield from self.unpin_user_pages(pages, FOLL_PIN if kind == "pin" else FOLL_GET)
         return Result(0, f'{{"released":{len(pages)}}}')
@@ -344,7 +375,7 @@ class SyscallsMixin(KernelPart):
 
     def sys_poke(self, mm: Mm, start: int, end: int, step: int) -> Gen[Result]:
         """Write through /proc/PID/mem: FOLL_FORCE, then the page (access_remote_vm)."""
-        foll = FOLL_GET | FOLL_WRITE | (FOLL_FORCE if self.proc_mem_force else 0)
+        foll = FOLL_GET | FOLL_WRITE | FOLL_TOUCH | (FOLL_FORCE if self.proc_mem_force else 0)
         ret = 0
         yield lock(mm.mmap_lock, READ)
         for addr in range(start, end):

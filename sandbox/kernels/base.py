@@ -35,6 +35,7 @@ from sandbox.mm.mremap import MremapMixin
 from sandbox.mm.page_io import PageIoMixin
 from sandbox.mm.page_writeback import PageWritebackMixin
 from sandbox.mm.pgalloc import PgallocMixin
+from sandbox.mm.populate import PopulateMixin
 from sandbox.mm.readahead import ReadaheadMixin
 from sandbox.mm.rmap import RmapMixin
 from sandbox.mm.rmap_unmap import RmapUnmapMixin
@@ -48,6 +49,7 @@ from sandbox.mm.swapfile import SwapfileMixin
 from sandbox.mm.swapoff import SwapoffMixin
 from sandbox.mm.truncate import TruncateMixin
 from sandbox.mm.userfaultfd import UserfaultfdMixin
+from sandbox.mm.vma import VmaMixin
 from sandbox.mm.vmscan import VmscanMixin
 from sandbox.syscalls import SyscallsMixin
 
@@ -85,11 +87,13 @@ class Kernel(
     ShmemMixin,
     ShmemSwapMixin,
     GupMixin,
+    PopulateMixin,
     MadviseMixin,
     MprotectMixin,
     MremapMixin,
     MlockMixin,
     MmapMixin,
+    VmaMixin,
     RmapMixin,
     SwapMixin,
     PgallocMixin,

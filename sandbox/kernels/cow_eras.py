@@ -35,7 +35,7 @@ from sandbox.mm.flags import (
     PG_locked,
     PG_swapbacked,
 )
-from sandbox.mm.gup import Pages
+from sandbox.mm.gup import Followed, Pages
 from sandbox.mm.memory.fault import VmFault
 
 FOLL_COW = 1 << 14
@@ -120,12 +120,12 @@ class Cow57(Linux66):
             pages += taken
         return tuple(pages)
 
-    def gup_one_slow(self, mm: Mm, vma: Vma, addr: int, flags: int) -> Gen[Page | None]:
+    def gup_one_slow(self, mm: Mm, vma: Vma, addr: int, flags: int) -> Gen[Followed | None]:
         """A forced write that has been given its copy says so for the next look (FOLL_COW)."""
         while True:
-            page, fault = yield from self.follow_page_pte(mm, vma, addr, flags)
-            if page is not None:
-                return page
+            found, fault = yield from self.follow_page_pte(mm, vma, addr, flags)
+            if found is not None:
+                return found
             if (yield from self.handle_mm_fault(mm, vma, addr, fault)):
                 return None
             if fault & FAULT_FLAG_WRITE and not (yield load(vma.vm_flags)) & VM_WRITE:

@@ -17,8 +17,13 @@ from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
     PTE_PRESENT_INVALID,
     PTE_VALID,
+    pfn_pte,
+    pte_mkdirty,
+    pte_mkwrite,
+    pte_pfn,
     pte_present,
     pte_protnone,
+    pte_write,
 )
 from sandbox.kernels.linux_7_2 import Linux72
 from sandbox.memory import (
@@ -29,6 +34,7 @@ from sandbox.memory import (
     Vma,
     load,
     lock,
+    page_of_pfn,
     store,
     tlb_flush,
     unlock,
@@ -36,10 +42,13 @@ from sandbox.memory import (
 from sandbox.mm.flags import (
     EFAULT,
     EOPNOTSUPP,
+    FAULT_FLAG_WRITE,
     VM_WRITE,
     PG_anon,
+    PG_dirty,
 )
 from sandbox.mm.lazyfree import Advised
+from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.pgalloc import pmd_is_leaf
 from sandbox.syscalls import Result
 
@@ -112,10 +121,44 @@ class LazyfreeBatch(Linux72):
         if vma is not None and (yield load(vma.vm_flags)) & VM_WRITE:
             if (yield from self.has_device_exclusive(mm, addr)):
                 ret = 0
-            elif (yield from self.populate_one(mm, vma, addr, True)):
+            elif (yield from self.populate_one(mm, vma, addr)):
                 ret = yield from self.set_device_exclusive(mm, vma, addr)
         yield unlock(mm.mmap_lock)
         return ret
+
+    def populate_one(self, mm: Mm, vma: Vma, addr: int) -> Gen[bool]:
+        """Fault one page in for writing unless its entry is writable; False if that fails."""
+        while not (yield from self.entry_writable(mm, addr)):
+            if (yield from self.handle_mm_fault(mm, vma, addr, FAULT_FLAG_WRITE)):
+                return False
+        return True
+
+    def entry_writable(self, mm: Mm, addr: int) -> Gen[bool]:
+        """Does an entry let the CPU write?"""
+        pmd = yield from self.pmd_offset(mm, addr)
+        pmdval = (yield load(pmd)) if pmd else 0
+        if not pmdval:
+            return False
+        if pmd_is_leaf(pmdval):
+            return pte_write(pmdval)
+        pte = yield from self.ptep_get_lockless(self.pte_offset_map(pmdval, addr))
+        return pte_present(pte) and not pte_protnone(pte) and pte_write(pte)
+
+    def do_numa_page(self, vmf: VmFault) -> Gen[int]:
+        """A CPU wants a device's page back (`remove_device_exclusive_entry`, do_swap_page)."""
+        vmf = vmf._replace(ptl=self.pte_lockptr(vmf.pte, vmf.address))
+        yield lock(vmf.ptl)
+        if (yield from self.ptep_get(vmf.pte)) == vmf.orig_pte:
+            pte = pfn_pte(pte_pfn(vmf.orig_pte), (yield from self.vm_page_prot(vmf.vma)))
+            if (yield load(vmf.vma.vm_flags)) & VM_WRITE:
+                page = page_of_pfn(pte_pfn(pte))
+                if (yield from self.page_anon_and_exclusive(page)):
+                    folio = yield from self.page_folio(page)
+                    dirty = (yield load(folio.flags)) & PG_dirty
+                    pte = pte_mkwrite(pte_mkdirty(pte) if dirty else pte)
+            yield from self.set_pte_at(vmf.mm, vmf.address, vmf.pte, pte)
+        yield unlock(vmf.ptl)
+        return 0
 
     def has_device_exclusive(self, mm: Mm, addr: int) -> Gen[bool]:
         """Whether a device has the page already."""

@@ -44,6 +44,7 @@ class Linux72(SwapTableMixin, Linux615):
     summary = "mprotect and mremap work in batches of one folio."
     contpte_af_noop = False
     madvise_gathers = True
+    merge_with_unfaulted = True
     free_drains = False
     unmap_drains = False
     mremap_moves_many = True

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sandbox.arch.arm64.pgtable import (
     HPAGE_PMD_NR,
     PTE_SPECIAL,
     PTE_VALID,
     pte_dirty,
+    pte_mkdirty,
+    pte_mkyoung,
     pte_pfn,
     pte_present,
     pte_protnone,
@@ -39,6 +43,7 @@ from sandbox.mm.flags import (
     FOLL_GET,
     FOLL_LONGTERM,
     FOLL_PIN,
+    FOLL_TOUCH,
     FOLL_WRITE,
     GUP_PIN_COUNTING_BIAS,
     HOST_XFS,
@@ -59,6 +64,13 @@ WRITABLE_PIN = FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE
 
 Pages = tuple[Page, ...]
 """Pages that are held, in the order of their addresses."""
+
+
+class Followed(NamedTuple):
+    """A page that an entry maps, and how many pages the entry maps from there on."""
+
+    page: Page
+    rest: int = 1
 
 
 class GupMixin(KernelPart):
@@ -140,7 +152,7 @@ class GupMixin(KernelPart):
         pages = yield from self.lockless_pages_from_mm(mm, start, start + nr, flags)
         if len(pages) < nr:
             rest = yield from self._get_user_pages_locked(
-                mm, start + len(pages), nr - len(pages), flags
+                mm, start + len(pages), nr - len(pages), flags | FOLL_TOUCH
             )
             pages += rest
         return pages
@@ -271,16 +283,21 @@ class GupMixin(KernelPart):
         return pages
 
     def _get_user_pages(self, mm: Mm, start: int, nr: int, flags: int) -> Gen[Pages]:
-        """The loop, for a caller that holds mmap_lock."""
+        """The loop, for a caller that holds mmap_lock; the rest of a PMD leaf at once."""
         pages: list[Page] = []
-        for addr in range(start, start + nr):
+        while len(pages) < nr:
+            addr = start + len(pages)
             vma = yield from self.find_vma(mm, addr)
             if vma is None or (yield from self.check_vma_flags(vma, flags)):
                 break
-            page = yield from self.gup_one_slow(mm, vma, addr, flags)
-            if page is None:
+            found = yield from self.gup_one_slow(mm, vma, addr, flags)
+            if found is None:
                 break
-            pages.append(page)
+            more = min(found.rest, start + nr - addr) - 1
+            if more:
+                folio = yield from self.page_folio(found.page)
+                yield from self.try_grab_folio(folio, found.page, more, flags)
+            pages += (page_of_pfn(found.page.pfn + i) for i in range(1 + more))
         return tuple(pages)
 
     def check_vma_flags(self, vma: Vma, flags: int) -> Gen[int]:
@@ -295,18 +312,18 @@ class GupMixin(KernelPart):
             return -EFAULT
         return 0
 
-    def gup_one_slow(self, mm: Mm, vma: Vma, addr: int, flags: int) -> Gen[Page | None]:
-        """One page: follow_page_mask() until it is there, faulting in between."""
+    def gup_one_slow(self, mm: Mm, vma: Vma, addr: int, flags: int) -> Gen[Followed | None]:
+        """One page: follow_page_mask() until it is there, faulting in between (`faultin_page`)."""
         while True:
-            page, fault = yield from self.follow_page_pte(mm, vma, addr, flags)
-            if page is not None:
-                return page
+            found, fault = yield from self.follow_page_pte(mm, vma, addr, flags)
+            if found is not None:
+                return found
             if (yield from self.handle_mm_fault(mm, vma, addr, fault)):
                 return None
 
     def follow_page_pte(
         self, mm: Mm, vma: Vma, addr: int, flags: int
-    ) -> Gen[tuple[Page | None, int]]:
+    ) -> Gen[tuple[Followed | None, int]]:
         """Grab the page under the entry's lock, or say which fault is needed."""
         want = FAULT_FLAG_WRITE if flags & FOLL_WRITE else 0
         pmd = yield from self.pmd_alloc(mm, addr)
@@ -316,37 +333,51 @@ class GupMixin(KernelPart):
         if not ptl:
             return None, want
         pte = yield from self.ptep_get(ptep)
-        page, fault = None, want
+        found, fault = None, want
         if (
             pte_present(pte)
-            and not pte_protnone(pte)
+            and (not pte_protnone(pte) or (yield from self.gup_can_follow_protnone(vma)))
             and (yield from self.can_follow(vma, pte, flags))
         ):
             page = page_of_pfn(pte_pfn(pte))
             normal = yield from self.vm_normal_page(pte)
             folio = (yield from self.page_folio(page)) if normal is not None else None
             if not pte_write(pte) and (yield from self.gup_must_unshare(vma, flags, folio, page)):
-                page, fault = None, FAULT_FLAG_UNSHARE
+                fault = FAULT_FLAG_UNSHARE
             else:
+                found = Followed(page)
                 yield from self.try_grab_folio((yield from self.page_folio(page)), page, 1, flags)
-                if flags & FOLL_WRITE and not pte_dirty(pte) and folio is not None:
-                    yield bits(folio.flags, PG_dirty)
+                if flags & FOLL_TOUCH and flags & FOLL_WRITE and not pte_dirty(pte):
+                    yield from self.gup_touch(folio)
         yield unlock(ptl)
-        return page, fault
+        return found, fault
+
+    def gup_touch(self, folio: Folio | None) -> Gen[None]:
+        """FOLL_TOUCH of a page that is to be written through an entry that is clean."""
+        if folio is not None and not (yield load(folio.flags)) & PG_dirty:
+            yield from self.folio_mark_dirty(folio)
+
+    def gup_can_follow_protnone(self, vma: Vma) -> Gen[bool]:
+        """PROT_NONE of the VMA itself is no hint of NUMA balancing: FOLL_FORCE may pass it."""
+        return not (yield load(vma.vm_flags)) & (VM_READ | VM_WRITE)
 
     def follow_huge_pmd(
         self, vma: Vma, pmd: int, addr: int, flags: int
-    ) -> Gen[tuple[Page | None, int]]:
+    ) -> Gen[tuple[Followed | None, int]]:
         """`follow_page_pte` for a PMD leaf; the head page's exclusivity stands for all."""
         fault = FAULT_FLAG_WRITE if flags & FOLL_WRITE else 0
+        mm = Mm((yield load(vma.vm_mm)))
         ptl = self.pmd_lockptr(pmd, addr)
         yield lock(ptl)
-        pmdval, page = (yield load(pmd)), None
+        pmdval, found = (yield load(pmd)), None
         if not pmd_is_leaf(pmdval):  # split meanwhile
             yield unlock(ptl)
-            mm = Mm((yield load(vma.vm_mm)))
             return (yield from self.follow_page_pte(mm, vma, addr, flags))
-        if pmdval & PTE_VALID and (not fault or pte_write(pmdval)):
+        if (
+            pte_present(pmdval)
+            and (not pte_protnone(pmdval) or (yield from self.gup_can_follow_protnone(vma)))
+            and (yield from self.can_follow(vma, pmdval, flags))
+        ):
             head = page_of_pfn(pte_pfn(pmdval))
             folio = None if pmdval & PTE_SPECIAL else (yield from self.page_folio(head))
             if not pte_write(pmdval) and (
@@ -354,10 +385,21 @@ class GupMixin(KernelPart):
             ):
                 fault = FAULT_FLAG_UNSHARE
             else:
-                page = page_of_pfn(head.pfn + (addr & (HPAGE_PMD_NR - 1)))
+                inside = addr & (HPAGE_PMD_NR - 1)
+                page = page_of_pfn(head.pfn + inside)
+                found = Followed(page, HPAGE_PMD_NR - inside)
                 yield from self.try_grab_folio((yield from self.page_folio(page)), page, 1, flags)
+                if flags & FOLL_TOUCH:
+                    yield from self.touch_pmd(mm, pmd, addr, bool(flags & FOLL_WRITE))
         yield unlock(ptl)
-        return page, fault
+        return found, fault
+
+    def touch_pmd(self, mm: Mm, pmd: int, addr: int, write: bool) -> Gen[None]:
+        """Make a leaf young, and dirty for a write (`touch_pmd`; follow_trans_huge_pmd)."""
+        pmdval = yield load(pmd)
+        entry = pte_mkyoung(pte_mkdirty(pmdval) if write else pmdval)
+        if entry != pmdval:
+            yield from self.pmdp_set_access_flags(mm, addr, pmd, entry)
 
     def can_follow(self, vma: Vma, pte: int, flags: int) -> Gen[bool]:
         """Whether a write may go on: writable, or FOLL_FORCE on an exclusive anon page."""
@@ -370,14 +412,3 @@ class GupMixin(KernelPart):
             return False
         page = yield from self.vm_normal_page(pte)
         return page is not None and (yield from self.page_anon_and_exclusive(page))
-
-    def gup_entry_ok(self, mm: Mm, addr: int, write: bool) -> Gen[bool]:
-        """Would populate find the page without a fault?"""
-        pmd = yield from self.pmd_offset(mm, addr)
-        pmdval = (yield load(pmd)) if pmd else 0
-        if not pmdval:
-            return False
-        if pmd_is_leaf(pmdval):
-            return not write or pte_write(pmdval)
-        pte = yield from self.ptep_get_lockless(self.pte_offset_map(pmdval, addr))
-        return pte_present(pte) and not pte_protnone(pte) and (not write or pte_write(pte))

@@ -14,6 +14,7 @@ from sandbox.arch.arm64.pgtable import (
 )
 from sandbox.machine.part import KernelPart
 from sandbox.memory import (
+    READ,
     WRITE,
     AnonVma,
     Folio,
@@ -44,11 +45,21 @@ class KhugepagedMixin(KernelPart):
 
     def madvise_collapse(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """Collapse every whole PMD range of [start, end); -EAGAIN when pages are in use."""
+        yield lock(mm.mmap_lock, READ)
+        visit = self.madvise_collapse_vma
+        ret, _ = yield from self.madvise_walk_vmas(mm, start, end, visit, mm)
+        yield unlock(mm.mmap_lock)
+        return ret
+
+    def madvise_collapse_vma(self, vma: Vma, start: int, end: int, mm: Mm) -> Gen[tuple[int, Mm]]:
+        """One VMA's part; each range of a PMD gives mmap_lock up."""
         ret = -EINVAL
         for haddr in range(-(-start // HPAGE_PMD_NR) * HPAGE_PMD_NR, end, HPAGE_PMD_NR):
             if haddr + HPAGE_PMD_NR <= end:
+                yield unlock(mm.mmap_lock)
                 ret = yield from self.collapse_huge_page(mm, haddr)
-        return ret
+                yield lock(mm.mmap_lock, READ)
+        return ret, mm
 
     def collapse_huge_page(self, mm: Mm, haddr: int) -> Gen[int]:
         """One PMD range: take the table out, check and isolate, copy, install the folio."""

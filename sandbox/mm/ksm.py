@@ -323,8 +323,11 @@ class KsmMixin(KernelPart):
     def madvise_unmerge(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_UNMERGEABLE: no KSM pages stay in [start, end) (`unmerge_ksm_pages`)."""
         yield lock(mm.mmap_lock)
-        for vma in (yield from self.vmas_in(mm, start, end)):
-            lo, hi = max((yield load(vma.vm_start)), start), min((yield load(vma.vm_end)), end)
-            yield from self.break_ksm(mm, vma, lo, hi)
+        ret, _ = yield from self.madvise_walk_vmas(mm, start, end, self.ksm_madvise, mm)
         yield unlock(mm.mmap_lock)
-        return 0
+        return ret
+
+    def ksm_madvise(self, vma: Vma, start: int, end: int, mm: Mm) -> Gen[tuple[int, Mm]]:
+        """One VMA's part."""
+        yield from self.break_ksm(mm, vma, start, end)
+        return 0, mm

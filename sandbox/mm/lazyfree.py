@@ -1,4 +1,4 @@
-"""MADV_FREE, MADV_COLD, MADV_WIPEONFORK (mm/madvise.c, 6.6).
+"""MADV_FREE and MADV_COLD (mm/madvise.c, 6.6).
 
 MADV_FREE makes pages clean and marks their folios lazyfree; MADV_COLD makes them old.  A large
 folio that the range covers only in part is split first, if nobody shares it.
@@ -30,7 +30,6 @@ from sandbox.mm.flags import (
     MM_SWAPENTS,
     VM_LOCKED,
     VM_SHARED,
-    VM_WIPEONFORK,
     PG_dirty,
     PG_locked,
     PG_lru,
@@ -62,6 +61,14 @@ HugeStep = Callable[[Vma, int, int, int], Gen["tuple[bool, Folio | None]"]]
 """The same for a PMD leaf: whether it is dealt with, and the folio that was isolated."""
 
 
+class MadviseWalk(NamedTuple):
+    """What a walk does with entries and leaves, and in which VMAs."""
+
+    step: Step
+    huge: HugeStep | None
+    fit: Callable[[Vma], Gen[bool]]
+
+
 class LazyfreeMixin(KernelPart):
     """Advice about how soon pages will be needed."""
 
@@ -81,21 +88,25 @@ class LazyfreeMixin(KernelPart):
         What the steps have isolated is reclaimed when the table is done, in the range's order.
         """
         yield lock(mm.mmap_lock, READ)
-        yield from self.lru_add_drain()
-        ret = 0
-        for vma in (yield from self.vmas_in(mm, start, end)):
-            if not (yield from (fit or self.can_madv_lru_vma)(vma)):
-                ret = -EINVAL
-                break
-            addr = max((yield load(vma.vm_start)), start)
-            stop = min((yield load(vma.vm_end)), end)
-            while addr < stop:
-                next_ = min((addr | 511) + 1, stop)
-                isolated = yield from self.madvise_table(mm, vma, addr, next_, step, huge)
-                yield from self.reclaim_pages(isolated)
-                addr = next_
+        walk = MadviseWalk(step, huge, fit or self.can_madv_lru_vma)
+        ret, _ = yield from self.madvise_walk_vmas(mm, start, end, self.madvise_walk_vma, walk)
         yield unlock(mm.mmap_lock)
         return ret
+
+    def madvise_walk_vma(
+        self, vma: Vma, addr: int, end: int, walk: MadviseWalk
+    ) -> Gen[tuple[int, MadviseWalk]]:
+        """One VMA's part, table by table."""
+        if not (yield from walk.fit(vma)):
+            return -EINVAL, walk
+        yield from self.lru_add_drain()
+        mm = Mm((yield load(vma.vm_mm)))
+        while addr < end:
+            next_ = min((addr | 511) + 1, end)
+            isolated = yield from self.madvise_table(mm, vma, addr, next_, walk.step, walk.huge)
+            yield from self.reclaim_pages(isolated)
+            addr = next_
+        return 0, walk
 
     def can_madv_lru_vma(self, vma: Vma) -> Gen[bool]:
         """Pages that are locked in memory stay as they are."""
@@ -303,9 +314,3 @@ class LazyfreeMixin(KernelPart):
             mm = Mm((yield load(vma.vm_mm)))
             yield from self.clear_young_dirty_ptes(mm, addr, ptep, nr, True, False)
         return nr, folio
-
-    # -- other advice --------------------------------------------------------------------
-
-    def madvise_wipeonfork(self, mm: Mm, start: int, end: int) -> Gen[int]:
-        """MADV_WIPEONFORK: a child finds this range empty."""
-        return (yield from self.madvise_update_vma(mm, start, end, VM_WIPEONFORK, 0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from sandbox.arch.arm64.pgtable import pte_pfn, pte_present
 from sandbox.machine.part import KernelPart
 from sandbox.memory import (
-    READ,
     Fbatch,
     Folio,
     Gen,
@@ -23,8 +22,6 @@ from sandbox.mm.flags import (
     MLOCK_COUNT_MASK,
     MLOCK_COUNT_SHIFT,
     VM_LOCKED,
-    VM_SHARED,
-    VM_WRITE,
     PG_active,
     PG_lru,
     PG_mlocked,
@@ -41,25 +38,35 @@ class MlockMixin(KernelPart):
     """VM_LOCKED and the mlocked flag of the folios under it."""
 
     def do_mlock(self, mm: Mm, start: int, end: int, on: bool) -> Gen[int]:
-        """mlock(2) / munlock(2): VMA flags, then the folios, then populate."""
-        yield lock(mm.mmap_lock)
-        for vma in (yield from self.vma_range_isolate(mm, start, end)):
-            yield from self.mlock_fixup(mm, vma, on)
-        yield from self.vma_merge(mm, start, end)
-        yield unlock(mm.mmap_lock)
-        if on:
-            yield from self.mm_populate(mm, start, end)
-        return 0
+        """mlock(2) / munlock(2): VMA flags, then the folios, then populate.
 
-    def mlock_fixup(self, mm: Mm, vma: Vma, on: bool) -> Gen[None]:
-        """Change one VMA's VM_LOCKED and walk its entries (mlock_vma_pages_range)."""
-        vm_flags = yield load(vma.vm_flags)
+        As far as the first hole (`apply_vma_lock_flags`), and then nothing is faulted in.
+        """
+        yield lock(mm.mmap_lock)
+        ret, _ = yield from self.walk_until_hole(mm, start, end, self.mlock_fixup, on)
+        yield unlock(mm.mmap_lock)
+        if on and not ret:
+            ret = self._mlock_posix_error_return((yield from self.mm_populate(mm, start, end)))
+        return ret
+
+    def mlock_fixup(self, vma: Vma, start: int, end: int, on: bool) -> Gen[tuple[int, bool]]:
+        """Change VM_LOCKED of one VMA's part."""
+        mm, vm_flags = Mm((yield load(vma.vm_mm))), (yield load(vma.vm_flags))
         if bool(vm_flags & VM_LOCKED) == on:
-            return
-        start, end = (yield load(vma.vm_start)), (yield load(vma.vm_end))
+            return 0, on
+        newflags = vm_flags | VM_LOCKED if on else vm_flags & ~VM_LOCKED
+        vma = yield from self.vma_modify_flags(mm, vma, start, end, newflags)
         yield store(mm.locked_vm, (yield load(mm.locked_vm)) + (end - start if on else start - end))
+        yield from self.mlock_vma_pages_range(mm, vma, start, end, newflags)
+        return 0, on
+
+    def mlock_vma_pages_range(
+        self, mm: Mm, vma: Vma, start: int, end: int, newflags: int
+    ) -> Gen[None]:
+        """Set the flags, and walk the entries of [start, end)."""
+        on = bool(newflags & VM_LOCKED)
         yield from self.vma_start_write(vma)
-        yield store(vma.vm_flags, vm_flags | VM_LOCKED if on else vm_flags & ~VM_LOCKED)
+        yield store(vma.vm_flags, newflags)
         yield from self.lru_add_drain()
         addr = start
         while addr < end:
@@ -212,17 +219,6 @@ class MlockMixin(KernelPart):
         """Count the locks of a folio that was taken off the LRU for it, under the LRU's lock."""
         word = count << MLOCK_COUNT_SHIFT
         yield bits(folio.flags, word, MLOCK_COUNT_MASK & ~word)
-
-    def mm_populate(self, mm: Mm, start: int, end: int) -> Gen[None]:
-        """Fault the locked range in (writable where private memory is, to break COW early)."""
-        yield lock(mm.mmap_lock, READ)
-        for vma in (yield from self.vmas_in(mm, start, end)):
-            write = (yield load(vma.vm_flags)) & (VM_WRITE | VM_SHARED) == VM_WRITE
-            lo, hi = max((yield load(vma.vm_start)), start), min((yield load(vma.vm_end)), end)
-            for addr in range(lo, hi):
-                yield from self.populate_one(mm, vma, addr, write)
-            yield from self.lru_add_drain()  # populate_vma_page_range()
-        yield unlock(mm.mmap_lock)
 
     file_rmap_mlocks_whole = False
     """6.18 and later: a large file folio is mlocked with the mapping that maps all of it."""

@@ -1,4 +1,4 @@
-"""VMAs: mapping, unmapping, splitting and merging (mm/mmap.c, mm/vma.c; 6.6).
+"""VMAs: mapping, unmapping and splitting (mm/mmap.c, mm/vma.c; 6.6).
 
 The maple tree is a list: the mm's VMAs in address order, linked by `vm_next`.  Bounds and
 addresses are in pages.  Writers hold mmap_lock for writing and mark the VMAs they change
@@ -22,9 +22,10 @@ from sandbox.memory import (
     store,
     unlock,
 )
-from sandbox.mm.flags import VM_LOCKED
+from sandbox.mm.flags import EEXIST, VM_LOCKED
 from sandbox.mm.memory.zap import MmuGather
 from sandbox.mm.pgalloc import PMD_NR, USER_PGTABLES_CEILING
+from sandbox.mm.vma import VmaMerge
 
 VMA_FIELDS = 10
 
@@ -137,23 +138,36 @@ class MmapMixin(KernelPart):
 
     def mmap_region(
         self, mm: Mm, start: int, end: int, vm_flags: int, file: int, pgoff: int
-    ) -> Gen[None]:
-        """Map [start, end); private anonymous memory is numbered by its address."""
+    ) -> Gen[int]:
+        """Map [start, end); private anonymous memory is numbered by its address.
+
+        -EEXIST where something is mapped (MAP_FIXED_NOREPLACE).
+        """
         yield lock(mm.mmap_lock)
+        ret = 0
+        if (yield from self.vma_find(mm, start, end)):
+            ret = -EEXIST
+        else:
+            vmg = VmaMerge(start, end, vm_flags, file, pgoff)
+            if not (yield from self.vma_merge_new_range(mm, vmg)):
+                yield from self.mmap_new_vma(mm, vmg)
+            if vm_flags & VM_LOCKED:
+                yield store(mm.locked_vm, (yield load(mm.locked_vm)) + end - start)
+        yield unlock(mm.mmap_lock)
+        return ret
+
+    def mmap_new_vma(self, mm: Mm, vmg: VmaMerge) -> Gen[None]:
+        """A VMA of its own (`__mmap_new_vma`)."""
         vma = Vma((yield alloc(Struct.VMA)))
         yield store(vma.vm_mm, mm)
-        yield store(vma.vm_start, start)
-        yield store(vma.vm_end, end)
-        yield store(vma.vm_flags, vm_flags)
-        yield store(vma.vm_pgoff, pgoff)
-        yield store(vma.vm_anon_pgoff, start)
-        if file:
-            yield store(vma.vm_file, file)
+        yield store(vma.vm_start, vmg.start)
+        yield store(vma.vm_end, vmg.end)
+        yield store(vma.vm_flags, vmg.flags)
+        yield store(vma.vm_pgoff, vmg.pgoff)
+        yield store(vma.vm_anon_pgoff, vmg.start)
+        if vmg.file:
+            yield store(vma.vm_file, vmg.file)
         yield from self.vma_link(mm, vma)
-        if vm_flags & VM_LOCKED:
-            yield store(mm.locked_vm, (yield load(mm.locked_vm)) + end - start)
-        yield from self.vma_merge(mm, start, end)
-        yield unlock(mm.mmap_lock)
 
     # -- anon_vma ----------------------------------------------------------------------
 
@@ -248,7 +262,7 @@ class MmapMixin(KernelPart):
             yield unlock(anon_vma.rwsem)
         yield store(vma.anon_vma_chain, 0)
 
-    # -- split and merge ---------------------------------------------------------------
+    # -- split ---------------------------------------------------------------------------
 
     def split_vma(self, mm: Mm, vma: Vma, addr: int) -> Gen[Vma]:
         """Split at *addr*; the page tables stay as they are. Returns the upper half."""
@@ -281,47 +295,6 @@ class MmapMixin(KernelPart):
             if (yield load(inner.vm_end)) > end:
                 yield from self.split_vma(mm, inner, end)
         return (yield from self.vmas_in(mm, start, end))
-
-    def can_vma_merge(self, a: Vma, b: Vma) -> Gen[bool]:
-        """Whether *a* and the VMA right after it may become one (can_vma_merge_after)."""
-        if (yield load(a.vm_end)) != (yield load(b.vm_start)):
-            return False
-        for word_a, word_b in ((a.vm_flags, b.vm_flags), (a.vm_file, b.vm_file)):
-            if (yield load(word_a)) != (yield load(word_b)):
-                return False
-        size = (yield load(a.vm_end)) - (yield load(a.vm_start))
-        if (yield load(b.vm_pgoff)) != (yield load(a.vm_pgoff)) + size:
-            return False
-        anon_a, anon_b = (yield load(a.anon_vma)), (yield load(b.anon_vma))
-        if anon_a == anon_b:
-            return True
-        if anon_a and anon_b:
-            return False
-        avc = Avc((yield load((a if anon_a else b).anon_vma_chain)))
-        return not avc or not (yield load(avc.same_vma))
-
-    def vma_merge(self, mm: Mm, start: int, end: int) -> Gen[None]:
-        """Merge neighbours around [start, end] where nothing tells them apart any more."""
-        a = Vma((yield load(mm.mm_mt)))
-        while a and (b := Vma((yield load(a.vm_next)))):
-            border = yield load(a.vm_end)
-            if start <= border <= end and (yield from self.can_vma_merge(a, b)):
-                yield from self.vma_merge_pair(mm, a, b)
-            else:
-                a = b
-
-    def vma_merge_pair(self, mm: Mm, a: Vma, b: Vma) -> Gen[None]:
-        """Let *a* grow over *b*."""
-        yield from self.vma_start_write(a)
-        yield from self.vma_start_write(b)
-        if not (yield load(a.anon_vma)) and (yield load(b.anon_vma)):
-            yield store(a.anon_vma, (yield load(b.anon_vma)))
-            yield from self.anon_vma_clone(a, b)
-        yield from self.vma_prepare(a)
-        yield store(a.vm_end, (yield load(b.vm_end)))
-        yield from self.vma_complete(a)
-        yield from self.vma_remove(mm, b)
-        yield from self.unlink_anon_vmas(b)
 
     # -- munmap ------------------------------------------------------------------------
 

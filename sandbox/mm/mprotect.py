@@ -15,8 +15,9 @@ from sandbox.arch.arm64.pgtable import (
 from sandbox.machine.part import KernelPart
 from sandbox.memory import Gen, Mm, Page, Vma, load, lock, store, tlb_flush, unlock
 from sandbox.mm.flags import (
-    ENOMEM,
+    VM_ACCOUNT,
     VM_EXEC,
+    VM_LOCKED,
     VM_READ,
     VM_SHARED,
     VM_WRITE,
@@ -42,25 +43,46 @@ class MprotectMixin(KernelPart):
     def do_mprotect_pkey(self, mm: Mm, start: int, end: int, prot: int) -> Gen[int]:
         """mprotect(2): *prot* is a mix of VM_READ and VM_WRITE."""
         yield lock(mm.mmap_lock)
-        vmas = yield from self.vma_range_isolate(mm, start, end)
-        for vma in vmas:
-            yield from self.mprotect_fixup(mm, vma, prot)
-        yield from self.vma_merge(mm, start, end)
+        ret, _ = yield from self.walk_until_hole(mm, start, end, self.mprotect_fixup, prot)
         yield unlock(mm.mmap_lock)
-        return 0 if vmas else -ENOMEM
+        return ret
 
-    def mprotect_fixup(self, mm: Mm, vma: Vma, prot: int) -> Gen[None]:
-        """Change one VMA's flags and its entries."""
-        vm_flags = yield load(vma.vm_flags)
-        newflags = vm_flags & ~(VM_READ | VM_WRITE | VM_EXEC) | prot
-        if newflags == vm_flags:
-            return
+    def mprotect_fixup(self, vma: Vma, start: int, end: int, prot: int) -> Gen[tuple[int, int]]:
+        """Change the flags and the entries of one VMA's part.
+
+        A locked mapping that becomes writable is copied at once, for no fault shall do it.
+        """
+        mm = Mm((yield load(vma.vm_mm)))
+        oldflags = yield load(vma.vm_flags)
+        newflags = oldflags & ~(VM_READ | VM_WRITE | VM_EXEC) | prot
+        if newflags == oldflags:
+            return 0, prot
+        newflags = yield from self.mprotect_account(vma, oldflags, newflags)
+        vma = yield from self.vma_modify_flags(mm, vma, start, end, newflags)
         yield from self.vma_start_write(vma)
         yield store(vma.vm_flags, newflags)
+        yield from self.change_protection(mm, vma, start, end)
+        if oldflags & (VM_WRITE | VM_SHARED | VM_LOCKED) == VM_LOCKED and newflags & VM_WRITE:
+            yield from self.populate_vma_page_range(mm, vma, start, end)
+        return 0, prot
+
+    def mprotect_account(self, vma: Vma, oldflags: int, newflags: int) -> Gen[int]:
+        """The new flags with VM_ACCOUNT: private memory that is written is accounted for.
+
+        It stays so unless no page was ever made; VMAs that differ in it do not merge.
+        """
+        if newflags & VM_WRITE:
+            if not oldflags & (VM_ACCOUNT | VM_WRITE | VM_SHARED):
+                newflags |= VM_ACCOUNT
+            return newflags
+        anonymous = not (yield load(vma.vm_file)) and not (yield load(vma.anon_vma))
+        return newflags & ~VM_ACCOUNT if anonymous else newflags
+
+    def change_protection(self, mm: Mm, vma: Vma, start: int, end: int) -> Gen[None]:
+        """Give the entries of [start, end) the protection of their VMA."""
         try_upgrade = yield from self.vma_wants_manual_pte_write_upgrade(vma)
         newprot = yield from self.vm_page_prot(vma)
-        addr, end = (yield load(vma.vm_start)), (yield load(vma.vm_end))
-        start = addr
+        addr = start
         while addr < end:
             next_ = min((addr | 511) + 1, end)
             pmd = yield from self.pmd_offset(mm, addr)
@@ -76,8 +98,14 @@ class MprotectMixin(KernelPart):
         yield tlb_flush(mm, start, end)
 
     def vma_wants_manual_pte_write_upgrade(self, vma: Vma) -> Gen[bool]:
-        """May entries be made writable here, not by a fault? Writable private VMAs only."""
-        return (yield load(vma.vm_flags)) & (VM_WRITE | VM_SHARED) == VM_WRITE
+        """May entries be made writable here, not by a fault?
+
+        Those of private VMAs, and of files that want to know of the first write.
+        """
+        vm_flags = yield load(vma.vm_flags)
+        if vm_flags & VM_SHARED:
+            return bool(vm_flags & VM_WRITE) and (yield from self.vma_wants_writenotify(vma))
+        return bool(vm_flags & VM_WRITE)
 
     def change_pte_range(
         self, mm: Mm, vma: Vma, pmd: int, addr: int, end: int, newprot: int, cp_flags: int

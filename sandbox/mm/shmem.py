@@ -10,11 +10,13 @@ from sandbox.arch.arm64.pgtable import HPAGE_PMD_ORDER
 from sandbox.fields import Struct
 from sandbox.machine.part import KernelPart
 from sandbox.memory import (
+    READ,
     Folio,
     Gen,
     Globals,
     Mapping,
     Mm,
+    Vma,
     add,
     alloc,
     bits,
@@ -25,10 +27,14 @@ from sandbox.memory import (
     unlock,
 )
 from sandbox.mm.flags import (
+    EACCES,
     EEXIST,
     EINVAL,
     HOST_SHMEM,
     HOST_XFS,
+    VM_LOCKED,
+    VM_MAYWRITE,
+    VM_SHARED,
     PG_dirty,
     PG_locked,
     PG_swapbacked,
@@ -166,13 +172,25 @@ class ShmemMixin(KernelPart):
 
     def madvise_remove(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_REMOVE: punch a hole into the file behind a shared mapping (shmem_fallocate)."""
-        vmas = yield from self.vmas_in(mm, start, end)
-        if not vmas or not (yield load(vmas[0].vm_file)):
-            return -EINVAL
-        mapping = Mapping((yield load(vmas[0].vm_file)))
-        first = yield from self.linear_page_index(vmas[0], start)
+        yield lock(mm.mmap_lock, READ)
+        visit = self.madvise_remove_vma
+        ret, _ = yield from self.madvise_walk_vmas(mm, start, end, visit, mm)
+        yield unlock(mm.mmap_lock)
+        return ret
+
+    def madvise_remove_vma(self, vma: Vma, start: int, end: int, mm: Mm) -> Gen[tuple[int, Mm]]:
+        """One VMA's part, without mmap_lock; -EACCES unless it is shared and may be written."""
+        vm_flags = yield load(vma.vm_flags)
+        mapping = Mapping((yield load(vma.vm_file)))
+        if vm_flags & VM_LOCKED or not mapping:
+            return -EINVAL, mm
+        if vm_flags & (VM_SHARED | VM_MAYWRITE) != VM_SHARED | VM_MAYWRITE:
+            return -EACCES, mm
+        first = yield from self.linear_page_index(vma, start)
+        yield unlock(mm.mmap_lock)
         yield from self.vfs_fallocate(mapping, first, first + end - start)
-        return 0
+        yield lock(mm.mmap_lock, READ)
+        return 0, mm
 
     def vfs_fallocate(self, mapping: Mapping, start: int, end: int) -> Gen[None]:
         """Punch the hole [start, end) into a file (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)."""

@@ -77,10 +77,14 @@ class UserfaultfdMixin(KernelPart):
     # -- ioctls ----------------------------------------------------------------------------
 
     def sys_uffd_register(self, mm: Mm, start: int, end: int, asynchronous: bool) -> Gen[Result]:
-        """UFFDIO_REGISTER of [start, end) for write-protection; no entry is touched."""
+        """UFFDIO_REGISTER for write-protection, no entry is touched; -EINVAL with no VMA there."""
         set_ = VM_UFFD_WP | (VM_UFFD_WP_ASYNC if asynchronous else 0)
         clear = 0 if asynchronous else VM_UFFD_WP_ASYNC
-        return Result((yield from self.madvise_update_vma(mm, start, end, set_, clear)))
+        yield lock(mm.mmap_lock)
+        ret = 0 if (yield from self.vma_find(mm, start, end)) else -EINVAL
+        yield from self.update_vmas_locked(mm, start, end, set_, clear)
+        yield unlock(mm.mmap_lock)
+        return Result(ret)
 
     def sys_uffd_unregister(self, mm: Mm, start: int, end: int) -> Gen[Result]:
         """UFFDIO_UNREGISTER: what is protected is resolved first, and nobody protects it again.
@@ -88,13 +92,14 @@ class UserfaultfdMixin(KernelPart):
         All of it is under mmap_lock (`userfaultfd_clear_vma`).
         """
         yield lock(mm.mmap_lock)
-        for vma in (yield from self.vmas_in(mm, start, end)):
+        vmas = yield from self.vmas_in(mm, start, end)
+        for vma in vmas:
             if (yield load(vma.vm_flags)) & VM_UFFD_WP:
                 lo, hi = max((yield load(vma.vm_start)), start), min((yield load(vma.vm_end)), end)
                 yield from self.uffd_wp_range(mm, vma, lo, hi, False)
         yield from self.update_vmas_locked(mm, start, end, 0, VM_UFFD_WP | VM_UFFD_WP_ASYNC)
         yield unlock(mm.mmap_lock)
-        return Result(0)
+        return Result(0 if vmas else -EINVAL)
 
     def sys_uffd_wp(self, mm: Mm, start: int, end: int, on: bool) -> Gen[Result]:
         """UFFDIO_WRITEPROTECT; -ENOENT where no VMA is registered for it."""

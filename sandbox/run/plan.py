@@ -90,8 +90,8 @@ def _access(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
     write = p.action.verb == "write" or p.args.get("mode") == "w"
-    report = p.action.verb == "read"
-    return p.call("sys_access", mm, start, end, write, p.step, report)
+    buffers = p.ledger.book.buffers(mm)
+    return p.call("sys_access", mm, start, end, write, p.step, not write, buffers)
 
 
 def _order(p: Planner, pages: int) -> int:
@@ -113,13 +113,6 @@ def _mmap(p: Planner) -> Call:
     at, size = a.get("at", 0), a["size"]
     if at + size > REGION_PAGES:
         raise p.refuse("the region is too large", "at most 8G, at= included")
-    if isinstance(mm, Mm):
-        for vma in p.ledger.vmas(mm):
-            cells = p.ledger.cells
-            if cells[vma.vm_start] < base + at + size and cells[vma.vm_end] > base + at:
-                raise p.refuse(
-                    f"{a['proc']} has something mapped there already", "free pages of the region"
-                )
     request = MapRequest(
         a["region"], base, base + at, size, _vm_flags(p), _file(p), a.get("pgoff", 0)
     )
@@ -130,9 +123,7 @@ def _file(p: Planner) -> int:
     name = p.args.get("fd")
     if not name:
         return 0
-    mapping, size = p.file(name)
-    if p.args.get("pgoff", 0) + p.args["size"] > size:
-        raise p.refuse(f"file {name} has {size} pages", f"pgoff and size within {size} pages")
+    mapping, _ = p.file(name)
     return int(mapping)
 
 
@@ -154,9 +145,11 @@ def _shmem(p: Planner) -> Call:
 
 def _vm_flags(p: Planner) -> int:
     a = p.args
-    vm_flags = VM_READ | VM_MAYWRITE | VM_ACCOUNT | (0 if a.get("ro") else VM_WRITE)
+    vm_flags = VM_READ | VM_MAYWRITE | (0 if a.get("ro") else VM_WRITE)
     if a.get("shared"):
         vm_flags |= VM_SHARED | VM_MAYSHARE
+    elif vm_flags & VM_WRITE:  # accountable_mapping()
+        vm_flags |= VM_ACCOUNT
     if a.get("nohuge"):
         return vm_flags | VM_NOHUGEPAGE
     return vm_flags if a.get("nomadv") else vm_flags | VM_HUGEPAGE
@@ -224,16 +217,17 @@ def _pin(p: Planner) -> Call:
     id_, verb, flags = p.args["id"], p.action.verb, p.args["flags"]
     if p.ledger.book.held(id_):
         raise p.refuse(f"something is held under {id_} already", "a free id")
-    kind = "get" if verb == "get" else "pin"
+    kind = "pin" if verb == "pin" else "get"  # repeat is FOLL_GET
     return p.call("sys_pin", mm, start, end, id_, kind, flags, verb == "repeat")
 
 
 def _unpin(p: Planner) -> Call:
     id_ = p.args["id"]
     book = p.ledger.book
-    if id_ not in book.ids:
-        raise p.refuse(f"nothing is held under {id_}", "one of: " + (", ".join(book.ids) or "none"))
-    (hold,) = book.held(id_)
+    held = book.held(id_)
+    if not held:
+        return p.call("sys_unpin", id_, "get", ())
+    (hold,) = held
     return p.call("sys_unpin", id_, hold.kind, hold.pages)
 
 

@@ -10,7 +10,7 @@ from sandbox.kernels.base import Kernel
 from sandbox.machine.calls import Call
 from sandbox.machine.memory import Mm
 from sandbox.scenario.language import Action
-from sandbox.truth.book import File, Region
+from sandbox.truth.book import File
 
 if TYPE_CHECKING:
     from sandbox.truth.ledger import Ledger
@@ -60,23 +60,28 @@ class Planner:
         return self.places.setdefault(region, (used + 1) * REGION_PAGES)
 
     def span(self, mm: Mm) -> tuple[int, int]:
-        """Virtual pages [start, end) of the action's range within its region."""
-        region, start, end = self.args["region"], self.args["start"], self.args["end"]
-        proc, found = self.args["proc"], self.region(mm, region, self.args["proc"])
-        if end > found.pages:
-            raise self.refuse(
-                f"pages {start} {end} reach outside {proc}'s region {region}",
-                f"a range within 0 {found.pages}",
-            )
-        return found.base + start, found.base + end
+        """Virtual pages [start, end) of the action's range, mapped or not.
 
-    def region(self, mm: Mm, region: str, proc: str) -> Region:
-        """The region of that name of the process called *proc*."""
-        found: Region | None = self.ledger.book.region_of(mm, region)
-        if found is None:
-            mine = ", ".join(known.name for known in self.ledger.book.regions(mm))
-            raise self.refuse(f"{proc} has no region {region}", "one of: " + (mine or "none yet"))
-        return found
+        A region is addresses: what a kernel says of holes, and of pages behind the last mapping,
+        is the kernel's business.
+        """
+        base = self.place(self.args["region"])
+        return base + self.args["start"], base + self.within(self.args["end"])
+
+    def within(self, end: int) -> int:
+        """*end* if there is room for so many pages in a region."""
+        if end > REGION_PAGES:
+            raise self.refuse(f"page {end - 1} is beyond a region", "pages within 8G")
+        return end
+
+    def place(self, region: str) -> int:
+        """First virtual page of a region that a process has, or had, mapped."""
+        known: dict[str, int] = self.ledger.book.places
+        if region not in known:
+            raise self.refuse(
+                f"there is no region {region}", "one of: " + (", ".join(known) or "none yet")
+            )
+        return known[region]
 
     def file(self, name: str) -> File:
         """The file of that name."""

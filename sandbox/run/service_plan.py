@@ -45,43 +45,27 @@ def _pageout(p: Planner) -> Call:
     return p.call("sys_madvise", mm, start, end, p.action.verb)
 
 
-def _anonymous(p: Planner, mm: Mm, start: int, end: int) -> None:
-    """Refuse ranges that are not all private anonymous memory."""
-    if _no_files(p, mm, start, end) < end - start:
-        raise p.refuse("part of the range is not mapped", "a mapped range")
-
-
-def _no_files(p: Planner, mm: Mm, start: int, end: int) -> int:
-    """Refuse ranges with a file (or shmem) in them; how many pages are mapped."""
+def _no_files(p: Planner, mm: Mm, start: int, end: int) -> None:
+    """Refuse ranges with a file (or shmem) in them."""
     cells = p.ledger.cells
-    covered = 0
     for vma in p.ledger.vmas(mm):
-        lo, hi = max(cells[vma.vm_start], start), min(cells[vma.vm_end], end)
-        if lo < hi:
-            covered += hi - lo
-            if cells[vma.vm_file]:
-                raise p.refuse(
-                    f"'{p.action.verb}' is not modelled for files", "private anonymous memory"
-                )
-    return covered
+        if cells[vma.vm_file] and cells[vma.vm_start] < end and cells[vma.vm_end] > start:
+            raise p.refuse(
+                f"'{p.action.verb}' is not modelled for files", "private anonymous memory"
+            )
 
 
-def _other_span(p: Planner, mm: Mm, proc: str, region: str, first: int, pages: int) -> int:
-    """First virtual page of *pages* pages of another region, which must hold them."""
-    _, base, size = p.region(mm, region, proc)
-    if first + pages > size:
-        raise p.refuse(
-            f"pages {first} {first + pages} reach outside {proc}'s region {region}",
-            f"a range within 0 {size}",
-        )
-    return int(base) + first
+def _other_span(p: Planner, region: str, first: int, pages: int) -> int:
+    """First virtual page of *pages* pages of another region."""
+    p.within(first + pages)
+    return int(p.place(region)) + first
 
 
 def _ksm(p: Planner) -> Call:
     mm, other = p.mm(), p.mm(p.args["with_proc"])
     start, end = p.span(mm)
     region, first = p.args["with_region"], p.args["with_page"]
-    at = _other_span(p, other, p.args["with_proc"], region, first, end - start)
+    at = _other_span(p, region, first, end - start)
     if mm == other and at < end and start < at + end - start:
         raise p.refuse("a page cannot be merged with itself", "two ranges that do not overlap")
     return p.call("sys_ksm", mm, start, end, other, at)
@@ -101,7 +85,7 @@ def _uffd_range(p: Planner) -> tuple[Mm, int, int]:
         raise p.refuse(
             f"kernel {p.kernel.id} has no userfaultfd write-protection on arm64", "6.12 or later"
         )
-    _anonymous(p, mm, start, end)
+    _no_files(p, mm, start, end)
     return mm, start, end
 
 
@@ -126,8 +110,8 @@ def _uffdcopy(p: Planner) -> Call:
 def _uffdmove(p: Planner) -> Call:
     mm, start, end = _uffd_range(p)
     region, first = p.args["to_region"], p.args["to_page"]
-    dst = _other_span(p, mm, p.args["proc"], region, first, end - start)
-    _anonymous(p, mm, dst, dst + end - start)
+    dst = _other_span(p, region, first, end - start)
+    _no_files(p, mm, dst, dst + end - start)
     if dst < end and start < dst + end - start:
         raise p.refuse("source and target overlap", "a target apart from the source")
     return p.call("sys_uffd_move", mm, start, end, dst)

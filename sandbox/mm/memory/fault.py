@@ -168,7 +168,7 @@ class FaultMixin(KernelPart):
             return (yield from self.do_pte_missing(vmf))
         if not pte_present(pte):
             return (yield from self.do_swap_page(vmf))
-        if pte_protnone(pte):
+        if pte_protnone(pte) and (yield load(vmf.vma.vm_flags)) & (VM_READ | VM_WRITE):
             return (yield from self.do_numa_page(vmf))
         vmf = vmf._replace(ptl=self.pte_lockptr(vmf.pte, vmf.address))
         yield lock(vmf.ptl)
