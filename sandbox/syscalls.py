@@ -7,7 +7,7 @@ what the MMU does: walk, check, and fault.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
 from sandbox.arch.arm64.pgtable import (
@@ -46,6 +46,7 @@ from sandbox.mm.flags import (
     FOLL_PIN,
     FOLL_TOUCH,
     FOLL_WRITE,
+    MMF_DEAD,
     VM_HUGEPAGE,
     VM_NOHUGEPAGE,
     VM_SHARED,
@@ -167,9 +168,13 @@ class SyscallsMixin(KernelPart):
         return Result(0, " ".join(f"{v}x{n}" for v, n in runs(seen)) if report else None)
 
     def force_sig_fault(self, mm: Mm, addr: int, buffers: Buffers) -> Gen[Result]:
-        """SIGSEGV or SIGBUS for an access to *addr*: no process here has a handler, so it ends."""
+        """SIGSEGV or SIGBUS for an access to *addr*: no process here has a handler, so it ends.
+
+        Unless another thread of it was faster.
+        """
         yield note("killed", mm, addr)
-        yield from self.sys_exit(mm, buffers)
+        if not (yield load(mm.flags)) & MMF_DEAD:
+            yield from self.sys_exit(mm, buffers)
         return Result(-EOWNERDEAD)
 
     # -- settings ----------------------------------------------------------------------
@@ -239,6 +244,14 @@ class SyscallsMixin(KernelPart):
         """Start a process."""
         yield from self.mm_alloc(name)
         return Result()
+
+    def sys_in_new_process(
+        self, name: str, function: str, args: tuple[Hashable, ...]
+    ) -> Gen[Result]:
+        """Start a process, and do a call of which it is the first argument."""
+        mm = yield from self.mm_alloc(name)
+        result: Result = yield from getattr(self, function)(mm, *args[1:])
+        return result
 
     def sys_fork(self, mm: Mm, name: str) -> Gen[Result]:
         """fork(2)."""
@@ -318,7 +331,7 @@ class SyscallsMixin(KernelPart):
             pages = yield from self.gup_fast_fallback(mm, start, end - start, foll)
         if not pages:
             return Result(-EFAULT)
-        yield note("hold", id_, kind, pages, mm)
+        yield note("hold", id_, "repeat" if repeat else kind, pages, mm)
         return Result(0, f'{{"held":{len(pages)}}}')
 
     def sys_unpin(self, id_: str, kind: str, pages: Pages) -> Gen[Result]:

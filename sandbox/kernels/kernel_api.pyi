@@ -5,7 +5,7 @@ No release of the kernel has those marked as ours (`sandbox.truth.names.function
 Written by `python -m sandbox.kernels.api`; do not edit.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import ClassVar
 
 from sandbox.memory import AnonVma, Avc, Fbatch, Folio, Gen, Mapping, Mm, Page, Vma
@@ -1026,6 +1026,10 @@ class KernelApi:
     def sys_fork(self, mm: Mm, name: str) -> Gen[Result]: ...
     # ours
     def sys_fsync(self, mapping: Mapping, nr_pages: int) -> Gen[Result]: ...
+    # ours
+    def sys_in_new_process(
+        self, name: str, function: str, args: tuple[Hashable, ...]
+    ) -> Gen[Result]: ...
     # ours
     def sys_ksm(self, mm: Mm, start: int, end: int, other: Mm, at: int) -> Gen[Result]: ...
     # ours

@@ -51,9 +51,9 @@ class ShmemMixin(KernelPart):
     """Making files and finding their folios."""
 
     def shmem_file_setup(self, nr_pages: int, host: int = HOST_SHMEM) -> Gen[Mapping]:
-        """An empty file of *nr_pages*."""
+        """An empty file of *nr_pages*, with room for a folio that reaches behind its end."""
         mapping = Mapping((yield alloc(Struct.MAPPING)))
-        slots = yield alloc(Struct.XARRAY, (nr_pages - 1).bit_length())
+        slots = yield alloc(Struct.XARRAY, max((nr_pages - 1).bit_length(), HPAGE_PMD_ORDER))
         yield store(mapping.i_pages, slots)
         yield store(mapping.host, host)
         yield store(mapping.i_size, nr_pages)
@@ -188,7 +188,9 @@ class ShmemMixin(KernelPart):
             return -EACCES, mm
         first = yield from self.linear_page_index(vma, start)
         yield unlock(mm.mmap_lock)
-        yield from self.vfs_fallocate(mapping, first, first + end - start)
+        last = min(first + end - start, (yield load(mapping.i_size)))
+        if first < last:
+            yield from self.vfs_fallocate(mapping, first, last)
         yield lock(mm.mmap_lock, READ)
         return 0, mm
 

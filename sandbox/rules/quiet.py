@@ -66,6 +66,7 @@ class QuietChecks:
     def recent(self, known: dict[int, int]) -> set[int]:
         """Heads of named folios that were touched since the last quiet point, and of known ones."""
         out = {head for head in {*known, *self.touched} if head in self.ledger.names}
+        out.discard(self.cells[Globals.zero_page])  # has a rule of its own
         self.forget_touched()
         return out
 

@@ -54,19 +54,34 @@ if TYPE_CHECKING:
 Handler = Callable[["Planner"], Call]
 
 
-def plan(ledger: Ledger, action: Action, kernel: Kernel, step: int, places: dict[str, int]) -> Call:
+def plan(
+    ledger: Ledger,
+    action: Action,
+    kernel: Kernel,
+    step: int,
+    places: dict[str, int],
+    *,
+    starting: bool = False,
+) -> Call:
     """The kernel function that does *action* as step number *step*; raises `UsageError`.
 
     *places* collects where regions new to the machine go, for all actions that begin together.
+    *starting* has every verb start the process that it names if there is none, not `mmap` alone:
+    the recording rig does so, also after a process has died.
     """
     handler = HANDLERS.get(action.verb)
     if handler is None:
         raise UsageError(
             f"'{action.verb}' is not modelled yet", action.where, "one of " + ", ".join(HANDLERS)
         )
-    planner = Planner(ledger, action, kernel, step, places)
+    planner = Planner(ledger, action, kernel, step, places, starting=starting)
     check_meaning(planner)
-    return handler(planner)
+    call = handler(planner)
+    if planner.started is None:
+        return call
+    return call._replace(
+        function="sys_in_new_process", args=(planner.started, call.function, call.args)
+    )
 
 
 def places_of(calls: Iterable[Call]) -> dict[str, int]:

@@ -26,11 +26,21 @@ class Planner:
     """Looks the names of one action up in the machine."""
 
     def __init__(
-        self, ledger: Ledger, action: Action, kernel: Kernel, step: int, places: dict[str, int]
+        self,
+        ledger: Ledger,
+        action: Action,
+        kernel: Kernel,
+        step: int,
+        places: dict[str, int],
+        *,
+        starting: bool = False,
     ) -> None:
         self.ledger, self.action, self.kernel, self.step = ledger, action, kernel, step
         self.places = places
         self.args = action.args
+        self.starting = starting
+        self.started: str | None = None
+        """The process that has to start before the action."""
 
     def refuse(self, message: str, expected: str | None = None) -> UsageError:
         """The error for this action's line."""
@@ -44,6 +54,9 @@ class Planner:
         """The process's mm."""
         name = name or self.args["proc"]
         processes = self.ledger.processes()
+        if name not in processes and self.starting:
+            self.started = name
+            return Mm(0)
         if name not in processes:
             known = ", ".join(processes) or "none yet (mmap starts one)"
             raise self.refuse(f"there is no process {name}", f"one of: {known}")

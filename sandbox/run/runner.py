@@ -34,9 +34,11 @@ class ScenarioRun:
         self, kernel: str | type[Kernel], *, name: str = "", about: str = "", rig: bool = False
     ) -> None:
         self.session = Session(kernel)
+        self.session.starting = rig
         self.rig = rig
         """As on the recording rig: a process that starts or is forked first populates its own
-        memory, which drains the LRU batches, and leaves some of its pages in them."""
+        memory, which drains the LRU batches, and leaves some of its pages in them; every
+        verb starts a process that it names first."""
         self.name, self.about = name, about
 
     def do(self, step: Action | CpuBlock) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from sandbox.machine.frames import Frame, error_place
 from sandbox.machine.history import History, Task
 from sandbox.machine.memory import MAX_CPUS, Event, Fbatch, Globals, Page, PerCpu
 from sandbox.machine.watchdog import NoEvent
-from sandbox.mm.flags import PG_reserved, PG_uptodate
+from sandbox.mm.flags import PG_reserved
 from sandbox.rules import RuleEngine
 from sandbox.run.blocks import check_block
 from sandbox.run.plan import plan
@@ -60,6 +60,8 @@ class Session:
         with self.contained(f"the kernel {self.kernel.id}"):
             self.cpus = [self.kernel(cpu) for cpu in range(cpus)]
         self._begun = Begun()
+        self.starting = False
+        """Does every verb start the process that it names (`sandbox.run.plan.plan`)?"""
         self._boot()
         self.ledger = Ledger(self.machine)
         with self.contained(f"the kernel {self.kernel.id}"):  # the rules ask one of its own
@@ -68,7 +70,7 @@ class Session:
     def _boot(self) -> None:
         memory = self.machine.memory
         zero = Page(memory.allocate(Struct.PAGE))
-        memory.cells[zero.flags] = PG_reserved | PG_uptodate
+        memory.cells[zero.flags] = PG_reserved
         memory.cells[Globals.zero_page] = zero
 
     def _room(self) -> int:
@@ -185,7 +187,8 @@ class Session:
             if cpu >= len(self.cpus):
                 raise UsageError(f"there is no CPU {cpu}", item.where, f"0 to {len(self.cpus) - 1}")
             with self.contained(item.text):
-                call = plan(self.ledger, item, self.cpus[cpu], step.number, places)
+                kernel = self.cpus[cpu]
+                call = plan(self.ledger, item, kernel, step.number, places, starting=self.starting)
             plans.append((call, cpu))
         self.drain()  # going back may have ended between an action and its drain
         for call, cpu in plans:

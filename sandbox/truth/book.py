@@ -12,7 +12,7 @@ state of a machine, taken back with the event.
 | ``process_gone MM`` | it has ended |
 | ``region MM NAME BASE PAGES`` | pages of an mm are called so |
 | ``file NAME MAPPING PAGES`` | a file is made |
-| ``hold ID KIND PAGES MM`` | pages are held: ``pin``, ``get``, or ``uring`` (registered buffers) |
+| ``hold ID KIND PAGES MM`` | pages are held: ``pin``, ``get``, ``repeat`` (gets), ``uring`` |
 | ``hold_gone ID KIND PAGES`` | these pages of what is held under the id are given back |
 """
 
@@ -66,6 +66,8 @@ class Hold(NamedTuple):
     pages: tuple[Page, ...]
     mm: Mm
     """The mm they were taken of."""
+    repeated: bool = False
+    """One page, as often as there are pages here (the verb `repeat`)."""
 
 
 class Book:
@@ -168,7 +170,9 @@ class Book:
         self._put("files", name, File(Mapping(mapping), pages))
 
     def _hold(self, id_: str, kind: str, pages: tuple[int, ...], mm: int) -> None:
-        hold = Hold(id_, kind, tuple(Page(page) for page in pages), Mm(mm))
+        repeated = kind == "repeat"
+        kind = "get" if repeated else kind
+        hold = Hold(id_, kind, tuple(Page(page) for page in pages), Mm(mm), repeated)
         self._put("holds", id_, (*self.held(id_), hold))
         self._count(hold, 1)
 

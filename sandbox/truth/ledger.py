@@ -105,8 +105,15 @@ class Ledger:
         machine.watch(PMD_KIND, self._pmd)
         machine.watch(MAPCOUNT_KIND, self._mapcount)
         machine.check(ALLOCATION, self._allocated)
+        machine.note_watchers.append(self._noted)
 
     # -- watchers ----------------------------------------------------------------------
+
+    def _noted(self, event: Event, cpu: int) -> None:
+        """What is held has a name: the zero page, too, which no entry gives one."""
+        if event[2] == "hold":
+            for page in event[5]:
+                self._name(self.cells[page + COMPOUND_HEAD] & ADDR_MASK, 1)
 
     def _mapcount(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
         head = self.cells[addr + MAPCOUNT_TO_HEAD] & ADDR_MASK
@@ -339,10 +346,10 @@ def entry_kind(pte: int) -> str:
     """Kind of an entry as the state format names it."""
     if pte & PTE_HUGE:
         return "pmd" if pte & (PTE_VALID | PTE_PRESENT_INVALID) else "migration"
-    if pte & PTE_VALID:
-        return "zero" if pte & PTE_SPECIAL else "present"
-    if pte & PTE_PRESENT_INVALID:
-        return "protnone"
+    if pte & (PTE_VALID | PTE_PRESENT_INVALID):
+        if pte & PTE_SPECIAL:
+            return "zero"
+        return "present" if pte & PTE_VALID else "protnone"
     if pte & PTE_SWP:
         return "swap"
     return "migration" if pte & PTE_MIGRATION else "special"

@@ -52,15 +52,16 @@ def machine_state(session: Session) -> dict[str, Any]:
 
 def holds_state(ledger: Ledger) -> dict[str, Any]:
     """Pins and gets alive, by id."""
-    out = {}
-    for id_, kind, pages, _mm in ledger.book.holds:
-        if kind == "uring":
+    out: dict[str, dict[str, Any]] = {}
+    for hold in ledger.book.holds:
+        if hold.kind == "uring":
             continue
         names = []
-        for page in pages:
+        for page in hold.pages[:1] if hold.repeated else hold.pages:
             folio = ledger.folio(page)
             names.append(f"{ledger.name_of(folio)}.{folio.index_of(page)}")
-        out[id_] = {"kind": kind, "pages": names}
+        times = {"times": len(hold.pages)} if hold.repeated else {}
+        out[hold.id] = {"kind": hold.kind, **times, "pages": names}
     return out
 
 
