@@ -20,6 +20,7 @@ from sandbox.mm.huge_fault import HugeFaultMixin
 from sandbox.mm.huge_memory import HugeMemoryMixin
 from sandbox.mm.huge_pmd_split import HugePmdSplitMixin
 from sandbox.mm.huge_split import HugeSplitMixin
+from sandbox.mm.huge_uffd_move import UffdMoveHugeMixin
 from sandbox.mm.khugepaged import KhugepagedMixin
 from sandbox.mm.ksm import KsmMixin
 from sandbox.mm.lazyfree import LazyfreeMixin
@@ -49,6 +50,7 @@ from sandbox.mm.swapfile import SwapfileMixin
 from sandbox.mm.swapoff import SwapoffMixin
 from sandbox.mm.truncate import TruncateMixin
 from sandbox.mm.userfaultfd import UserfaultfdMixin
+from sandbox.mm.userfaultfd_move import UffdMoveMixin
 from sandbox.mm.vma import VmaMixin
 from sandbox.mm.vmscan import VmscanMixin
 from sandbox.syscalls import SyscallsMixin
@@ -64,6 +66,8 @@ class Kernel(
     TruncateMixin,
     KsmMixin,
     UserfaultfdMixin,
+    UffdMoveMixin,
+    UffdMoveHugeMixin,
     ForkMixin,
     HugeFaultMixin,
     HugeMemoryMixin,

@@ -14,6 +14,7 @@ class Linux73(Linux72):
     summary = "Accounting as in 7.2; CONT is for valid entries only again."
     contpte_set_invalid = False
     knows_kernel_pages = True
+    uffd_move_tries_held = False
 
     def anon_pgoff_word(self, vma: Vma) -> int:
         """Anonymous pages are numbered by address everywhere (linear_anon_page_index)."""

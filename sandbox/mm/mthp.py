@@ -20,7 +20,7 @@ from sandbox.arch.arm64.pgtable import (
 )
 from sandbox.machine.part import KernelPart
 from sandbox.memory import Folio, Gen, Globals, load
-from sandbox.mm.flags import VM_HUGEPAGE, VM_NOHUGEPAGE
+from sandbox.mm.flags import VM_HUGEPAGE, VM_NOHUGEPAGE, VM_UFFD_WP
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.pgalloc import pmd_is_leaf
 
@@ -57,7 +57,12 @@ class MthpMixin(KernelPart):
         return orders
 
     def alloc_anon_folio(self, vmf: VmFault) -> Gen[Folio | None]:
-        """The largest enabled order whose whole range is still empty."""
+        """The largest enabled order whose whole range is still empty.
+
+        One page where userfaultfd watches: it wants to hear of each.
+        """
+        if (yield load(vmf.vma.vm_flags)) & VM_UFFD_WP:
+            return (yield from self.vma_alloc_folio(0))
         for order in (yield from self.thp_vma_suitable_orders(vmf)):
             addr = vmf.address & -(1 << order)
             pmdval = yield load(vmf.pmd)

@@ -13,17 +13,13 @@ from sandbox.arch.arm64.pgtable import (
     PTE_UFFD_WP,
     pfn_pte,
     pte_clear_uffd_wp,
-    pte_dirty,
     pte_mkdirty,
     pte_mkuffd_wp,
     pte_mkwrite,
-    pte_pfn,
-    pte_present,
 )
 from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     READ,
-    AnonVma,
     Folio,
     Gen,
     Mm,
@@ -32,27 +28,19 @@ from sandbox.memory import (
     bits,
     load,
     lock,
-    lock_bit,
-    page_of_pfn,
     store,
     tlb_flush,
     unlock,
 )
 from sandbox.mm.flags import (
-    EAGAIN,
-    EBUSY,
     EEXIST,
     EFAULT,
-    EINVAL,
     ENOENT,
     MM_ANONPAGES,
-    VM_LOCKED,
-    VM_READ,
+    VM_SHARED,
     VM_UFFD_WP,
     VM_UFFD_WP_ASYNC,
     VM_WRITE,
-    PG_anon_exclusive,
-    PG_locked,
     PG_uptodate,
 )
 from sandbox.mm.memory.fault import VmFault
@@ -69,10 +57,6 @@ class UserfaultfdMixin(KernelPart):
 
     has_uffd_wp = False
     """arm64 selects HAVE_ARCH_USERFAULTFD_WP since 6.10."""
-    uffd_move_flushes_once = False
-    """7.x: UFFDIO_MOVE clears a run of entries and flushes the range at its end."""
-    uffd_move_locks_anon_vma = True
-    """Not in 7.x: rmap walkers lock the folio there, so its lock alone keeps them out."""
 
     # -- ioctls ----------------------------------------------------------------------------
 
@@ -214,7 +198,8 @@ class UserfaultfdMixin(KernelPart):
         yield lock(mm.mmap_lock, READ)
         vma: Vma | None = yield from self.find_vma(mm, addr)
         if vma is not None:
-            yield from self.anon_vma_prepare(vma)
+            if not (yield load(vma.vm_flags)) & VM_SHARED:
+                yield from self.anon_vma_prepare(vma)
             yield lock(vma.vm_lock, READ)
         yield unlock(mm.mmap_lock)
         return vma
@@ -252,126 +237,4 @@ class UserfaultfdMixin(KernelPart):
         yield add(mm.rss_stat(MM_ANONPAGES), 1)
         yield from self.set_pte_at(mm, addr, ptep, entry)
         yield unlock(ptl)
-        return 0
-
-    # -- UFFDIO_MOVE -------------------------------------------------------------------------
-
-    def sys_uffd_move(self, mm: Mm, start: int, end: int, dst: int) -> Gen[Result]:
-        """Move the pages of [start, end) to *dst* without copying (6.8); small, exclusive ones."""
-        yield lock(mm.mmap_lock, READ)
-        src_vma = yield from self.find_vma(mm, start)
-        dst_vma = yield from self.find_vma(mm, dst)
-        err, i = -ENOENT, 0
-        if src_vma is not None and dst_vma is not None:
-            err = yield from self.validate_move_areas(src_vma, dst_vma)
-            while not err and i < end - start:
-                err = yield from self.move_pages_pte(mm, src_vma, dst_vma, start + i, dst + i)
-                i += 1
-        if self.uffd_move_flushes_once and i:
-            yield tlb_flush(mm, start, start + i)
-        yield unlock(mm.mmap_lock)
-        return Result(err)
-
-    def validate_move_areas(self, src_vma: Vma, dst_vma: Vma) -> Gen[int]:
-        """Equal access, equally locked, writable, the target registered."""
-        src, dst = (yield load(src_vma.vm_flags)), (yield load(dst_vma.vm_flags))
-        same = not (src ^ dst) & (VM_READ | VM_WRITE | VM_LOCKED)
-        if not same or not src & VM_WRITE or not dst & VM_UFFD_WP:
-            return -EINVAL
-        yield from self.anon_vma_prepare(dst_vma)
-        return 0
-
-    def move_pages_pte(
-        self, mm: Mm, src_vma: Vma, dst_vma: Vma, src_addr: int, dst_addr: int
-    ) -> Gen[int]:
-        """One page: look, reference and lock the folio, then move it under both locks."""
-        src_pmd = yield from self.pmd_offset(mm, src_addr)
-        src_pmdval = (yield load(src_pmd)) if src_pmd else 0
-        if not src_pmdval:
-            return -ENOENT
-        if pmd_is_leaf(src_pmdval):
-            yield from self.split_huge_pmd(src_vma, src_pmd, src_addr)
-            src_pmdval = yield load(src_pmd)
-        dst_pmd = yield from self.pmd_alloc(mm, dst_addr)
-        yield from self.pte_alloc(mm, dst_pmd, dst_addr)
-        src_pte = self.pte_offset_map(src_pmdval, src_addr)
-        dst_pte = self.pte_offset_map((yield load(dst_pmd)), dst_addr)
-        pte = yield from self.ptep_get_lockless(src_pte)
-        if (yield from self.ptep_get_lockless(dst_pte)):
-            return -EEXIST
-        if not pte_present(pte):
-            return -ENOENT if not pte else -EFAULT
-        if (yield from self.vm_normal_page(pte)) is None:
-            return -EFAULT
-        ptl = self.pte_lockptr(src_pte, src_addr)
-        yield lock(ptl)  # the entry keeps the folio until we have a reference
-        if (yield from self.ptep_get(src_pte)) != pte:
-            yield unlock(ptl)
-            return -EAGAIN
-        folio = yield from self.page_folio(page_of_pfn(pte_pfn(pte)))
-        yield from self.folio_get(folio)
-        yield unlock(ptl)
-        yield lock_bit(folio.flags, PG_locked)
-        words = (src_pte, dst_pte)
-        rwsem = AnonVma((yield load(folio.mapping))).rwsem
-        if self.uffd_move_locks_anon_vma:
-            yield lock(rwsem)
-        err = yield from self.move_present_pte(mm, dst_vma, src_addr, dst_addr, words, pte, folio)
-        if self.uffd_move_locks_anon_vma:
-            yield unlock(rwsem)
-        yield bits(folio.flags, 0, PG_locked)
-        yield from self.folio_put(folio)
-        return err
-
-    def move_present_pte(
-        self,
-        mm: Mm,
-        dst_vma: Vma,
-        src_addr: int,
-        dst_addr: int,
-        words: tuple[int, int],
-        pte: int,
-        folio: Folio,
-    ) -> Gen[int]:
-        """Clear the source, look for pins again, give the page its new place, set the target."""
-        src_pte, dst_pte = words
-        ptls = {self.pte_lockptr(src_pte, src_addr), self.pte_lockptr(dst_pte, dst_addr)}
-        for ptl in sorted(ptls):  # double_pt_lock(): by address
-            yield lock(ptl)
-        err = -EBUSY
-        if (yield from self.ptep_get(src_pte)) != pte or (yield from self.ptep_get(dst_pte)):
-            err = -EAGAIN
-        elif folio.large or (yield from self.folio_maybe_dma_pinned(folio)):
-            pass
-        elif (yield load(folio.flags)) & PG_anon_exclusive:
-            err = yield from self.move_locked_pte(mm, dst_vma, src_addr, dst_addr, words, folio)
-        for ptl in sorted(ptls, reverse=True):
-            yield unlock(ptl)
-        return err
-
-    def move_locked_pte(
-        self,
-        mm: Mm,
-        dst_vma: Vma,
-        src_addr: int,
-        dst_addr: int,
-        words: tuple[int, int],
-        folio: Folio,
-    ) -> Gen[int]:
-        """The part of move_present_pte() that changes something."""
-        src_pte, dst_pte = words
-        if self.uffd_move_flushes_once:
-            pte = yield from self.ptep_get_and_clear(mm, src_addr, src_pte)
-        else:
-            pte = yield from self.ptep_clear_flush(mm, src_addr, src_pte)
-        if (yield from self.folio_maybe_dma_pinned(folio)):  # pinned from under us
-            yield from self.set_pte_at(mm, src_addr, src_pte, pte)
-            return -EBUSY
-        yield from self.folio_move_anon_rmap(folio, dst_vma)
-        pgoff = yield load(self.anon_pgoff_word(dst_vma))
-        yield store(folio.index, dst_addr - (yield load(dst_vma.vm_start)) + pgoff)
-        entry = pfn_pte(folio.pfn, (yield from self.vm_page_prot(dst_vma)))
-        if pte_dirty(pte):
-            entry = pte_mkdirty(entry)
-        yield from self.set_pte_at(mm, dst_addr, dst_pte, pte_mkwrite(entry))
         return 0

@@ -111,7 +111,6 @@ def _uffdmove(p: Planner) -> Call:
     mm, start, end = _uffd_range(p)
     region, first = p.args["to_region"], p.args["to_page"]
     dst = _other_span(p, region, first, end - start)
-    _no_files(p, mm, dst, dst + end - start)
     if dst < end and start < dst + end - start:
         raise p.refuse("source and target overlap", "a target apart from the source")
     return p.call("sys_uffd_move", mm, start, end, dst)
