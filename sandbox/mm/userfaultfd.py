@@ -35,6 +35,7 @@ from sandbox.memory import (
 from sandbox.mm.flags import (
     EEXIST,
     EFAULT,
+    EINVAL,
     ENOENT,
     MM_ANONPAGES,
     VM_SHARED,
