@@ -33,7 +33,7 @@ class PinChecks:
     def held(self, event: Event, cpu: int) -> None:
         """I-22, I-26, I-27 when a pin is recorded."""
         _, _, _, _, kind, pages, mm = event
-        if kind == "get" or not pages:
+        if kind in ("get", "repeat") or not pages:
             return
         folio = Folio(self.cells[pages[0] + COMPOUND_HEAD])
         self.report(
