@@ -267,6 +267,11 @@ class Mapping(int):
         return self + 9
 
     @property
+    def f_count(self) -> int:
+        """Descriptors that keep the file; VMAs are counted by being on `i_mmap`."""
+        return self + 10
+
+    @property
     def i_sb_list(self) -> int:
         """The file that was made before it, 0 for the first."""
         return self + 7

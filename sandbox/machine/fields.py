@@ -162,6 +162,7 @@ _layout(
         ("i_sb_list", 0),
         ("i_mmap.last", 0),
         ("i_disk", 0),
+        ("f_count", 0),
     ],
 )
 _layout(Struct.XARRAY, [("slot", 0)])

@@ -318,7 +318,15 @@ class MmapMixin(KernelPart):
             yield from self.unmap_region(mm, vmas, prev, next_)
         if give_up:
             yield unlock(mm.mmap_lock)
+        yield from self.fput_vmas(vmas)
         return 0
+
+    def fput_vmas(self, vmas: list[Vma]) -> Gen[None]:
+        """Let go of the files of VMAs that are no more (`remove_vma`); the last one ends a file."""
+        for vma in vmas:
+            mapping = Mapping((yield load(vma.vm_file)))
+            if mapping:
+                yield from self.fput(mapping)
 
     def unmap_region(self, mm: Mm, vmas: list[Vma], floor: int, ceiling: int) -> Gen[None]:
         """Zap what VMAs that nobody finds any more map, and free their page tables.
@@ -392,3 +400,4 @@ class MmapMixin(KernelPart):
         yield from self.tlb_flush_mmu(tlb)
         yield store(mm.mm_mt, 0)
         yield unlock(mm.mmap_lock)
+        yield from self.fput_vmas(vmas)

@@ -65,6 +65,7 @@ class ShmemMixin(KernelPart):
     def open_file(self, name: str, nr_pages: int, host: int, chunk: int) -> Gen[int]:
         """Create a file and, unless it is a memfd (chunk 0), fill it by writes of *chunk* pages."""
         mapping = yield from self.shmem_file_setup(nr_pages, host)
+        yield store(mapping.f_count, 1)
         yield note("file", name, mapping, nr_pages)
         if chunk:
             for at in range(0, nr_pages, chunk):
@@ -91,6 +92,24 @@ class ShmemMixin(KernelPart):
         yield store(mapping.i_sb_list, (yield load(Globals.s_inodes)))
         yield store(Globals.s_inodes, mapping)
         yield unlock(Globals.s_inode_list_lock)
+
+    def fput(self, mapping: Mapping) -> Gen[None]:
+        """One user of a file less: what nobody maps or has open, and no name leads to, ends."""
+        if (yield load(mapping.i_mmap)) or (yield load(mapping.f_count)):
+            return
+        if (yield from self.inode_sb_list_del(mapping)):
+            yield from self.shmem_undo_range(mapping, 0, (yield load(mapping.i_size)))
+
+    def inode_sb_list_del(self, mapping: Mapping) -> Gen[bool]:
+        """Take a file off the list of all files; False if another CPU did, which ends it."""
+        yield lock(Globals.s_inode_list_lock)
+        link = Globals.s_inodes
+        while (found := Mapping((yield load(link)))) and found != mapping:
+            link = found.i_sb_list
+        if found:
+            yield store(link, (yield load(mapping.i_sb_list)))
+        yield unlock(Globals.s_inode_list_lock)
+        return bool(found)
 
     def fill_cache_folio(self, mapping: Mapping, index: int, order: int) -> Gen[None]:
         """One folio of a written file: in the cache, up to date and dirty."""

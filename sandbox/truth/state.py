@@ -190,6 +190,6 @@ def large_state(session: Session, folio: Folio) -> dict[str, Any]:
             for k in (0, 1)
         ]
         out["maybe_shared"] = bool(cells[folio._mm_id(1)] & f.MM_ID_SHARED)
-    if folio.order > 1 and cells[folio.mapping]:
+    if folio.order > 1 and cells[folio.flags] & f.PG_large_rmappable:
         out["deferred"] = cells[folio._deferred_list] == 1
     return out
