@@ -23,7 +23,6 @@ from sandbox.memory import (
     Gen,
     Globals,
     Mm,
-    Page,
     bits,
     cas,
     load,
@@ -54,9 +53,6 @@ from sandbox.mm.flags import (
 from sandbox.mm.gup import Pages
 from sandbox.mm.pgalloc import pmd_is_leaf
 
-Buffers = tuple[Pages, ...]
-"""The pages pinned for each registered buffer."""
-
 
 class Result(NamedTuple):
     """How an action ended: 0 or a negative errno, and what it printed."""
@@ -77,9 +73,22 @@ class MapRequest(NamedTuple):
     pgoff: int = 0
 
 
-def uring_id(mm: int) -> str:
-    """The id under which the registered buffers of an mm are held."""
-    return f"uring {int(mm)}"
+class Ring(NamedTuple):
+    """A ring as a process names it: what is known of it when the call begins."""
+
+    number: int
+    owner: Mm
+    """Who made it: its pinned_vm is charged (`ctx->mm_account`)."""
+    is_new: bool = False
+    registered: Pages = ()
+    """The page that was pinned for each entry of its buffer; none while it has no buffer."""
+    by_folio: bool = False
+    """Whether an entry stands for a folio: then it keeps the head page."""
+
+
+def uring_id(ring: int) -> str:
+    """The id under which the buffer of a ring is held."""
+    return f"uring {ring}"
 
 
 def runs(values: list[int]) -> Iterator[tuple[int, int]]:
@@ -153,28 +162,28 @@ class SyscallsMixin(KernelPart):
         write: bool,
         step: int,
         report: bool,
-        buffers: Buffers = (),
+        ring: Ring | None = None,
     ) -> Gen[Result]:
         """Access each page of [start, end) in order; the process dies at the first that it may not.
 
-        *buffers* are what its io_uring has registered.
+        *ring* is an io_uring that only this process has open.
         """
         seen = []
         for addr in range(start, end):
             ret, value = yield from self.user_access(mm, addr, write, step)
             if ret < 0:
-                return (yield from self.force_sig_fault(mm, addr, buffers))
+                return (yield from self.force_sig_fault(mm, addr, ring))
             seen.append(value)
         return Result(0, " ".join(f"{v}x{n}" for v, n in runs(seen)) if report else None)
 
-    def force_sig_fault(self, mm: Mm, addr: int, buffers: Buffers) -> Gen[Result]:
+    def force_sig_fault(self, mm: Mm, addr: int, ring: Ring | None) -> Gen[Result]:
         """SIGSEGV or SIGBUS for an access to *addr*: no process here has a handler, so it ends.
 
         Unless another thread of it was faster.
         """
         yield note("killed", mm, addr)
         if not (yield load(mm.flags)) & MMF_DEAD:
-            yield from self.sys_exit(mm, buffers)
+            yield from self.sys_exit(mm, ring)
         return Result(-EOWNERDEAD)
 
     # -- settings ----------------------------------------------------------------------
@@ -258,11 +267,14 @@ class SyscallsMixin(KernelPart):
         yield from self.dup_mm(mm, name)
         return Result()
 
-    def sys_exit(self, mm: Mm, buffers: Buffers = ()) -> Gen[Result]:
-        """exit_group(2), or a kill; *buffers* are what its io_uring has registered."""
+    def sys_exit(self, mm: Mm, ring: Ring | None = None) -> Gen[Result]:
+        """exit_group(2), or a kill; *ring* is an io_uring that only this process has open.
+
+        What it has pinned goes with it: on a real kernel some time later (io_ring_exit_work).
+        """
         yield from self.exit_mm(mm)
-        if buffers:  # its files are closed after its memory (do_exit)
-            yield from self.sys_unuring(mm, buffers)
+        if ring is not None and ring.registered:  # files are closed after memory (do_exit)
+            yield from self.io_release_ubuf(ring)
         return Result()
 
     def sys_mmap(self, mm: Mm | str, request: MapRequest) -> Gen[Result]:
@@ -342,39 +354,6 @@ class SyscallsMixin(KernelPart):
         yield note("hold_gone", id_, kind, pages)
         yield from self.unpin_user_pages(pages, FOLL_PIN if kind == "pin" else FOLL_GET)
         return Result(0, f'{{"released":{len(pages)}}}')
-
-    def sys_uring(self, mm: Mm, start: int, end: int) -> Gen[Result]:
-        """io_uring_register(BUFFERS): a long-term writable pin per folio (io_uring/rsrc.c)."""
-        foll = FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE
-        pages: Pages = yield from self.gup_fast_fallback(mm, start, end - start, foll)
-        if len(pages) < end - start:
-            yield from self.unpin_user_pages(pages)
-            return Result(-EFAULT)
-        kept = yield from self.io_coalesce_buffer(pages)
-        yield note("hold", uring_id(mm), "uring", kept, mm)
-        return Result()
-
-    def io_coalesce_buffer(self, pages: Pages) -> Gen[Pages]:
-        """Keep one pin per folio where the buffer covers consecutive pages of large folios."""
-        kept: list[Page] = []
-        i = 0
-        while i < len(pages):
-            folio = yield from self.page_folio(pages[i])
-            n = 1
-            while i + n < len(pages) and (yield from self.page_folio(pages[i + n])) == folio:
-                n += 1
-            kept.append(pages[i])
-            if n > 1:
-                yield from self.gup_put_folio(folio, n - 1, FOLL_PIN)
-            i += n
-        return tuple(kept)
-
-    def sys_unuring(self, mm: Mm, buffers: Buffers) -> Gen[Result]:
-        """Unregister the buffers of a process."""
-        for pages in buffers:
-            yield note("hold_gone", uring_id(mm), "uring", pages)
-            yield from self.unpin_user_pages(pages)
-        return Result()
 
     # -- splitting and poking -------------------------------------------------------------
 

@@ -35,7 +35,7 @@ from sandbox.mm.flags import (
     VM_WRITE,
 )
 from sandbox.mm.mremap import PagetableMove
-from sandbox.syscalls import Buffers, Result
+from sandbox.syscalls import Result, Ring
 
 STACK_REGION = 64
 """Pages of the region that holds the stack, where it is built and where it goes."""
@@ -50,19 +50,19 @@ class ExecMixin(KernelPart):
     """What execve does to memory."""
 
     def sys_execve(
-        self, mm: Mm, region: str, base: int, step: int, buffers: Buffers = ()
+        self, mm: Mm, region: str, base: int, step: int, ring: Ring | None = None
     ) -> Gen[Result]:
         """Replace *mm* by a fresh one whose stack lies in [base, base + 64).
 
         The arguments' page holds *step*; what the process holds under ids stays held, the
-        *buffers* of its io_uring go (the ring is close-on-exec).
+        buffer of its *ring* goes if nobody else has it open (it is close-on-exec).
         """
         new = yield from self.bprm_mm_init(base + STACK_REGION)
         yield note("region", new, region, base, STACK_REGION)
         vma = yield from self.copy_strings(new, base + STACK_REGION - 1, step)
         yield from self.exec_mmap(mm, new)
-        if buffers:
-            yield from self.sys_unuring(mm, buffers)
+        if ring is not None and ring.registered:
+            yield from self.io_release_ubuf(ring)
         yield from self.setup_arg_pages(new, vma)
         return Result()
 

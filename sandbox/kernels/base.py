@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from sandbox.arch.generic import PgtableMixin
 from sandbox.fs.exec import ExecMixin
+from sandbox.fs.io_uring import IoUringMixin
 from sandbox.fs.iomap import IomapMixin
 from sandbox.fs.task_mmu import TaskMmuMixin
 from sandbox.kernel.fork import ForkMixin
@@ -59,6 +60,7 @@ from sandbox.syscalls import SyscallsMixin
 class Kernel(
     SyscallsMixin,
     ExecMixin,
+    IoUringMixin,
     IomapMixin,
     TaskMmuMixin,
     PageWritebackMixin,

@@ -49,6 +49,8 @@ class Linux612(Linux69):
     has_swap_zeromap = True
     has_uffd_wp = True  # arm64: 6.10
     finish_fault_whole = "anon_shmem"
+    uring_many_folios = True
+    uring_unpins_folio = True  # the stable tree has the fix (5afb4bf9fc62)
     finish_fault_counts_last = True
     contpte_af_noop = False  # the stable tree has the fix (97c5550b7631)
 

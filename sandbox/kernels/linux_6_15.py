@@ -28,6 +28,7 @@ class Linux615(Linux612):
     title = "Linux 6.15"
     summary = "MM owner tracking: a large folio knows whether one mm owns all its mappings."
     has_mm_id = True
+    uring_unpins_folio = False
     huge_zero_wp_allocates = True  # 6.13
     extra_ref_sets_swapbacked = False  # 6.15
     contpte_af_noop = True  # mainline until 7.0 (97c5550b7631)

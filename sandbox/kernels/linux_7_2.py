@@ -20,6 +20,7 @@ from sandbox.memory import Folio, Gen, Mm, Page, Vma, add, bits, load, store
 from sandbox.mm.flags import (
     EBUSY,
     EEXIST,
+    EINVAL,
     MM_ANONPAGES,
     VM_SHARED,
     VM_UFFD_WP,
@@ -42,6 +43,9 @@ class Linux72(SwapTableMixin, Linux615):
     id = "7.2"
     title = "Linux 7.2"
     summary = "mprotect and mremap work in batches of one folio."
+    uring_unpins_folio = True
+    uring_accounts = False
+    uring_without = EINVAL
     contpte_af_noop = False
     madvise_gathers = True
     merge_with_unfaulted = True

@@ -46,7 +46,7 @@ from sandbox.run.own_verbs import OWN_HANDLERS, check_meaning
 from sandbox.run.planner import REGION_PAGES, Planner
 from sandbox.run.service_plan import SERVICE_HANDLERS
 from sandbox.scenario.language import Action
-from sandbox.syscalls import MapRequest
+from sandbox.syscalls import MapRequest, Ring
 
 if TYPE_CHECKING:
     from sandbox.truth.ledger import Ledger
@@ -105,8 +105,8 @@ def _access(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
     write = p.action.verb == "write" or p.args.get("mode") == "w"
-    buffers = p.ledger.book.buffers(mm)
-    return p.call("sys_access", mm, start, end, write, p.step, not write, buffers)
+    ring = p.last_ring(mm)
+    return p.call("sys_access", mm, start, end, write, p.step, not write, ring)
 
 
 def _order(p: Planner, pages: int) -> int:
@@ -186,7 +186,7 @@ def _proc(p: Planner) -> Call:
 
 def _exit(p: Planner) -> Call:
     mm = p.mm()
-    return p.call("sys_exit", mm, p.ledger.book.buffers(mm))
+    return p.call("sys_exit", mm, p.last_ring(mm))
 
 
 def _munmap(p: Planner) -> Call:
@@ -249,15 +249,14 @@ def _unpin(p: Planner) -> Call:
 def _uring(p: Planner) -> Call:
     mm = p.mm()
     start, end = p.span(mm)
-    return p.call("sys_uring", mm, start, end)
+    book = p.ledger.book
+    ring = p.ring(mm) or Ring(len(book.ring_owners) + 1, mm, is_new=True)
+    return p.call("sys_uring", mm, start, end, ring)
 
 
 def _unuring(p: Planner) -> Call:
     mm = p.mm()
-    buffers = p.ledger.book.buffers(mm)
-    if not buffers:
-        raise p.refuse(f"{p.args['proc']} has no registered buffer", "uring first")
-    return p.call("sys_unuring", mm, buffers)
+    return p.call("sys_unuring", mm, p.ring(mm))
 
 
 def _block_entries(p: Planner, mm: Mm, block: int) -> list[int]:

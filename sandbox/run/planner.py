@@ -10,6 +10,7 @@ from sandbox.kernels.base import Kernel
 from sandbox.machine.calls import Call
 from sandbox.machine.memory import Mm
 from sandbox.scenario.language import Action
+from sandbox.syscalls import Ring, uring_id
 from sandbox.truth.book import File
 
 if TYPE_CHECKING:
@@ -95,6 +96,23 @@ class Planner:
                 f"there is no region {region}", "one of: " + (", ".join(known) or "none yet")
             )
         return known[region]
+
+    def ring(self, mm: Mm) -> Ring | None:
+        """The io_uring that a process has open."""
+        book = self.ledger.book
+        number = book.rings.get(mm)
+        if number is None:
+            return None
+        owner, pages = book.ring_owners[number], book.registered(number)
+        return Ring(number, owner, registered=pages, by_folio=uring_id(number) in book.by_folio)
+
+    def last_ring(self, mm: Mm) -> Ring | None:
+        """The same, if no other process has it open."""
+        ring = self.ring(mm)
+        rings = self.ledger.book.rings
+        if ring is None or any(rings[other] == ring.number for other in rings if other != mm):
+            return None
+        return ring
 
     def file(self, name: str) -> File:
         """The file of that name."""

@@ -36,7 +36,7 @@ def _fsync(p: Planner) -> Call:
 def _exec(p: Planner) -> Call:
     mm, region = p.mm(), p.args["region"]
     base = p.base(region)
-    return p.call("sys_execve", mm, region, base, p.step, p.ledger.book.buffers(mm))
+    return p.call("sys_execve", mm, region, base, p.step, p.last_ring(mm))
 
 
 def _pageout(p: Planner) -> Call:

@@ -12,6 +12,9 @@ state of a machine, taken back with the event.
 | ``process_gone MM`` | it has ended |
 | ``region MM NAME BASE PAGES`` | pages of an mm are called so |
 | ``file NAME MAPPING PAGES`` | a file is made |
+| ``ring MM NUMBER`` | a process has made an io_uring; a child has it, too |
+| ``ring_gone MM`` | it has closed it |
+| ``ring_folios NUMBER`` | each entry of what it registers next stands for a folio |
 | ``hold ID KIND PAGES MM`` | pages are held: ``pin``, ``get``, ``repeat`` (gets), ``uring`` |
 | ``hold_gone ID KIND PAGES`` | these pages of what is held under the id are given back |
 """
@@ -25,6 +28,7 @@ from sandbox.errors import KernelBug
 from sandbox.machine.derived import GONE
 from sandbox.machine.machine import Machine
 from sandbox.machine.memory import Event, Mapping, Mm, Page
+from sandbox.syscalls import uring_id
 
 __all__ = ["Book", "File", "Hold", "Region"]
 
@@ -35,6 +39,9 @@ SHAPES: dict[str, tuple[type, ...]] = {
     "process_gone": (int,),
     "region": (int, str, int, int),
     "file": (str, int, int),
+    "ring": (int, int),
+    "ring_gone": (int,),
+    "ring_folios": (int,),
     "hold": (str, str, tuple, int),
     "hold_gone": (str, str, tuple),
 }
@@ -83,6 +90,12 @@ class Book:
         """First virtual page of every region named so far."""
         self.files: dict[str, File] = table("files", {})
         """Files by name."""
+        self.rings: dict[int, int] = table("rings", {})
+        """By mm: the io_uring it has open."""
+        self.ring_owners: dict[int, Mm] = table("ring owners", {})
+        """By ring: who made it."""
+        self.by_folio: dict[str, bool] = table("by folio", {})
+        """By id: registered buffers of which each entry stands for a folio."""
         self._holds: dict[str, tuple[Hold, ...]] = table("holds", {})
         self.pinned: dict[int, int] = table("pinned", {}, follows=True)
         """How often each page is pinned (FOLL_PIN)."""
@@ -93,6 +106,9 @@ class Book:
             "process_gone": self._process_gone,
             "region": self._region,
             "file": self._file,
+            "ring": self._ring,
+            "ring_gone": self._ring_gone,
+            "ring_folios": self._ring_folios,
             "hold": self._hold,
             "hold_gone": self._hold_gone,
         }
@@ -123,9 +139,13 @@ class Book:
         """What is held under an id: one hold, or all registered buffers of an mm."""
         return self._holds.get(id_, ())
 
-    def buffers(self, mm: int) -> tuple[tuple[Page, ...], ...]:
-        """What an mm has registered with io_uring."""
-        return tuple(hold.pages for hold in self.holds if hold.kind == "uring" and hold.mm == mm)
+    def registered(self, ring: int) -> tuple[Page, ...]:
+        """The page of each entry of what is registered with an io_uring."""
+        return next((hold.pages for hold in self.held(uring_id(ring))), ())
+
+    def buffer(self, mm: int) -> tuple[Page, ...]:
+        """The same for the io_uring that an mm has open."""
+        return self.registered(self.rings[mm]) if mm in self.rings else ()
 
     # -- notes -------------------------------------------------------------------------
 
@@ -144,12 +164,27 @@ class Book:
 
     def _inherits(self, mm: int, old: int) -> None:
         self._put("regions", Mm(mm), self.regions(old))
+        if old in self.rings:
+            self._put("rings", Mm(mm), self.rings[old])
+
+    def _ring(self, mm: int, number: int) -> None:
+        self._put("rings", Mm(mm), number)
+        self._put("ring owners", number, Mm(mm))
+
+    def _ring_folios(self, number: int) -> None:
+        self._put("by folio", uring_id(number), True)
+
+    def _ring_gone(self, mm: int) -> None:
+        if mm in self.rings:
+            self._put("rings", Mm(mm), GONE)
 
     def _exec(self, old: int, mm: int) -> None:
+        self._ring_gone(old)
         self._put("processes", self._name_of(old), Mm(mm))
         self._put("regions", Mm(old), GONE)
 
     def _process_gone(self, mm: int) -> None:
+        self._ring_gone(mm)
         self._put("processes", self._name_of(mm), GONE)
         self._put("regions", Mm(mm), GONE)
 
@@ -181,6 +216,8 @@ class Book:
         for at, hold in enumerate(held):
             if (hold.kind, hold.pages) == (kind, pages):
                 self._put("holds", id_, (*held[:at], *held[at + 1 :]) or GONE)
+                if id_ in self.by_folio:
+                    self._put("by folio", id_, GONE)
                 self._count(hold, -1)
                 return
         raise KernelBug(f"nothing is held so under {id_}")

@@ -54,8 +54,8 @@ def test_the_book_says_what_there_is() -> None:
     assert [region.name for region in book.regions(book.processes["B"])] == ["R", "S"]
     assert {name: file.pages for name, file in book.files.items()} == {"F": 4, "G": 4}
     assert book.ids == ["p", "g"]
-    assert [len(pages) for pages in book.buffers(book.processes["A"])] == [4, 4]
-    assert sum(book.pinned.values()) == 2 + 8
+    assert len(book.buffer(book.processes["A"])) == 4
+    assert sum(book.pinned.values()) == 2 + 4
     act(session, "exec B E")
     assert [region.name for region in book.regions(book.processes["B"])] == ["E"]
     act(session, "unpin p\nunpin g\nunuring A\nexit A\nexit B")

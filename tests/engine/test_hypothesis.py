@@ -67,7 +67,7 @@ def holds_of(session: Session) -> list[str]:
 
 def uring_owners(session: Session) -> list[str]:
     """Processes with a registered buffer."""
-    return [name for name, mm in session.book.processes.items() if session.book.buffers(mm)]
+    return [name for name, mm in session.book.processes.items() if session.book.buffer(mm)]
 
 
 RANGE_VERBS = (
