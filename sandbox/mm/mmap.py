@@ -148,7 +148,7 @@ class MmapMixin(KernelPart):
         if (yield from self.vma_find(mm, start, end)):
             ret = -EEXIST
         else:
-            vmg = VmaMerge(start, end, vm_flags, file, pgoff)
+            vmg = VmaMerge(start, end, vm_flags, file, pgoff, anon_pgoff=start)
             if not (yield from self.vma_merge_new_range(mm, vmg)):
                 yield from self.mmap_new_vma(mm, vmg)
             if vm_flags & VM_LOCKED:

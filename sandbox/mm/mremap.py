@@ -39,6 +39,7 @@ from sandbox.mm.flags import (
     VM_UFFD_WP_ASYNC,
 )
 from sandbox.mm.pgalloc import PTL_OFFSET, pmd_is_leaf, pmd_table
+from sandbox.mm.vma import VmaMerge
 
 
 class VmaRemap(NamedTuple):
@@ -164,28 +165,47 @@ class MremapMixin(KernelPart):
         return vma
 
     def copy_vma(self, vrm: VmaRemap, vma: Vma) -> Gen[tuple[Vma, Vma, bool]]:
-        """A VMA at the new place; its pgoff moves along so that anon indices stay right.
+        """A VMA at the new place, or a neighbour there that grows; anon indices stay right.
 
         One without anonymous pages is numbered by its address.  Returns the new VMA, the old one
         (which may have grown over the new place), and whether rmap locks are needed to move.
         """
-        moved = vrm.addr - (yield load(vma.vm_start))
+        vm_start, anon_vma = (yield load(vma.vm_start)), (yield load(vma.anon_vma))
+        moved = vrm.addr - vm_start
         pgoff = (yield load(vma.vm_pgoff)) + moved
         anon_pgoff = (yield load(vma.vm_anon_pgoff)) + moved
-        anon_vma = yield load(vma.anon_vma)
+        file, apart = (yield load(vma.vm_file)), Vma(0)
         if not anon_vma:
             anon_pgoff = vrm.new_addr
-            if not (yield load(vma.vm_file)):
+            if not file:
                 pgoff = vrm.new_addr
+                apart = vma if vrm.dontunmap else apart
+        vm_flags, end = (yield load(vma.vm_flags)), vrm.new_addr + vrm.size
+        vmg = VmaMerge(
+            vrm.new_addr,
+            end,
+            vm_flags,
+            file,
+            pgoff,
+            anon_vma,
+            anon_pgoff=anon_pgoff,
+            copied_from=vma,
+            apart=apart,
+        )
+        new: Vma = yield from self.vma_merge_new_range(vrm.mm, vmg)
+        if new:
+            if (yield load(new.vm_start)) <= vm_start < (yield load(new.vm_end)):
+                vma = new
+            return new, vma, (yield load(new.vm_pgoff)) <= (yield load(vma.vm_pgoff))
         new = Vma((yield alloc(Struct.VMA)))
         for word, value in (
             (new.vm_mm, vrm.mm),
             (new.vm_start, vrm.new_addr),
-            (new.vm_end, vrm.new_addr + vrm.size),
+            (new.vm_end, end),
             (new.vm_pgoff, pgoff),
             (new.vm_anon_pgoff, anon_pgoff),
-            (new.vm_flags, (yield load(vma.vm_flags))),
-            (new.vm_file, (yield load(vma.vm_file))),
+            (new.vm_flags, vm_flags),
+            (new.vm_file, file),
             (new.anon_vma, anon_vma),
         ):
             yield store(word, value)

@@ -3,7 +3,8 @@
 What a range covers is decided here once: advice does every mapped part and says -ENOMEM at the
 end, mprotect and mlock go on until the first hole.  A VMA whose flags change merges with its
 neighbours first (`vma_merge_existing_range`), and is split only where that cannot be
-(`vma_modify`); a new mapping grows a neighbour (`vma_merge_new_range`).
+(`vma_modify`); a new mapping, or a moved one, grows a neighbour
+(`vma_merge_new_range`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ class VmaMerge(NamedTuple):
     anon_vma: int = 0
     middle: Vma = Vma(0)
     """The VMA that has the range now; 0 for a new mapping."""
+    anon_pgoff: int = 0
+    """How the anonymous pages of the range are numbered since 7.3."""
+    copied_from: Vma = Vma(0)
+    """The VMA whose pages are to move to the range (`vma_merge_copied_range`)."""
+    apart: Vma = Vma(0)
+    """A neighbour that must stay one of its own: what mremap leaves where it was."""
 
 
 class VmaMixin(KernelPart):
@@ -39,6 +46,9 @@ class VmaMixin(KernelPart):
 
     merge_with_unfaulted = False
     """6.16 and later: a VMA with pages merges with one that has none."""
+
+    merge_by_anon_pgoff = False
+    """7.3 and later: the numbers of anonymous pages must follow each other as well."""
 
     # -- finding and walking ---------------------------------------------------------------
 
@@ -106,9 +116,10 @@ class VmaMixin(KernelPart):
         The caller sets the flags (`vma_modify`).
         """
         yield from self.vma_start_write(vma)
-        pgoff = (yield load(vma.vm_pgoff)) + start - (yield load(vma.vm_start))
+        moved = start - (yield load(vma.vm_start))
+        pgoff, anon_pgoff = (yield load(vma.vm_pgoff)), (yield load(vma.vm_anon_pgoff))
         file, anon_vma = (yield load(vma.vm_file)), (yield load(vma.anon_vma))
-        vmg = VmaMerge(start, end, flags, file, pgoff, anon_vma, vma)
+        vmg = VmaMerge(start, end, flags, file, pgoff + moved, anon_vma, vma, anon_pgoff + moved)
         merged: Vma = yield from self.vma_merge_existing_range(mm, vmg)
         if merged:
             return merged
@@ -135,31 +146,40 @@ class VmaMixin(KernelPart):
             return True
         if not self.merge_with_unfaulted:  # the neighbour's own list of one is asked for
             return False
-        return not vmg.middle or (yield from self.anon_vma_singular(vmg.middle))
+        source = vmg.middle or vmg.copied_from
+        return not source or (yield from self.anon_vma_singular(source))
 
     def anon_vma_singular(self, vma: Vma) -> Gen[bool]:
         """Is the VMA on one anon_vma alone (list_is_singular of anon_vma_chain)?"""
         avc = Avc((yield load(vma.anon_vma_chain)))
         return bool(avc) and not (yield load(avc.same_vma))
 
+    def vma_pgoff_follows(self, vma: Vma, vmg: VmaMerge) -> Gen[bool]:
+        """Are the pages of a neighbour and of the range numbered as one mapping's would be?"""
+        moved = vmg.start - (yield load(vma.vm_start))
+        if (yield load(vma.vm_pgoff)) + moved != vmg.pgoff:
+            return False
+        if not self.merge_by_anon_pgoff:
+            return True
+        return (yield load(vma.vm_anon_pgoff)) + moved == vmg.anon_pgoff
+
     def can_vma_merge_after(self, prev: Vma, vmg: VmaMerge) -> Gen[bool]:
         """May the range join the VMA before it?"""
-        if not prev or (yield load(prev.vm_end)) != vmg.start:
+        if not prev or prev == vmg.apart or (yield load(prev.vm_end)) != vmg.start:
             return False
         if not (yield from self.is_mergeable_vma(prev, vmg)):
             return False
-        size = vmg.start - (yield load(prev.vm_start))
-        if (yield load(prev.vm_pgoff)) + size != vmg.pgoff:
+        if not (yield from self.vma_pgoff_follows(prev, vmg)):
             return False
         return (yield from self.is_mergeable_anon_vma(prev, vmg))
 
     def can_vma_merge_before(self, next_: Vma, vmg: VmaMerge, prev: Vma) -> Gen[bool]:
         """May the range join the VMA after it? *prev* is the one that it joins already, or 0."""
-        if not next_ or (yield load(next_.vm_start)) != vmg.end:
+        if not next_ or next_ == vmg.apart or (yield load(next_.vm_start)) != vmg.end:
             return False
         if not (yield from self.is_mergeable_vma(next_, vmg)):
             return False
-        if (yield load(next_.vm_pgoff)) != vmg.pgoff + vmg.end - vmg.start:
+        if not (yield from self.vma_pgoff_follows(next_, vmg)):
             return False
         if not (yield from self.is_mergeable_anon_vma(next_, vmg)):
             return False
@@ -224,6 +244,10 @@ class VmaMixin(KernelPart):
             next_ = Vma(0)
         if prev and next_:
             yield from self.dup_anon_vma(prev, next_)
+        target = prev or next_
+        if target and vmg.copied_from:
+            yield from self.dup_anon_vma(target, vmg.copied_from)
+        if prev and next_:
             yield from self.commit_merge(
                 prev, (yield load(prev.vm_start)), (yield load(next_.vm_end))
             )
@@ -232,7 +256,7 @@ class VmaMixin(KernelPart):
             yield from self.commit_merge(prev, (yield load(prev.vm_start)), vmg.end)
         elif next_:
             yield from self.commit_merge(next_, vmg.start, (yield load(next_.vm_end)))
-        return prev or next_
+        return target
 
     def dup_anon_vma(self, dst: Vma, src: Vma) -> Gen[None]:
         """Let a VMA without anonymous pages have the anon_vmas of one whose pages it takes."""

@@ -157,3 +157,39 @@ def test_unmapping_drains_the_lru_batches_until_7_2(kernel: str, line: str) -> N
     act(session, line)
     left = session.machine.peek(PerCpu.fbatch_nr(0, 0))
     assert left == (0 if kernel == "6.12" else waiting)
+
+
+@pytest.mark.parametrize("kernel", RECORDED)
+@pytest.mark.parametrize("written", [(0, 12), (0, 4), (0, 0)])
+def test_what_is_moved_back_becomes_one_with_its_neighbours(
+    kernel: str, written: tuple[int, int]
+) -> None:
+    start, end = written
+    before = f"write A R {start} {end}\n" if end else ""
+    session = run(kernel, f"mmap A R 12p\n{before}mremap A R 4 8 Q 0\nmremap A Q 0 4 R 4")
+    assert [row[:3] for row in session.state()["procs"]["A"]["vmas"]] == [["R", 0, 12]]
+    act(session, "write A R 0 12\nfork A B\nexit A\nexit B")
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", RECORDED)
+def test_what_dontunmap_leaves_does_not_become_one_with_what_it_moved(kernel: str) -> None:
+    session = run(kernel, "mmap A R 8p\nmremap A R 0 4 R 8 dontunmap")
+    assert [row[:3] for row in session.state()["procs"]["A"]["vmas"]] == [
+        ["R", 0, 8], ["R", 8, 12]
+    ]  # fmt: skip
+    session = run(kernel, "mmap A R 8p\nmremap A R 0 4 R 8")
+    assert [row[:3] for row in session.state()["procs"]["A"]["vmas"]] == [["R", 4, 12]]
+
+
+@pytest.mark.parametrize(("kernel", "merged"), [("6.12", False), ("7.2", True), ("7.3", False)])
+def test_copies_of_a_file_join_a_mapping_of_none_where_releases_let_them(
+    kernel: str, merged: bool
+) -> None:
+    """6.12 asks the neighbour for an anon_vma, 7.3 for how the copies are numbered."""
+    session = run(kernel, "file F 8p /x/f\nmmap A R 4p fd=F nomadv pgoff=4\n"
+                  "mmap A Q 4p fd=F nomadv\nwrite A R 0 4\nmremap A R 0 4 Q 4")  # fmt: skip
+    vmas = [row[:3] for row in session.state()["procs"]["A"]["vmas"]]
+    assert (vmas == [["Q", 0, 8]]) is merged
+    act(session, "write A Q 0 8")
+    assert not broken(session), explain(session)
