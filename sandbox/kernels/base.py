@@ -15,6 +15,7 @@ from sandbox.fs.io_uring import IoUringMixin
 from sandbox.fs.iomap import IomapMixin
 from sandbox.fs.task_mmu import TaskMmuMixin
 from sandbox.kernel.fork import ForkMixin
+from sandbox.mm.collapse_file import CollapseFileMixin
 from sandbox.mm.filemap import FilemapMixin
 from sandbox.mm.gup import GupMixin
 from sandbox.mm.huge_fault import HugeFaultMixin
@@ -76,6 +77,7 @@ class Kernel(
     HugePmdSplitMixin,
     HugeSplitMixin,
     KhugepagedMixin,
+    CollapseFileMixin,
     LazyfreeMixin,
     MadviseHugeMixin,
     MemoryFailureMixin,

@@ -64,6 +64,10 @@ class Linux72(SwapTableMixin, Linux615):
     swapin_lone_ref_exclusive = False
     swap_sync_frees = True
     unmap_discards_pmd = True
+    collapse_wants_writable = False
+    collapse_batches = True
+    collapse_files = True
+    pt_reclaim = True
     uffd_move_flushes_once = True
     uffd_move_locks_anon_vma = False
     proc_mem_force = False  # CONFIG_PROC_MEM_* of the recorded build

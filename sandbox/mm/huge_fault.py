@@ -14,7 +14,6 @@ from sandbox.arch.arm64.pgtable import (
     access_flags,
     pfn_pte,
     pte_mkdirty,
-    pte_mkwrite,
     pte_mkyoung,
     pte_pfn,
     pte_write,
@@ -46,7 +45,6 @@ from sandbox.mm.flags import (
     MM_ANONPAGES,
     VM_HUGEPAGE,
     VM_NOHUGEPAGE,
-    VM_WRITE,
     PG_anon_exclusive,
     PG_locked,
     PG_uptodate,
@@ -123,15 +121,24 @@ class HugeFaultMixin(KernelPart):
 
     def map_anon_folio_pmd(self, vmf: VmFault, folio: Folio) -> Gen[None]:
         """rmap, LRU, the PMD, rss (map_anon_folio_pmd; `__do_huge_pmd_anonymous_page`)."""
-        entry = pfn_pte(folio.pfn, (yield from self.vm_page_prot(vmf.vma))) | PTE_HUGE
-        if (yield load(vmf.vma.vm_flags)) & VM_WRITE:
-            entry = pte_mkwrite(pte_mkdirty(entry))
-        yield from self.folio_add_new_anon_rmap(folio, vmf.vma, vmf.address & -HPAGE_PMD_NR)
-        yield from self.folio_add_lru_vma(folio, vmf.vma)
-        yield store(vmf.pmd, entry)
+        yield from self.map_anon_folio_pmd_set(vmf, folio)
         yield add(vmf.mm.rss_stat(MM_ANONPAGES), HPAGE_PMD_NR)
         if self.queue_new_thp:
             yield from self.deferred_split_folio(folio, False)
+
+    def map_anon_folio_pmd_nopf(self, vmf: VmFault, folio: Folio) -> Gen[None]:
+        """What collapsing does as well: map a folio that is counted already."""
+        yield from self.map_anon_folio_pmd_set(vmf, folio)
+        if self.queue_new_thp:
+            yield from self.deferred_split_folio(folio, False)
+
+    def map_anon_folio_pmd_set(self, vmf: VmFault, folio: Folio) -> Gen[None]:
+        """rmap, LRU and the leaf: dirty, and writable if the VMA is (`maybe_pmd_mkwrite`)."""
+        entry = pfn_pte(folio.pfn, (yield from self.vm_page_prot(vmf.vma))) | PTE_HUGE
+        entry = yield from self.maybe_mkwrite(pte_mkdirty(entry), vmf.vma)
+        yield from self.folio_add_new_anon_rmap(folio, vmf.vma, vmf.address & -HPAGE_PMD_NR)
+        yield from self.folio_add_lru_vma(folio, vmf.vma)
+        yield store(vmf.pmd, entry)
 
     def get_huge_zero_folio(self) -> Gen[Folio]:
         """The machine's one huge zero folio, made at its first use."""

@@ -19,6 +19,8 @@ from sandbox.mm.memory.zap import MmuGather
 class MadviseMixin(KernelPart):
     """Advice that changes page tables or VMA flags."""
 
+    pt_reclaim = False
+    """7.x: MADV_DONTNEED of all that a page table maps frees the table (CONFIG_PT_RECLAIM)."""
     madvise_gathers = False
     """6.16 and later: one gather for the whole range, not one for each VMA."""
 
@@ -27,8 +29,8 @@ class MadviseMixin(KernelPart):
     def madvise_dontneed(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_DONTNEED: drop the pages of [start, end); -EINVAL in a locked VMA."""
         yield lock(mm.mmap_lock, READ)
-        visit = self.madvise_dontneed_single_vma
-        ret, tlb = yield from self.madvise_walk_vmas(mm, start, end, visit, MmuGather(mm))
+        visit, tlb = self.madvise_dontneed_single_vma, MmuGather(mm, reclaim_pt=self.pt_reclaim)
+        ret, tlb = yield from self.madvise_walk_vmas(mm, start, end, visit, tlb)
         if self.madvise_gathers:
             yield from self.tlb_flush_mmu(tlb)
         yield unlock(mm.mmap_lock)

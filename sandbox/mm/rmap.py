@@ -31,6 +31,7 @@ from sandbox.mm.flags import (
     PG_anon,
     PG_anon_exclusive,
     PG_swapbacked,
+    PG_swapcache,
 )
 
 
@@ -245,3 +246,11 @@ class RmapMixin(KernelPart):
         for i in range(folio.nr_pages):
             count += (yield load(folio.page(i)._mapcount)) + 1
         return count
+
+    def folio_expected_ref_count(self, folio: Folio) -> Gen[int]:
+        """References of an anonymous folio's mappings, and of the swap cache (include/linux/mm.h).
+
+        Before 6.16 it is_refcount_suitable().
+        """
+        cached = folio.nr_pages if (yield load(folio.flags)) & PG_swapcache else 0
+        return cached + (yield from self.folio_mapcount(folio))

@@ -9,6 +9,7 @@ from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
     PTE_MIGRATION,
     PTE_SWP,
+    PTRS_PER_PTE,
     pte_dirty,
     pte_pfn,
     pte_present,
@@ -27,6 +28,7 @@ from sandbox.memory import (
     page_of_pfn,
     store,
     tlb_flush,
+    trylock,
     unlock,
 )
 from sandbox.mm.flags import MM_SWAPENTS, PG_anon, PG_referenced
@@ -53,12 +55,14 @@ class MmuGather(NamedTuple):
     """What the present table adds to rss; the kernel keeps it beside the gather."""
     even_cows: bool = True
     """Whether private copies of file pages go as well (`zap_details`)."""
+    reclaim_pt: bool = False
+    """Whether page tables that are empty then go as well."""
 
     def charge(self, member: int, nr: int) -> MmuGather:
         """The gather with *nr* pages more of a counter in its rss vector."""
-        mm, fullmm, start, end, delayed_rmap, items, rss, even_cows = self
+        mm, fullmm, start, end, delayed_rmap, items, rss, even_cows, reclaim_pt = self
         rss = count_rss(rss, member, nr)
-        return MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss, even_cows)
+        return MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss, even_cows, reclaim_pt)
 
 
 class ZapMixin(KernelPart):
@@ -73,11 +77,11 @@ class ZapMixin(KernelPart):
 
     def tlb_remove_tlb_entries(self, tlb: MmuGather, addr: int, nr: int) -> MmuGather:
         """Widen the range to flush (local, no memory touched)."""
-        mm, fullmm, start, end, delayed_rmap, items, rss, even_cows = tlb
+        mm, fullmm, start, end, delayed_rmap, items, rss, even_cows, reclaim_pt = tlb
         if start < 0 or addr < start:
             start = addr
         end = max(end, addr + nr)
-        return MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss, even_cows)
+        return MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss, even_cows, reclaim_pt)
 
     def _tlb_remove_folio_pages(
         self, tlb: MmuGather, folio: Folio, page: Page, nr: int, delay: bool
@@ -86,9 +90,9 @@ class ZapMixin(KernelPart):
         i = yield load(PerCpu.gather_nr(self.cpu))
         yield store(PerCpu.gather_page(self.cpu, i), page << 11 | nr << 1 | delay)
         yield store(PerCpu.gather_nr(self.cpu), i + 1)
-        mm, fullmm, start, end, delayed_rmap, items, rss, even_cows = tlb
+        mm, fullmm, start, end, delayed_rmap, items, rss, even_cows, reclaim_pt = tlb
         items = (*items, (folio, page, nr, delay))
-        tlb = MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss, even_cows)
+        tlb = MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss, even_cows, reclaim_pt)
         return tlb, i + 1 >= MAX_GATHER_BATCH
 
     def tlb_flush_mmu_tlbonly(self, tlb: MmuGather) -> Gen[MmuGather]:
@@ -146,6 +150,7 @@ class ZapMixin(KernelPart):
         self, tlb: MmuGather, vma: Vma, pmd: int, addr: int, end: int
     ) -> Gen[MmuGather]:
         """Zap one table's entries, flushing early when the gather says so."""
+        reclaim = tlb.reclaim_pt and end - addr == PTRS_PER_PTE
         while addr < end:
             pte, ptl = yield from self.pte_offset_map_lock(tlb.mm, pmd, addr)
             if not ptl:
@@ -154,6 +159,8 @@ class ZapMixin(KernelPart):
             while addr < end and not full:
                 tlb, nr, full = yield from self.zap_one(tlb, vma, pte + addr - start, addr, end)
                 addr += nr
+            if reclaim and addr == end and (yield from self.zap_empty_pte_table(pmd, ptl, end)):
+                tlb = self.tlb_remove_tlb_entries(tlb, end - PTRS_PER_PTE, PTRS_PER_PTE)
             yield from self.add_mm_rss_vec(tlb.mm, tlb.rss)
             if full or tlb.delayed_rmap:
                 tlb = yield from self.tlb_flush_mmu_tlbonly(tlb)
@@ -162,6 +169,25 @@ class ZapMixin(KernelPart):
             if full:
                 tlb = yield from self.tlb_flush_mmu(tlb)
         return tlb
+
+    def zap_empty_pte_table(self, pmd: int, ptl: int, end: int) -> Gen[bool]:
+        """Unlink a table whose entries are all gone; its lock is held (CONFIG_PT_RECLAIM).
+
+        Source: mm/memory.c zap_empty_pte_table and zap_pte_table_if_empty (7.x).
+        """
+        pml = self.pmd_lockptr(pmd, end - PTRS_PER_PTE)
+        if not (yield trylock(pml)):
+            return False
+        ptep = self.pte_offset_map((yield load(pmd)), end - PTRS_PER_PTE)
+        empty = True
+        for i in range(PTRS_PER_PTE):
+            if (yield load(ptep + i)):
+                empty = False
+                break
+        if empty:
+            yield store(pmd, 0)
+        yield unlock(pml)
+        return empty
 
     def zap_one(
         self, tlb: MmuGather, vma: Vma, pte: int, addr: int, end: int
