@@ -79,11 +79,17 @@ def read_events(events: Iterable[dict[str, Any]]) -> Logged:
     """The log's stores in comparable form, with the rule that each falls under."""
     names = MmNames()
     out = Logged([], [])
+    pieces: set[tuple[str, int]] = set()
+    """Pages that a split has made folios of their own."""
     for event in events:
         if RIG_CHILD in event["at"]:
             break
         if WIPED in event["at"]:
             continue
+        if event["what"] == "_refcount" and event.get("page") and not event["old"]:
+            pieces.add((event["folio"], event["page"]))
+        if event["what"] == "deferred list" and (event["folio"], event.get("page", 0)) in pieces:
+            continue  # its words are those of the piece's place on the LRU
         stores = list(_stores_of(event, names))
         out.stores.extend(stores)
         out.rules.extend([rule_of(event)] * len(stores))

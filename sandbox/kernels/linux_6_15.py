@@ -140,7 +140,7 @@ class Linux615(Linux612):
     # -- split (mm/huge_memory.c) ----------------------------------------------------------
 
     def _split_huge_page(
-        self, folio: Folio, order: int, split_at: Page | None
+        self, folio: Folio, order: int, split_at: Page | None, to_list: bool
     ) -> Gen[tuple[Folio, ...]]:
         """Make the pieces first, then unfreeze them, the head last (`__split_unmapped_folio`).
 
@@ -160,8 +160,8 @@ class Linux615(Linux612):
             done, part = (*done, *pieces[:at], *pieces[at + 1 :]), pieces[at]
         done = tuple(sorted((*done, part)))
         for piece in done[1:]:
-            yield from self.split_unfreeze(piece)
-        yield from self.split_unfreeze(done[0])
+            yield from self.split_unfreeze(folio, piece, to_list)
+        yield from self.split_unfreeze(folio, done[0], to_list)
         return done
 
     # -- reuse (mm/memory.c) ---------------------------------------------------------------

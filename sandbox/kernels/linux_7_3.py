@@ -14,6 +14,7 @@ class Linux73(Linux72):
     summary = "Accounting as in 7.2; CONT is for valid entries only again."
     contpte_set_invalid = False
     merge_by_anon_pgoff = True
+    swapin_drains = False
     knows_kernel_pages = True
     uffd_move_tries_held = False
 

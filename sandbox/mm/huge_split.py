@@ -35,13 +35,11 @@ from sandbox.mm.flags import (
     HOST_XFS,
     PG_active,
     PG_anon,
-    PG_anon_exclusive,
     PG_dirty,
     PG_large_rmappable,
     PG_locked,
     PG_lru,
     PG_mlocked,
-    PG_partially_mapped,
     PG_private,
     PG_referenced,
     PG_swapbacked,
@@ -64,7 +62,6 @@ INHERITED = (
     | PG_locked
     | PG_unevictable
     | PG_dirty
-    | PG_lru
     | PG_anon
 )
 """Head flags every piece gets (`__split_huge_page_tail`)."""
@@ -158,31 +155,28 @@ class HugeSplitMixin(KernelPart):
         yield lock(Globals.split_queue_lock)
         frozen = yield cas(folio._refcount, 1 + extra, 0)
         if frozen:
-            if folio.order > 1 and (yield load(folio._deferred_list)) == 1:
-                yield store(folio._deferred_list, 0)
-            yield bits(folio.flags, 0, PG_partially_mapped)
+            yield from self.folio_unqueue_deferred_split(folio)
         yield unlock(Globals.split_queue_lock)
         if not frozen:
             if cache:
                 yield unlock(cache)
             yield from self.remap_page(folio, (folio,), False)
             return -EAGAIN
-        pieces = yield from self._split_huge_page(folio, order, split_at)
+        pieces = yield from self._split_huge_page(folio, order, split_at, to_list)
         if cache:
             yield unlock(cache)
         yield from self.remap_page(folio, pieces, self.zeropage_on_split and order == 0)
-        yield from self.split_release(pieces, at, to_list)
+        yield from self.split_release(pieces, at)
         return 0
 
-    def split_release(self, pieces: tuple[Folio, ...], at: Page, to_list: bool) -> Gen[None]:
-        """Unlock all pieces but the caller's; those that nobody maps are freed here."""
+    def split_release(self, pieces: tuple[Folio, ...], at: Page) -> Gen[None]:
+        """Unlock all pieces but the caller's; those that nobody maps or lists are freed here."""
         for piece in pieces:
             if 0 <= piece.index_of(at) < piece.nr_pages:
                 continue
             yield bits(piece.flags, 0, PG_locked)
-            if not to_list:
-                yield from self.free_swap_cache(piece)
-                yield from self.folio_put(piece)
+            yield from self.free_swap_cache(piece)
+            yield from self.folio_put(piece)
 
     def split_cache_lock(self, folio: Folio) -> Gen[int]:
         """Lock the cache a folio is in, so that nobody sees half of a split; 0 if in none."""
@@ -197,7 +191,7 @@ class HugeSplitMixin(KernelPart):
         return word
 
     def _split_huge_page(
-        self, folio: Folio, order: int, split_at: Page | None
+        self, folio: Folio, order: int, split_at: Page | None, to_list: bool
     ) -> Gen[tuple[Folio, ...]]:
         """Give each piece its head, from the last to the first.
 
@@ -207,18 +201,27 @@ class HugeSplitMixin(KernelPart):
         pieces = self.pieces_of(folio, order)
         for piece in reversed(pieces[1:]):
             yield from self._split_huge_page_tail(folio, piece, order)
-            yield from self.split_unfreeze(piece)
+            yield from self.split_unfreeze(folio, piece, to_list)
         yield from self.split_page_head(folio, pieces[0], order)
-        yield from self.split_unfreeze(pieces[0])
+        yield from self.split_unfreeze(folio, pieces[0], to_list)
         return pieces
 
-    def split_unfreeze(self, piece: Folio) -> Gen[None]:
-        """Put a piece where the whole was cached, its reference count first.
+    def lru_add_split_folio(self, folio: Folio, piece: Folio, to_list: bool) -> Gen[None]:
+        """A piece goes on the LRU beside the head, or on reclaim's list with a reference."""
+        if to_list:
+            yield from self.folio_get(piece)
+        elif (yield load(folio.flags)) & PG_lru:
+            yield bits(piece.flags, PG_lru)
 
-        What lies behind the end of a file leaves the cache.
+    def split_unfreeze(self, folio: Folio, piece: Folio, to_list: bool) -> Gen[None]:
+        """Put a piece on the LRU and where the whole was cached, its reference count first.
+
+        The head is on its list already.  What lies behind the end of a file leaves the cache.
         """
         extra = yield from self.folio_cache_refs(piece)
         yield store(piece._refcount, 1 + extra)
+        if piece.page(0) != folio.page(0):
+            yield from self.lru_add_split_folio(folio, piece, to_list)
         if not extra:
             return
         flags = yield load(piece.flags)
@@ -246,9 +249,12 @@ class HugeSplitMixin(KernelPart):
         """Make one piece a folio (`__split_folio_to_order` in 6.15).
 
         Flags (locked among them), mapping and index are there before compound_head leads to the
-        piece (smp_wmb() in the kernel).  Exclusivity is not inherited.
+        piece (smp_wmb() in the kernel).  Exclusivity is not inherited, and the flags of the folio
+        that are in its first tail go where that becomes a piece.
         """
         first = folio.index_of(piece)
+        if first == 1:
+            yield bits(folio.flags, 0, PG_large_rmappable)
         flags = (yield load(folio.flags)) & INHERITED
         yield store(piece.flags, flags)
         yield store(piece.mapping, (yield load(folio.mapping)))
@@ -262,21 +268,14 @@ class HugeSplitMixin(KernelPart):
 
     def split_page_head(self, folio: Folio, head: Folio, order: int) -> Gen[None]:
         """What is left of the folio itself (`ClearPageCompound`, `folio_set_order`)."""
-        if (yield load(head.flags)) & PG_anon_exclusive:
-            yield bits(head.flags, 0, PG_anon_exclusive)
         yield store(head.page(0).compound_head, head)
         if order:
             yield from self.prep_compound_page(head)
-        else:
-            yield bits(head.flags, 0, PG_large_rmappable)
 
     def prep_compound_page(self, folio: Folio) -> Gen[None]:
         """Lead the tails to the head, with the words only a large folio has at their start."""
         for i in range(1, folio.nr_pages):
-            page = folio.page(i)
-            if (yield load(page.flags)) & PG_anon_exclusive:
-                yield bits(page.flags, 0, PG_anon_exclusive)
-            yield store(page.compound_head, folio)
+            yield store(folio.page(i).compound_head, folio)
         for word, name in (
             (folio._entire_mapcount, "_entire_mapcount"),
             (folio._nr_pages_mapped, "_nr_pages_mapped"),

@@ -75,6 +75,8 @@ class SwapinMixin(KernelPart):
     """6.12 and later: whole large folios come back from a synchronous device."""
     swapin_prepares = False
     """6.8 and later (13ddaf26be32): what is read past the cache is claimed first."""
+    swapin_drains = True
+    """Up to 7.2 a write gets rid of the LRU batch's reference before it looks at the folio's."""
     swapin_maps_whole = False
     """6.11 and later (508758960b8d): a large folio in the cache is mapped whole if it can be."""
     swapin_lone_ref_exclusive = True
@@ -105,7 +107,8 @@ class SwapinMixin(KernelPart):
         yield lock_bit(folio.flags, PG_locked)
         if found.cached and not (yield from self.folio_matches_swap_entry(folio, slot)):
             return (yield from self.swapin_out(folio))
-        if vmf.flags & FAULT_FLAG_WRITE and found.cached and not (yield load(folio.flags)) & PG_lru:
+        drains = vmf.flags & FAULT_FLAG_WRITE and found.cached and self.swapin_drains
+        if drains and not (yield load(folio.flags)) & PG_lru:
             yield from self.lru_add_drain()
         pte, ptl = yield from self.pte_offset_map_lock(vmf.mm, vmf.pmd, vmf.address)
         vmf = vmf._replace(pte=pte, ptl=ptl)
