@@ -268,6 +268,16 @@ def _fuzz_options(parser: argparse.ArgumentParser) -> None:
         "--stores", action="store_true", help="compare the order of every store as well"
     )
     parser.add_argument(
+        "--races", action="store_true", help="pairs of actions on two CPUs, by their outcomes"
+    )
+    parser.add_argument(
+        "--schedules",
+        metavar="N",
+        type=_count,
+        default=14,
+        help="of each pair, both orders included (default: 14)",
+    )
+    parser.add_argument(
         "--shrink",
         metavar="N",
         type=_count,
@@ -315,6 +325,8 @@ def _fuzz(args: argparse.Namespace) -> ExitCode:
         limit=args.limit,
         hwaf=args.hwaf,
         stores=args.stores,
+        races=args.races,
+        schedules=args.schedules,
         directory=args.output,
         own=(args.image, args.build),
     )

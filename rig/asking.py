@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 from rig.boot import Guest
-from rig.errors import UnplayableError
+from rig.errors import RigError, UnplayableError
 from rig.guest import GuestScenario, translate
+from rig.races import Play, Played, Racer, block_of, recorded
 from rig.record import Recorder
 from sandbox.fuzz.asking import Answer, Answers, judge_answer
 from sandbox.fuzz.judge import Verdict
+from sandbox.fuzz.races import drawn_schedules, judge_races
 from sandbox.printable import short
 from sandbox.scenario.language import Scenario
+from sandbox.scenario.schedule import Turn
 
-__all__ = ["RealKernel"]
+TRIES = 3
+"""Of a boot that comes to nothing."""
+Outcome = TypeVar("Outcome")
+
+__all__ = ["RacedKernel", "RealKernel"]
 
 
 class RealKernel(NamedTuple):
@@ -50,7 +57,7 @@ class RealKernel(NamedTuple):
             except UnplayableError as error:
                 answers[scenario.name] = Answer(None, why=f"the rig: {error.message}")
         recorder = Recorder(self.guest, patience=self.limit, stores=self.stores)
-        for recording in recorder.record(todo):
+        for recording in _again(lambda: recorder.record(todo)):
             name = recording.states["scenario"]
             answers[name] = Answer(recording.states, recording.stores)
         for name, why in recorder.failed.items():
@@ -60,6 +67,86 @@ class RealKernel(NamedTuple):
     def judge(self, answer: Answer, scenario: Scenario, kernel: str) -> Verdict:
         """Hold its states, and its stores if there are any, against a modelled kernel."""
         return judge_answer(answer, scenario, kernel)
+
+
+class RacedKernel(NamedTuple):
+    """A kernel that is set up and ready, to race two CPUs of."""
+
+    guest: Guest
+    limit: float
+    """Seconds for each race; one that takes longer is left out, and the rest goes on."""
+    schedules: int
+    """Of each pair."""
+
+    @property
+    def title(self) -> str:
+        """Its name and exact version."""
+        kernel = self.guest.kernel
+        return f"races on {kernel.name} ({kernel.release})"
+
+    @property
+    def dear(self) -> bool:
+        """Whether asking takes long."""
+        return True
+
+    def ask(self, scenarios: Sequence[Scenario]) -> Answers:
+        """Play each block in both orders, and then under schedules drawn for what it takes.
+
+        Raises:
+            RigError: the guest does not come up.
+        """
+        answers: dict[str, Answer] = {}
+        blocks: dict[str, tuple[Scenario, int]] = {}
+        for each in scenarios:
+            try:
+                index, _ = block_of(each)
+                translate(each, races={index: 1})
+                blocks[each.name] = (each, index)
+            except UnplayableError as error:
+                answers[each.name] = Answer(None, why=f"the rig: {error.message}")
+        racer = Racer(self.guest, patience=self.limit)
+        played: dict[str, list[Played]] = {name: [] for name in blocks}
+        orders = ((Turn(0), Turn(1)), (Turn(1), Turn(0)))
+        first = [Play(*blocks[name], turns) for name in blocks for turns in orders]
+        for one in _again(lambda: racer.race(first)):
+            played[one.play.scenario.name].append(one)
+        more = [
+            Play(*blocks[name], turns) for name, both in played.items() if len(both) == len(orders)
+            for turns in self._drawn(both) if turns not in orders
+        ]  # fmt: skip
+        for one in _again(lambda: racer.race(more)):
+            played[one.play.scenario.name].append(one)
+        for name, races in played.items():
+            answers[name] = self._answer(blocks[name][0], races)
+        return Answers(answers, [_timeless(line) for line in racer.complaints])
+
+    def judge(self, answer: Answer, scenario: Scenario, kernel: str) -> Verdict:
+        """Look for its outcomes on a modelled kernel."""
+        return judge_races(answer, scenario, kernel)
+
+    def _drawn(self, both: Sequence[Played]) -> list[tuple[Turn, ...]]:
+        stores = [one.stores[one.play.turns[0].cpu] for one in both]
+        lengths = [stores[0], stores[1]] if both[0].play.turns[0].cpu == 0 else stores[::-1]
+        return drawn_schedules(lengths, self.schedules, "\n".join(both[0].play.scenario.source))
+
+    def _answer(self, scenario: Scenario, races: Sequence[Played]) -> Answer:
+        ended = [one for one in races if one.race["how"] == "ok"]
+        if not ended:
+            return Answer(None, why="no race came to its end")
+        kernel, cpu = self.guest.kernel.release, self.guest.cpu
+        recording = recorded(scenario, kernel, cpu, ended)
+        return Answer(recording, schedules=tuple(one.play.turns for one in ended))
+
+
+def _again(play: Callable[[], Iterator[Outcome]]) -> Iterator[Outcome]:
+    """Play; if a guest does not come up (a busy machine), all once more, and then once more."""
+    for _ in range(TRIES - 1):
+        try:
+            yield from list(play())
+        except RigError:
+            continue
+        return
+    yield from play()
 
 
 def _timeless(line: str) -> str:

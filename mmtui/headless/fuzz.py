@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mmtui.exit_codes import ExitCode
 from mmtui.headless.record import HWAF, Own
 from mmtui.headless.rig import narrate
+from sandbox.conform.states import RACE
 from sandbox.errors import UsageError
 from sandbox.printable import printable
 
@@ -37,6 +38,9 @@ class Fuzz(NamedTuple):
     """Seconds for each scenario."""
     hwaf: bool
     stores: bool
+    races: bool
+    schedules: int
+    """Of each pair that is raced."""
     directory: str
     own: Own
 
@@ -59,11 +63,14 @@ def fuzz(asked: Fuzz, *, as_json: bool) -> ExitCode:
     model = asked.kernel + HWAF * asked.hwaf
     for kernel in (model, asked.against or model):
         name_kernel(kernel)
+    if asked.races and asked.schedules < 2:
+        raise UsageError("a pair has two orders at least", expected="--schedules from 2")
     if asked.jobs < 1:
         raise UsageError("no job does nothing", expected="--jobs from 1")
     other, name = _other_side(asked)
     plan = Plan(
         *(other, name, model, asked.seed, asked.total, family),
+        races=asked.schedules if asked.races else 0,
         stores=asked.stores,
         shrink=asked.shrink,
         dumps=dumps,
@@ -79,6 +86,8 @@ def _other_side(asked: Fuzz) -> tuple[Asked, str]:
     """What the model is held against, and the name of its folder of recordings."""
     if (asked.against is not None or asked.reorder) and asked.stores:
         raise UsageError("a model has no recorded stores", expected="a real kernel")
+    if asked.races and (asked.stores or asked.reorder or asked.hwaf):
+        raise UsageError("races are compared by their outcomes alone", expected="--races alone")
     if asked.reorder:
         from sandbox.fuzz.reorder import Reordered
 
@@ -86,9 +95,14 @@ def _other_side(asked: Fuzz) -> tuple[Asked, str]:
     if asked.against is not None:
         from sandbox.fuzz.asking import ModelKernel
 
-        return ModelKernel(asked.against), asked.against.rpartition(":")[2]
+        name = asked.against.rpartition(":")[2]
+        if asked.races:
+            from sandbox.fuzz.races import ModelRaces
+
+            return ModelRaces(asked.against, asked.schedules), name + RACE
+        return ModelKernel(asked.against), name
     # Imported here: only these commands know the rig.
-    from rig.asking import RealKernel
+    from rig.asking import RacedKernel, RealKernel
     from rig.boot import Guest
     from rig.emulator import HWAF_CPU, PLAIN_CPU
     from rig.ready import make_ready
@@ -96,7 +110,12 @@ def _other_side(asked: Fuzz) -> tuple[Asked, str]:
 
     work = work_directory()
     image, build = asked.own
-    real = make_ready(work, asked.kernel, narrate, image=image, build=build, plugins=asked.stores)
+    real = make_ready(
+        work, asked.kernel, narrate, image=image, build=build, plugins=asked.stores or asked.races
+    )
+    if asked.races:
+        raced = Guest(work, real, smp=2)
+        return RacedKernel(raced, float(asked.limit), asked.schedules), asked.kernel + RACE
     guest = Guest(work, real, HWAF_CPU if asked.hwaf else PLAIN_CPU)
     return RealKernel(guest, float(asked.limit), asked.stores), asked.kernel + HWAF * asked.hwaf
 

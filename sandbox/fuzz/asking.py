@@ -10,6 +10,7 @@ from sandbox.fuzz.judge import REFUSED, Reason, Verdict, judge, refused_at
 from sandbox.fuzz.orders import judge_stores
 from sandbox.run.runner import ScenarioRun
 from sandbox.scenario.language import Scenario
+from sandbox.scenario.schedule import Turn
 
 __all__ = ["Answer", "Answers", "Asked", "ModelKernel", "Question", "ask_and_judge", "judge_answer"]
 
@@ -23,6 +24,8 @@ class Answer(NamedTuple):
     """The stores, as `KERNEL-micro/NAME.json`, if they were asked for."""
     why: str = ""
     """It came to no end."""
+    schedules: tuple[tuple[Turn, ...], ...] = ()
+    """Of races, what was played."""
 
 
 class Answers(NamedTuple):

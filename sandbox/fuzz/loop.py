@@ -16,15 +16,13 @@ from sandbox.fuzz.generate import family_at, name_of, scenario_text
 from sandbox.fuzz.groups import Case, Summary, report_json, report_text
 from sandbox.fuzz.journal import Journal, opened, write_whole
 from sandbox.fuzz.judge import Reason, Verdict
+from sandbox.fuzz.pairs import pair_name, pair_text
 from sandbox.fuzz.shrink import Shrink
 from sandbox.scenario.language import Scenario, parse_scenarios
 
 __all__ = ["Plan", "fuzz"]
 
-PART, PART_STORES = 40, 20
-"""Scenarios of one question: what a kill takes back at most, for each process."""
-ROUND, ROUND_STORES = 120, 60
-"""Candidates of one question."""
+PART, ROUND = 40, 120
 
 
 class Plan(NamedTuple):
@@ -39,6 +37,8 @@ class Plan(NamedTuple):
     total: int
     family: Family | None
     """None for all of them in turn."""
+    races: int
+    """Schedules of each pair that is raced; 0 for scenarios of one CPU."""
     stores: bool
     """Whether the order of stores is compared as well."""
     shrink: int | None
@@ -46,13 +46,36 @@ class Plan(NamedTuple):
     dumps: Callable[[Mapping[str, Any]], str]
     """How a recording is written."""
 
+    def text(self, number: int) -> str:
+        """The n-th scenario."""
+        if self.races:
+            return pair_text(self.seed, number, self.family)
+        return scenario_text(self.seed, number, family_at(number, self.family))
+
+    def name(self, number: int) -> str:
+        """The name of the n-th scenario."""
+        if self.races:
+            return pair_name(self.seed, number)
+        return name_of(self.seed, number, family_at(number, self.family))
+
+    @property
+    def part(self) -> int:
+        """Scenarios of one question: what a kill takes back at most, for each process."""
+        return PART // 2 if self.stores or self.races else PART
+
+    @property
+    def round(self) -> int:
+        """Candidates of one question."""
+        return ROUND // (4 if self.races else 2) if self.stores or self.races else ROUND
+
     @property
     def command(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
         family = self.family._asdict() if self.family else "all"
         return {
             "asked": self.folder_name, "kernel": self.kernel, "seed": self.seed,
-            "count": self.total, "stores": self.stores, "family": family, "shrink": self.shrink,
+            "count": self.total, "stores": self.stores, "races": self.races, "family": family,
+            "shrink": self.shrink,
         }  # fmt: skip
 
 
@@ -91,10 +114,10 @@ class _Run:
         known = self._verdicts()
         todo = [number for number in range(self.plan.total) if number not in known]
         numbers = {self._name(number): number for number in todo}
-        part_size = PART_STORES if self.plan.stores else PART
+        size = self.plan.part
         parts = [
-            [Question(self._scenario(number)) for number in todo[at : at + part_size]]
-            for at in range(0, len(todo), part_size)
+            [Question(self._scenario(number)) for number in todo[at : at + size]]
+            for at in range(0, len(todo), size)
         ]
         for part in crew.ask(parts):
             self.journal.add(
@@ -116,11 +139,10 @@ class _Run:
         return dict(sorted(found.items()))
 
     def _name(self, number: int) -> str:
-        return name_of(self.plan.seed, number, family_at(number, self.plan.family))
+        return self.plan.name(number)
 
     def _scenario(self, number: int) -> Scenario:
-        text = scenario_text(self.plan.seed, number, family_at(number, self.plan.family))
-        (scenario,) = parse_scenarios(text, self._name(number))
+        (scenario,) = parse_scenarios(self.plan.text(number), self._name(number))
         return scenario
 
     # -- making small ------------------------------------------------------------------
@@ -170,7 +192,7 @@ class _Run:
     ) -> dict[int, tuple[Shrink, Reason]]:
         """A round of as many shrinks as fill the questions; where they stand then."""
         chosen: dict[int, list[Question]] = {}
-        most = ROUND_STORES if self.plan.stores else ROUND
+        most = self.plan.round
         for number, (shrink, reason) in active.items():
             if sum(map(len, chosen.values())) >= most * crew.jobs:
                 break
