@@ -52,6 +52,8 @@ class MmtuiDriver(LinuxDriver):
         self._on = self._suspended = self._stop_wanted = False
         self._resume_wanted = False
         self._continued = 0.0
+        self._keyboards = 0
+        """How often the keyboard protocol may be switched on: terminals keep a stack of it."""
         super().__init__(app, debug=debug, mouse=mouse, size=size or self._terminal.size())
         self._file: Any = self._terminal
         self.fileno = self._terminal.input
@@ -70,6 +72,7 @@ class MmtuiDriver(LinuxDriver):
         self._terminal.dirty = True
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual's has none
         self._on = self._writer_thread is not None  # it gives up when the terminal is not ours
+        self._keyboards += self._on
         self._suspended = not self._on and not self._terminal.gone
 
     def stop_application_mode(self) -> None:
@@ -77,6 +80,9 @@ class MmtuiDriver(LinuxDriver):
         if not self._on:
             return
         self._terminal.hurry()
+        # Its own takes back one; a terminal that took nothing at an earlier stop has more.
+        for _ in range(1, self._keyboards):
+            self.write("\x1b[<u")
         super().stop_application_mode()
         self._on = False
 
@@ -85,6 +91,7 @@ class MmtuiDriver(LinuxDriver):
         super().close()
         if not self._on:
             self._terminal.dirty = self._terminal.stuck
+            self._keyboards = self._keyboards if self._terminal.stuck else 0
 
     def write(self, data: str) -> None:
         """Write, if the terminal is ours.

@@ -27,7 +27,7 @@ RESET = (
     "\x1b[?2026l"  # synchronised update
     "\x1b[?2004l\x1b[?7h\x1b[?2048l"  # bracketed paste, line wrap, resizes told in band
     "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l"  # the mouse, in all its forms
-    "\x1b[<u"  # the keyboard protocol; before the alternate screen is left, which has its own
+    "\x1b[<99u"  # the keyboard protocol, however often; the alternate screen has a stack of its own
     "\x1b[?1049l\x1b[?25h\x1b[?1004l"  # alternate screen, cursor, focus events
 )
 """Takes back every mode that the application asks of a terminal."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import select
 import signal
 import struct
@@ -119,6 +120,11 @@ class PtyApp:
             for name, (on, off) in MODES.items()
             if self.output.rfind(on) > self.output.rfind(off)
         ]
+        depth = 0
+        for push, count in re.findall(rb"\x1b\[(?:(>)|<)(\d*)u", self.output):
+            depth = depth + 1 if push else max(0, depth - int(count or b"1"))
+        if depth and "keyboard" not in found:
+            found.append("keyboard")
         if termios.tcgetattr(self.slave)[:4] != self._before[:4]:
             found.append("raw mode")
         return found

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import signal
+import termios
 from pathlib import Path
 
 import pytest
 
 from mmtui.model.files import state_directory
-from tests.pty_app import PtyApp
+from tests.pty_app import MODES, PtyApp
 
 SCENARIO = "scenario x\nmmap A R 64K\nwrite A R 0 4\nend\n"
 MARK = "\x1b]0;OWNED\x07"
@@ -25,6 +26,12 @@ def scenario(tmp_path: Path) -> str:
 def sessions() -> list[str]:
     """What is kept of the sessions so far."""
     return [path.read_text() for path in (state_directory() / "sessions").glob("*.scn")]
+
+
+def is_stopped(app: PtyApp) -> bool:
+    """Whether it is stopped, as the kernel says."""
+    stat = Path(f"/proc/{app.process.pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "T"
 
 
 def do_an_action(app: PtyApp) -> None:
@@ -85,6 +92,21 @@ def test_any_bytes_and_any_stop(tmp_path: Path) -> None:
             rb"\x1b]0;OWNED\x07", b""
         )
         assert not re.search(rb"\x1b\[31m\x07|\xc2\x9b|\xe2\x80\xae", app.output)
+
+
+def test_a_terminal_that_takes_nothing_at_a_stop_is_clean_at_the_end(scenario: str) -> None:
+    with PtyApp(scenario) as app:
+        do_an_action(app)
+        for _ in range(2):
+            termios.tcflow(app.slave, termios.TCOOFF)
+            app.signal(signal.SIGTSTP)
+            app.wait_until(lambda: is_stopped(app))
+            termios.tcflow(app.slave, termios.TCOON)
+            app.signal(signal.SIGCONT)
+            app.wait_for(b"kernel", app.wait_for(MODES["keyboard"][0], len(app.output)))
+        app.wait_until(lambda: app.process.poll() is not None or app.send(b"\x11"))
+        assert app.end() == 0
+        assert not app.left_on()
 
 
 @pytest.mark.parametrize(
