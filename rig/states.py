@@ -21,7 +21,7 @@ _NOTES = (
     (17, "dontfork"),
     (29, "hugepage"),
     (30, "nohugepage"),
-    (26, "wipeonfork"),
+    (25, "wipeonfork"),
 )
 """Flags of a VMA that its notes name, by their bits."""
 
