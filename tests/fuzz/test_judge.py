@@ -80,14 +80,14 @@ def test_a_field_that_a_release_does_not_have_is_no_difference() -> None:
 
 
 def test_refusals_are_told_apart_by_what_they_say() -> None:
-    scenario = one("mmap A R 4p\nwrite B R 0 1")
+    scenario = one("mmap A R 4p\nfork A B\nfork A B")
     kernel = Refuser()
     ((verdict, _),) = ask_and_judge(kernel, "7.2", [Question(scenario)])[0]
-    assert verdict.reason == Reason("write", "refused: there is no process #")
-    wanted = Reason("write", "refused: there is no process #")
+    assert verdict.reason == Reason("fork", "refused: there is a process # already")
+    wanted = Reason("fork", "refused: there is a process # already")
     ((known, _),) = ask_and_judge(kernel, "7.2", [Question(scenario, wanted)])[0]
     assert known.reason == wanted
-    ((hidden, _),) = ask_and_judge(kernel, "7.2", [Question(scenario, Reason("write", "ret"))])[0]
+    ((hidden, _),) = ask_and_judge(kernel, "7.2", [Question(scenario, Reason("fork", "ret"))])[0]
     assert hidden.kind == "lost"
     assert kernel.asked == 1
 
