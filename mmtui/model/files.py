@@ -6,7 +6,10 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from sandbox.errors import UsageError
 
@@ -22,6 +25,10 @@ __all__ = [
     "write_atomically",
 ]
 
+T = TypeVar("T")
+
+_HANDLES = "/proc/self/fd"
+"""Where a file that has no name can be found to be given one."""
 _LOOKED_AT = 16 << 20
 """Bytes of a file that is to be saved over that are looked at; what mmtui writes is smaller."""
 
@@ -54,15 +61,35 @@ def sync_folder(folder: str) -> None:
 
 def temporary(path: str) -> tuple[int, str]:
     """Open a new file beside another one, which it is to replace; returns (handle, path)."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    return _beside(path, lambda name: os.open(name, flags, 0o666))
+
+
+def _beside(path: str, make: Callable[[str], T]) -> tuple[T, str]:
+    """Make something under a new name beside a file; returns what was made, and the name."""
     folder, name = os.path.split(path)
     for number in range(1000):
         beside = os.path.join(folder, f".{name[:200]}.{os.getpid():x}{number:x}")
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-            return os.open(beside, flags, 0o666), beside
+            return make(beside), beside
         except FileExistsError:
             continue
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+
+
+def _nameless(path: str) -> tuple[int, str]:
+    """Open a new file in a folder that has no name yet: a kill leaves nothing of it there.
+
+    One with a name, which is returned too, where the file system has no such files.
+    """
+    folder = os.path.dirname(path) or "."
+    if os.path.exists(_HANDLES):
+        try:
+            return os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o666), ""
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                raise
+    return temporary(path)
 
 
 def replace_file(path: str, data: bytes, mode: int | None = None) -> None:
@@ -73,19 +100,24 @@ def replace_file(path: str, data: bytes, mode: int | None = None) -> None:
     Raises:
         OSError: what failed; the old file is whole, and nothing else is left behind.
     """
-    handle, beside = temporary(path)
+    handle, beside = _nameless(path)
     try:
         try:
             write_all(handle, data)
             if mode is not None:
                 os.fchmod(handle, mode)
             os.fsync(handle)
+            if not beside:
+                # With a folder to start from, which a whole path does not need, links are followed.
+                link = partial(os.link, f"{_HANDLES}/{handle}", src_dir_fd=handle)
+                _, beside = _beside(path, link)
         finally:
             os.close(handle)
         os.rename(beside, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(beside)
+            if beside:
+                os.unlink(beside)
         raise
     sync_folder(os.path.dirname(path) or ".")
 

@@ -161,7 +161,7 @@ def _judge(victim: Victim, mode: str, number: int) -> None:
         text = f"{label}: not what was done after move {victim.acknowledged} or a later one"
         report.fault("lost", text, f"{moves}\n\n{files[-1].read_text()}")
     elif number % _CONTINUED == 0:
-        _continued(victim, label)
+        _continued(victim, label, bench)
 
 
 def _ours(moves: list[str]) -> tuple[str, list[tuple[list[str], bytes]]]:
@@ -184,7 +184,7 @@ def _strays(home: Home) -> list[Path]:
     return [path for path in found if not path.name.startswith(".history.")]
 
 
-def _continued(victim: Victim, label: str) -> None:
+def _continued(victim: Victim, label: str, bench: Bench) -> None:
     """`mmtui --continue` opens what is on file."""
     with Terminal(victim.home, "--continue") as terminal:
         try:
@@ -194,7 +194,8 @@ def _continued(victim: Victim, label: str) -> None:
         except NoAnswer as error:
             victim.report.fault("continue", f"{label}: {error}", "\n".join(victim.moves))
             return
-    ends = {(s.kernel, s.end) for s in victim.standings[victim.acknowledged :]}
-    right = (found.kernel, found.end) in ends
+    machine = bench.session.machine
+    end = machine.position + len(machine.future_cpus)
+    right = (found.kernel, found.end) == (bench.kernel, end)
     victim.report.expect(right, "continue", f"{label}: {found}", "\n".join(victim.moves))
     victim.report.counts["continued"] += 1

@@ -13,6 +13,7 @@ import pytest
 from mmtui.app import MmtuiApp
 from mmtui.commands.acting import parse
 from mmtui.model.bench import Bench
+from mmtui.model.files import replace_file
 from mmtui.model.script import open_source
 from mmtui.model.session_list import session_folder
 from mmtui.model.sessions import saved_text
@@ -261,3 +262,21 @@ async def test_what_is_saved_elsewhere_may_be_left(faults: Faults, tmp_path: Pat
         await type_line(pilot, f"save {tmp_path}/mine.scn")
         await pilot.press("q")
     assert app.return_code == 0
+
+
+@pytest.mark.parametrize("refused", [errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL])
+def test_a_file_system_without_nameless_files_has_one_with_a_name(
+    refused: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = os.open, []
+
+    def opened(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            asked.append(path)
+            raise OSError(refused, os.strerror(refused))
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", opened)
+    replace_file(str(tmp_path / "x"), b"new")
+    assert asked == [str(tmp_path)]
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("x", b"new")]
