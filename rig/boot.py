@@ -18,6 +18,8 @@ from sandbox.printable import one_line, short
 
 __all__ = ["PATIENCE", "Booted", "Guest", "boot"]
 
+COMING_UP = 300.0
+"""Seconds that a guest may take to its first word, on a machine that others keep busy."""
 PATIENCE = 90.0
 """Seconds without a word of the guest after which it is ended; a busy machine is slow."""
 _LOOK = 0.05
@@ -139,7 +141,7 @@ def _wait(
         now = time.monotonic()
         size = console.stat().st_size if console.exists() else 0
         if size == heard:
-            if now - since > patience:
+            if now - since > (patience if heard else max(patience, COMING_UP)):
                 return
             continue
         since = now

@@ -46,7 +46,7 @@ class Fuzz(NamedTuple):
 
 
 def fuzz(asked: Fuzz, *, as_json: bool) -> ExitCode:
-    """Run the loop; FAILED if anything differs or was not played to its end.
+    """Run the loop; FAILED if anything differs or hung, BOUND if the model would take too long.
 
     Raises:
         CannotError: this machine, or this kernel as it is set up, cannot.
@@ -78,8 +78,9 @@ def fuzz(asked: Fuzz, *, as_json: bool) -> ExitCode:
     folder = Path(asked.directory)
     summary = run(plan, folder, jobs=asked.jobs, narrate=narrate)
     sys.stdout.write(report_json(summary) if as_json else _text(report_text(summary)))
-    differs = summary.cases or summary.lost or summary.complaints
-    return ExitCode.FAILED if differs else ExitCode.OK
+    if summary.cases or summary.lost or summary.complaints:
+        return ExitCode.FAILED
+    return ExitCode.BOUND if summary.long else ExitCode.OK
 
 
 def _other_side(asked: Fuzz) -> tuple[Asked, str]:

@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from sandbox.fuzz.asking import Answer, Asked, Question, ask_and_judge
 from sandbox.fuzz.judge import Verdict
@@ -53,10 +53,17 @@ class Crew:
         for ended in as_completed(waiting):
             yield Part(waiting[ended], *ended.result())
 
-    def dismiss(self) -> None:
-        """End the processes."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        """End the processes; behind an error or Ctrl-C whatever they are doing."""
+        if self._pool is None:
+            return
+        if kind is not None:
+            for child in multiprocessing.active_children():
+                child.kill()
+        self._pool.shutdown(wait=kind is None, cancel_futures=True)
 
 
 def _serve(master: int, kernels: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from sandbox.scenario.language import Scenario, parse_scenarios
 __all__ = ["Plan", "fuzz"]
 
 PART, ROUND = 40, 120
+TOLD_APART = 20
+"""Scenarios whose text tells a version of the generator from another."""
 
 
 class Plan(NamedTuple):
@@ -75,8 +78,14 @@ class Plan(NamedTuple):
         return {
             "asked": self.folder_name, "kernel": self.kernel, "seed": self.seed,
             "count": self.total, "stores": self.stores, "races": self.races, "family": family,
-            "shrink": self.shrink,
+            "shrink": self.shrink, "drawn": self._drawn,
         }  # fmt: skip
+
+    @property
+    def _drawn(self) -> str:
+        """Tells scenarios that another version of the generator drew."""
+        text = "".join(map(self.text, range(min(self.total, TOLD_APART))))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def fuzz(plan: Plan, folder: Path, *, jobs: int, narrate: Callable[[str], None]) -> Summary:
@@ -86,16 +95,12 @@ def fuzz(plan: Plan, folder: Path, *, jobs: int, narrate: Callable[[str], None])
         UsageError: the folder is of another plan, or in use.
         SandboxError: it cannot be written, or the other side cannot be asked.
     """
-    with opened(folder, plan.command) as journal:
+    with opened(folder, plan.command) as journal, Crew(plan.asked, plan.kernel, jobs) as crew:
         run = _Run(plan, folder, journal, narrate)
-        crew = Crew(plan.asked, plan.kernel, jobs)
-        try:
-            run.play(crew)
-            run.report()
-            run.make_small(crew)
-            return run.report()
-        finally:
-            crew.dismiss()
+        run.play(crew)
+        run.report()
+        run.make_small(crew)
+        return run.report()
 
 
 @dataclass(slots=True)

@@ -55,6 +55,21 @@ def test_states_are_those_of_the_tree_and_the_models(kernel: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("more", [[], ["--stores"], ["--races", "--schedules", "4"]])
+def test_the_loop_comes_to_its_end_and_goes_on(
+    kernel: str, more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["fuzz", "-k", kernel, "--count", "6", "--shrink", "1", "-o", str(tmp_path)]
+    words += [*more, *([] if "--races" in more else ["--family", "core"])]
+    status = main(words)
+    said = capsys.readouterr().out
+    assert status in (ExitCode.OK, ExitCode.FAILED)
+    assert " 0 were not played to the end" in said
+    assert main(words) == status
+    assert capsys.readouterr().out == said
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_stores_come_in_the_order_of_the_model(kernel: str, tmp_path: Path) -> None:
     file = str(SCENARIOS / "00-seed.scn")
     assert main(["record", file, "-k", kernel, "--stores", "-o", str(tmp_path)]) == ExitCode.OK
