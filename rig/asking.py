@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from rig.boot import Guest
 from rig.errors import RigError, UnplayableError
 from rig.guest import GuestScenario, translate
+from rig.playing import Player
 from rig.races import Play, Played, Racer, block_of, recorded
 from rig.record import Recorder
 from sandbox.fuzz.asking import Answer, Answers, judge_answer
@@ -19,6 +20,7 @@ from sandbox.scenario.schedule import Turn
 
 TRIES = 3
 """Of a boot that comes to nothing."""
+Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 __all__ = ["RacedKernel", "RealKernel"]
@@ -56,8 +58,10 @@ class RealKernel(NamedTuple):
                 todo.append(translate(scenario, stores=self.stores))
             except UnplayableError as error:
                 answers[scenario.name] = Answer(None, why=f"the rig: {error.message}")
-        recorder = Recorder(self.guest, patience=self.limit, stores=self.stores)
-        for recording in _again(lambda: recorder.record(todo)):
+        recorder, recordings = _again(
+            lambda: Recorder(self.guest, patience=self.limit, stores=self.stores), todo
+        )
+        for recording in recordings:
             name = recording.states["scenario"]
             answers[name] = Answer(recording.states, recording.stores)
         for name, why in recorder.failed.items():
@@ -104,21 +108,29 @@ class RacedKernel(NamedTuple):
                 blocks[each.name] = (each, index)
             except UnplayableError as error:
                 answers[each.name] = Answer(None, why=f"the rig: {error.message}")
-        racer = Racer(self.guest, patience=self.limit)
         played: dict[str, list[Played]] = {name: [] for name in blocks}
         orders = ((Turn(0), Turn(1)), (Turn(1), Turn(0)))
-        first = [Play(*blocks[name], turns) for name in blocks for turns in orders]
-        for one in _again(lambda: racer.race(first)):
+        first, complaints = self._raced(
+            [Play(*blocks[name], turns) for name in blocks for turns in orders]
+        )
+        for one in first:
             played[one.play.scenario.name].append(one)
-        more = [
-            Play(*blocks[name], turns) for name, both in played.items() if len(both) == len(orders)
-            for turns in self._drawn(both) if turns not in orders
-        ]  # fmt: skip
-        for one in _again(lambda: racer.race(more)):
+        more, later = self._raced(
+            [
+                Play(*blocks[name], turns)
+                for name, both in played.items() if len(both) == len(orders)
+                for turns in self._drawn(both) if turns not in orders
+            ]
+        )  # fmt: skip
+        for one in more:
             played[one.play.scenario.name].append(one)
         for name, races in played.items():
             answers[name] = self._answer(blocks[name][0], races)
-        return Answers(answers, [_timeless(line) for line in racer.complaints])
+        return Answers(answers, [*complaints, *later])
+
+    def _raced(self, plays: Sequence[Play]) -> tuple[list[Played], list[str]]:
+        racer, played = _again(lambda: Racer(self.guest, patience=self.limit), plays)
+        return played, [_timeless(line) for line in racer.complaints]
 
     def judge(self, answer: Answer, scenario: Scenario, kernel: str) -> Verdict:
         """Look for its outcomes on a modelled kernel."""
@@ -138,15 +150,18 @@ class RacedKernel(NamedTuple):
         return Answer(recording, schedules=tuple(one.play.turns for one in ended))
 
 
-def _again(play: Callable[[], Iterator[Outcome]]) -> Iterator[Outcome]:
-    """Play; if a guest does not come up (a busy machine), all once more, and then once more."""
-    for _ in range(TRIES - 1):
+def _again(
+    player: Callable[[], Player[Item, Outcome]], items: Sequence[Item]
+) -> tuple[Player[Item, Outcome], list[Outcome]]:
+    """Play, by a fresh player; if a guest does not come up (a busy machine), once or twice more."""
+    for left in range(TRIES, 0, -1):
+        playing = player()
         try:
-            yield from list(play())
+            return playing, list(playing.play(items))
         except RigError:
-            continue
-        return
-    yield from play()
+            if left == 1:
+                raise
+    raise AssertionError("there is a last try")
 
 
 def _timeless(line: str) -> str:

@@ -36,12 +36,18 @@ class Player(Generic[Item, Outcome]):
     seconds: float = 0.0
     """That guests ran."""
 
-    def play(self, items: Sequence[Item], size: int) -> Iterator[Outcome]:
-        """Play, so many in a boot; one that the guest hangs or dies in is left out.
+    @property
+    def batch(self) -> int:
+        """How many are played in a boot."""
+        raise NotImplementedError
+
+    def play(self, items: Sequence[Item]) -> Iterator[Outcome]:
+        """Play; one that the guest hangs or dies in is left out.
 
         Raises:
             RigError: the guest does not come up.
         """
+        size = self.batch
         for first in range(0, len(items), size):
             batch = items[first : first + size]
             while batch:

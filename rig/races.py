@@ -83,6 +83,11 @@ def block_of(scenario: Scenario) -> tuple[int, CpuBlock]:
 class Racer(Player[Play, Played]):
     """Plays races on one kernel, as many as it can in each boot."""
 
+    @property
+    def batch(self) -> int:
+        """How many are played in a boot."""
+        return BATCH
+
     def race(self, plays: Sequence[Play]) -> Iterator[Played]:
         """Play races; one that the guest hangs in is left out, and the rest goes on.
 
@@ -90,7 +95,7 @@ class Racer(Player[Play, Played]):
             UnplayableError: a schedule cannot be given to this kernel, with its place.
             RigError: the guest does not come up.
         """
-        return self.play(plays, BATCH)
+        return self.play(plays)
 
     def lost(self, item: Play, why: str) -> None:
         """Note a scenario and schedule that came to no end."""

@@ -40,13 +40,18 @@ class Recorder(Player[GuestScenario, Recording]):
 
     stores: bool = False
 
+    @property
+    def batch(self) -> int:
+        """How many are played in a boot: a log has 1 to 2 MB for each."""
+        return BATCH_WITH_STORES if self.stores else BATCH
+
     def record(self, scenarios: Sequence[GuestScenario]) -> Iterator[Recording]:
         """Record scenarios; one that the guest hangs or dies in is left out, and the rest goes on.
 
         Raises:
             RigError: the guest does not come up.
         """
-        return self.play(scenarios, BATCH_WITH_STORES if self.stores else BATCH)
+        return self.play(scenarios)
 
     def lost(self, item: GuestScenario, why: str) -> None:
         """Note a scenario that was not recorded, and say so."""
