@@ -249,8 +249,8 @@ class HugeSplitMixin(KernelPart):
         """Make one piece a folio (`__split_folio_to_order` in 6.15).
 
         Flags (locked among them), mapping and index are there before compound_head leads to the
-        piece (smp_wmb() in the kernel).  Exclusivity is not inherited, and the flags of the folio
-        that are in its first tail go where that becomes a piece.
+        piece (smp_wmb() in the kernel).  A new head is not exclusive, other pages stay as they are,
+        and the flags of the folio that are in its first tail go where that becomes a piece.
         """
         first = folio.index_of(piece)
         if first == 1:
