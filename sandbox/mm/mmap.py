@@ -22,7 +22,7 @@ from sandbox.memory import (
     store,
     unlock,
 )
-from sandbox.mm.flags import EEXIST, VM_LOCKED
+from sandbox.mm.flags import EEXIST, VM_EXEC, VM_LOCKED, VM_READ, VM_WRITE
 from sandbox.mm.memory.zap import MmuGather
 from sandbox.mm.pgalloc import PMD_NR, USER_PGTABLES_CEILING
 from sandbox.mm.vma import VmaMerge
@@ -196,20 +196,33 @@ class MmapMixin(KernelPart):
         yield unlock(anon_vma.rwsem)
 
     def find_mergeable_anon_vma(self, vma: Vma) -> Gen[AnonVma]:
-        """The neighbour's anon_vma when the two VMAs could be one but for flags; 0 otherwise."""
+        """A neighbour's anon_vma, the next one's first; 0 if neither has one that may be shared."""
         mm = Mm((yield load(vma.vm_mm)))
         start, end = (yield load(vma.vm_start)), (yield load(vma.vm_end))
-        pgoff, file = (yield load(vma.vm_pgoff)), (yield load(vma.vm_file))
-        for other in (yield from self.all_vmas(mm)):
-            ostart, oend = (yield load(other.vm_start)), (yield load(other.vm_end))
-            if (ostart == end or oend == start) and (yield load(other.vm_file)) == file:
-                anon_vma = yield load(other.anon_vma)
-                opgoff = yield load(other.vm_pgoff)
-                avc = Avc((yield load(other.anon_vma_chain)))
-                singular = avc and not (yield load(avc.same_vma))
-                if anon_vma and singular and opgoff - ostart == pgoff - start:
-                    return AnonVma(anon_vma)
+        around = yield from self.vmas_in(mm, start - 1, end + 1)
+        for other in reversed(around):
+            if other == vma:
+                continue
+            anon_vma = yield load(other.anon_vma)
+            if not anon_vma or not (yield from self.anon_vma_compatible(vma, other)):
+                continue
+            if (yield from self.anon_vma_singular(other)):
+                return AnonVma(anon_vma)
         return AnonVma(0)
+
+    def anon_vma_compatible(self, vma: Vma, other: Vma) -> Gen[bool]:
+        """Could the two be one VMA but for what mprotect changes?"""
+        if (yield load(vma.vm_file)) != (yield load(other.vm_file)):
+            return False
+        differ = (yield load(vma.vm_flags)) ^ (yield load(other.vm_flags))
+        if differ & ~(VM_READ | VM_WRITE | VM_EXEC):
+            return False
+        moved = (yield load(vma.vm_start)) - (yield load(other.vm_start))
+        for mine, theirs in ((vma.vm_pgoff, other.vm_pgoff), (self.anon_pgoff_word(vma),
+                             self.anon_pgoff_word(other))):  # fmt: skip
+            if (yield load(theirs)) + moved != (yield load(mine)):
+                return False
+        return True
 
     def anon_vma_chain_link(self, vma: Vma, anon_vma: AnonVma) -> Gen[None]:
         """Hang the VMA on an anon_vma so that rmap walks find it."""

@@ -43,7 +43,11 @@ class PageWritebackMixin(KernelPart):
         return Result()
 
     def filemap_write_and_wait_range(self, mapping: Mapping, index: int, end: int) -> Gen[None]:
-        """Write what is dirty of the file pages [index, end), whole folios of it."""
+        """Write what is dirty of the file pages [index, end), whole folios of it.
+
+        A batch of them that is given back drains the LRU batches first (`__folio_batch_release`).
+        """
+        written = False
         while index < end:
             folio = yield from self.filemap_get_folio(mapping, index)
             if folio is None:
@@ -53,7 +57,10 @@ class PageWritebackMixin(KernelPart):
             if (yield load(folio.flags)) & PG_dirty:  # else it is not tagged to be written
                 yield lock_bit(folio.flags, PG_locked)
                 yield from self.iomap_writepage(mapping, folio)
+                written = True
             yield from self.folio_put(folio)
+        if written:
+            yield from self.lru_add_drain()
 
     def iomap_writepage(self, mapping: Mapping, folio: Folio) -> Gen[None]:
         """Clean a locked folio and write it; it ends unlocked (`iomap_writeback_folio`)."""

@@ -74,6 +74,7 @@ class SwapfileMixin(KernelPart):
         yield store(Globals.swap_on, 0)
         yield from self.try_to_unuse()
         yield store(Globals.swap_device, 0)
+        yield from self.lru_add_drain()  # invalidate_bdev(), for the page of the device's header
         return 0
 
     def swap_word(self, array: int, slot: int) -> Gen[int]:

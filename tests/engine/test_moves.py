@@ -193,3 +193,25 @@ def test_copies_of_a_file_join_a_mapping_of_none_where_releases_let_them(
     assert (vmas == [["Q", 0, 8]]) is merged
     act(session, "write A Q 0 8")
     assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", RECORDED)
+@pytest.mark.parametrize("line", ["fsync F", "swap off", "populate_read A R 0 1", "cold A R 0 1"])
+def test_who_drains_the_lru_batches(kernel: str, line: str) -> None:
+    session = run(
+        kernel, "swap on\nfile F 1p /x/f\nautodrain off\nmmap A R 2p nohuge\nwrite A R 0 1"
+    )
+    assert session.machine.peek(PerCpu.fbatch_nr(0, 0)) == 1
+    act(session, line)
+    assert session.machine.peek(PerCpu.fbatch_nr(0, 0)) == 0
+
+
+@pytest.mark.parametrize("kernel", UPSTREAM)
+def test_an_anon_vma_is_shared_only_with_a_vma_of_the_same_kind(kernel: str) -> None:
+    """Locking and writing one part first keeps the two apart when both are locked."""
+    session = run(kernel, "mmap A R 4p nohuge\nmlock A R 0 1\nwrite A R 3 4\nmlock A R 0 4")
+    assert [row[:3] for row in session.state()["procs"]["A"]["vmas"]] == [
+        ["R", 0, 1], ["R", 1, 4]
+    ]  # fmt: skip
+    session = run(kernel, "mmap A R 4p nohuge\nwrite A R 0 1\nmlock A R 0 1\nmlock A R 0 4")
+    assert [row[:3] for row in session.state()["procs"]["A"]["vmas"]] == [["R", 0, 4]]
