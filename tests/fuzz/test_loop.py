@@ -124,21 +124,42 @@ def test_what_cannot_be_meant_is_one_line(
     assert not (tmp_path / "o").exists()
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    said = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(each) for each in said.read_text().split()] if said.exists() else []
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs, or did not even see that it has ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
 def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path) -> None:
     whole, cut, family = tmp_path / "whole", tmp_path / "cut", tmp_path / "pins.toml"
     family.write_text("length = [3, 6]\npages = 8\n[weights]\npin = 2\nwrite = 3\nfork = 1\n")
     mmtui = [sys.executable, "-m", "mmtui", "fuzz", "-k", "7.2", "--against", "pin-bias-16"]
-    mmtui += ["--family", str(family), "--count", "60", "--shrink", "1", "-o"]
+    mmtui += ["--family", str(family), "--count", "42", "--shrink", "1", "-o"]
     subprocess.run([*mmtui, str(whole), "--jobs", "2"], check=False, capture_output=True)
     kills, words = 0, [*mmtui, str(cut)]
     journal = cut / "journal.jsonl"
-    for lines in (2, 45, 64, 68):
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for lines, jobs in ((2, "2"), (46, "1"), (50, "1")):
+        process = subprocess.Popen(
+            [*words, "--jobs", jobs], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         while process.poll() is None:
             if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
+                served = children(process.pid)
                 os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+                kills += process.returncode == -signal.SIGKILL
+                while any(map(is_alive, served)):
+                    time.sleep(0.01)
             time.sleep(0.005)
-        kills += process.returncode == -signal.SIGKILL
     assert kills >= 2
     with open(journal, "ab") as file:
         file.write(b'{"played": 1, "ki')  # as a kill in the middle of a line leaves it
