@@ -290,8 +290,8 @@ def _fuzz_options(parser: argparse.ArgumentParser) -> None:
         "--limit",
         metavar="SECONDS",
         type=_count,
-        default=60,
-        help="of a real kernel's silence after which a scenario is left out (default: 60)",
+        default=90,
+        help="of a real kernel's silence after which a scenario is left out (default: 90)",
     )
     parser.add_argument("--image", metavar="IMAGE", help="a kernel of your own: its arm64 image")
     parser.add_argument(

@@ -58,15 +58,25 @@ class RealKernel(NamedTuple):
                 todo.append(translate(scenario, stores=self.stores))
             except UnplayableError as error:
                 answers[scenario.name] = Answer(None, why=f"the rig: {error.message}")
+        failed, complaints = self._record(todo, answers)
+        lost = [guest for guest in todo if guest.scenario.name in failed]
+        if lost:  # once more: on a busy machine a guest may only have been slow
+            failed, more = self._record(lost, answers)
+            complaints += more
+        answers |= {name: Answer(None, why=why) for name, why in failed.items()}
+        return Answers(answers, complaints)
+
+    def _record(
+        self, todo: Sequence[GuestScenario], answers: dict[str, Answer]
+    ) -> tuple[dict[str, str], list[str]]:
+        """Put what is recorded into the answers; what was lost, and what the kernel complained."""
         recorder, recordings = _again(
             lambda: Recorder(self.guest, patience=self.limit, stores=self.stores), todo
         )
         for recording in recordings:
             name = recording.states["scenario"]
             answers[name] = Answer(recording.states, recording.stores)
-        for name, why in recorder.failed.items():
-            answers[name] = Answer(None, why=why)
-        return Answers(answers, [_timeless(line) for line in recorder.complaints])
+        return recorder.failed, [_timeless(line) for line in recorder.complaints]
 
     def judge(self, answer: Answer, scenario: Scenario, kernel: str) -> Verdict:
         """Hold its states, and its stores if there are any, against a modelled kernel."""
