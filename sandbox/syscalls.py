@@ -34,6 +34,7 @@ from sandbox.memory import (
     user_store,
 )
 from sandbox.mm.flags import (
+    EBADF,
     EFAULT,
     EINVAL,
     EIO,
@@ -59,6 +60,10 @@ class Result(NamedTuple):
 
     ret: int = 0
     out: str | None = None
+
+
+NO_FILE = -1
+"""For `MapRequest.mapping`: a descriptor that is not open."""
 
 
 class MapRequest(NamedTuple):
@@ -281,6 +286,9 @@ class SyscallsMixin(KernelPart):
         """mmap(2), then the advice about huge pages; a name for *mm* starts that process first."""
         if not isinstance(mm, Mm):
             mm = Mm((yield from self.mm_alloc(mm)))
+        if request.mapping == NO_FILE:
+            yield note("nop")
+            return Result(-EBADF)
         mapping, start, end = request.mapping, request.start, request.start + request.size
         if request.vm_flags & VM_SHARED and not mapping:
             mapping = yield from self.shmem_file_setup(request.size)

@@ -46,7 +46,7 @@ from sandbox.run.own_verbs import OWN_HANDLERS, check_meaning
 from sandbox.run.planner import REGION_PAGES, Planner
 from sandbox.run.service_plan import SERVICE_HANDLERS
 from sandbox.scenario.language import Action
-from sandbox.syscalls import MapRequest, Ring
+from sandbox.syscalls import NO_FILE, MapRequest, Ring
 
 if TYPE_CHECKING:
     from sandbox.truth.ledger import Ledger
@@ -139,6 +139,9 @@ def _file(p: Planner) -> int:
     if not name:
         return 0
     mapping, _ = p.file(name)
+    mm = p.ledger.processes().get(p.args["proc"])
+    if p.starting and mm is not None and not p.ledger.book.opened(mm, name):
+        return NO_FILE
     return int(mapping)
 
 

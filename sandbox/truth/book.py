@@ -90,6 +90,7 @@ class Book:
         """First virtual page of every region named so far."""
         self.files: dict[str, File] = table("files", {})
         """Files by name."""
+        self._opened: dict[int, frozenset[str]] = table("opened", {})
         self.rings: dict[int, int] = table("rings", {})
         """By mm: the io_uring it has open."""
         self.ring_owners: dict[int, Mm] = table("ring owners", {})
@@ -119,6 +120,13 @@ class Book:
     def regions(self, mm: int) -> tuple[Region, ...]:
         """The named regions of an mm."""
         return self._regions.get(mm, ())
+
+    def opened(self, mm: int, name: str) -> bool:
+        """Has a process a descriptor of a file: one that was there when it started, or a parent's?
+
+        What the rig's guest opens later reaches processes alone that start after it.
+        """
+        return name in self._opened.get(mm, ())
 
     def region_of(self, mm: int, name: str) -> Region | None:
         """The region of that name of an mm, if it has one."""
@@ -161,8 +169,10 @@ class Book:
 
     def _process(self, name: str, mm: int) -> None:
         self._put("processes", name, Mm(mm))
+        self._put("opened", Mm(mm), frozenset(self.files))
 
     def _inherits(self, mm: int, old: int) -> None:
+        self._put("opened", Mm(mm), self._opened.get(old, frozenset()))
         self._put("regions", Mm(mm), self.regions(old))
         if old in self.rings:
             self._put("rings", Mm(mm), self.rings[old])
@@ -182,11 +192,14 @@ class Book:
         self._ring_gone(old)
         self._put("processes", self._name_of(old), Mm(mm))
         self._put("regions", Mm(old), GONE)
+        self._put("opened", Mm(mm), self._opened.get(old, frozenset()))
+        self._put("opened", Mm(old), GONE)
 
     def _process_gone(self, mm: int) -> None:
         self._ring_gone(mm)
         self._put("processes", self._name_of(mm), GONE)
         self._put("regions", Mm(mm), GONE)
+        self._put("opened", Mm(mm), GONE)
 
     def _name_of(self, mm: int) -> str:
         for name, own in self.processes.items():
