@@ -28,6 +28,7 @@ from sandbox.mm.flags import (
     PG_locked,
     PG_partially_mapped,
     PG_private,
+    PG_swapcache,
 )
 from sandbox.mm.memory.fault import VmFault
 
@@ -127,7 +128,7 @@ class Linux612(Linux69):
 
     def deferred_split_folio(self, folio: Folio, partially: bool) -> Gen[None]:
         """Queue for splitting and remember that the folio is partially mapped."""
-        if folio.order <= 1:
+        if folio.order <= 1 or (yield load(folio.flags)) & PG_swapcache:
             return
         yield lock(Globals.split_queue_lock)
         if partially:

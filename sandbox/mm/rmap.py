@@ -217,8 +217,10 @@ class RmapMixin(KernelPart):
         yield from self.folio_remove_rmap_ptes(folio, page, 1, vma)
 
     def deferred_split_folio(self, folio: Folio, partially: bool) -> Gen[None]:
-        """Queue a folio whose unmapped pages may be given back (mm/huge_memory.c)."""
-        if folio.order <= 1 or (yield load(folio._deferred_list)) == 1:
+        """Queue a folio whose unmapped pages may be given back, unless reclaim is at it."""
+        if folio.order <= 1 or (yield load(folio.flags)) & PG_swapcache:
+            return
+        if (yield load(folio._deferred_list)) == 1:
             return
         yield lock(Globals.split_queue_lock)
         if (yield load(folio._deferred_list)) != 1:

@@ -108,7 +108,8 @@ class FreezeChecks:
         if on:
             refs, need = self.cells[folio._refcount], self.mapped(folio) + folio.nr_pages
             text = f"in the swap cache with {refs} references, {need} are needed"
-            self.report(refs >= need, "I-33", folio, text, folio.flags, folio._refcount)
+            frozen = not refs  # a piece of a split: nobody finds it before it has its references
+            self.report(frozen or refs >= need, "I-33", folio, text, folio.flags, folio._refcount)
             return
         held = [slot for slot, word in self.slot_words(TABLE_CACHE) if self.cells[word] == folio]
         text = f"out of the swap cache, slot {held[0] if held else 0} holds it"
