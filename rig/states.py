@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rig.console import RawStep
-from rig.entries import KINDS, flags_of
+from rig.entries import KINDS, flags_of, uffd_wp
 from rig.guest import REGION_BASE, REGION_STRIDE
 from rig.work import Narrate
 
@@ -183,11 +183,26 @@ class Names:
         out: dict[str, Any] = {
             "vmas": [self._vma(*vma) for vma in raw["vmas"]],
             "ptes": ptes,
+            "uffd_wp": self._uffd_wp(raw["ptes"]),
             "rss": {kind: rss[kind] - own[kind] for kind in _RSS},
         }
         if out["rss"] != mapped:  # what the walk counted, where the counters say otherwise
             out["mapped"] = mapped
         return out | {word: raw[word] for word in ("has_pinned", "pinned_vm", "locked_vm")}
+
+    def _uffd_wp(self, entries: Sequence[Sequence[Any]]) -> list[list[Any]]:
+        """Runs of entries that userfaultfd protects."""
+        out: list[list[Any]] = []
+        for kind, address, count, text, frame, *_ in entries:
+            if not uffd_wp(int(text, 16), kind, frame):
+                continue
+            place = self.place(address)
+            region, page = place if place is not None else ("?", address >> 12)
+            if out and out[-1][0] == region and out[-1][1] + out[-1][2] == page:
+                out[-1][2] += count
+            else:
+                out.append([region, page, count])
+        return out
 
     def _vma(self, low: int, high: int, raw: str, _offset: int, anon_vma: int) -> list[Any]:
         place = self.place(low)

@@ -66,7 +66,11 @@ _PROCESS = record(
         "rss": mapping(_NAME, _NUMBER),
         "has_pinned": scalar,
     },
-    {"pinned_vm": whole(0), "locked_vm": whole(0)},
+    {
+        "pinned_vm": whole(0),
+        "locked_vm": whole(0),
+        "uffd_wp": each(row(_NAME, _PAGE, _COUNT)),
+    },
 )
 _HOLD = record({"kind": _NAME, "pages": each(_NAME)})
 _STATE = record(

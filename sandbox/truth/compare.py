@@ -62,6 +62,8 @@ FOLIO_FLAGS = ("swapbacked", "swapcache", "dirty", "uptodate", "lru", "partially
 _PTE_FLAGS = "wodyce"
 _PER_PAGE = frozenset({"mapcount", "exclusive", "data", "page_ref"})
 _NOT_COMPARED = frozenset({"swap"})  # the slot of a swap cache folio
+_OPTIONAL = ("uffd_wp",)
+"""Fields of a process that older recordings do not have: compared where the recording has them."""
 _READ_RUN = re.compile(r"(-?[0-9]{1,18})x([0-9]{1,18})")
 
 
@@ -129,11 +131,21 @@ def compare(expected: State, got: State, names: FolioNames | None = None) -> Ite
     matching = FolioNames() if names is None else names
     matching.learn(expected, got)
     ours = _collect(_cells(expected, _as_it_is))
-    theirs = _collect(_cells(got, matching.recorded))
+    theirs = _collect(_cells(_as_recorded(expected, got), matching.recorded))
     step = int(expected.get("step", 0))
     for key in ours | theirs:
         want, have = ours.get(key), theirs.get(key)
         yield Cell(step, *key, want, have, ok=key in ours and key in theirs and want == have)
+
+
+def _as_recorded(expected: State, got: State) -> State:
+    """Leave out of the engine's processes what the recorder did not look for."""
+    procs = {}
+    for name, tables in got.get("procs", {}).items():
+        theirs = expected.get("procs", {}).get(name, {})
+        missing = [key for key in _OPTIONAL if key in tables and key not in theirs]
+        procs[name] = {key: value for key, value in tables.items() if key not in missing}
+    return {**got, "procs": procs}
 
 
 def count_cells(state: State) -> int:
@@ -224,6 +236,9 @@ def _process_cells(
         yield (proc, f"{vma}.prot"), prot
         yield (proc, f"{vma}.anon_vma"), has_anon_vma
     yield from _pte_cells(proc, tables["ptes"], rename)
+    for region, start, count in tables.get("uffd_wp", ()):
+        for page in range(start, start + count):
+            yield (proc, f"uffd_wp {region}[{page}]"), True
     for kind, pages in tables["rss"].items():
         yield (proc, f"rss.{kind}"), pages
     yield (proc, "has_pinned"), tables["has_pinned"]
@@ -243,8 +258,13 @@ def _pte_cells(proc: str, runs: Iterable[list[Any]], rename: Rename) -> Iterator
         seen = flags
         if "c" in flags:
             seen = _block_flags(flags, blocks[_block(region, index, target, page)])
-        words = [kind, _target(target, page, rename), _ordered(seen)]
+        words = [_kind(kind, target), _target(target, page, rename), _ordered(seen)]
         yield (proc, f"{region}[{index}]"), " ".join(word for word in words if word)
+
+
+def _kind(kind: str, target: object) -> str:
+    """A marker is what recordings call a migration: neither present nor swap."""
+    return "migration" if kind == "special" and target is None else kind
 
 
 def _block(region: str, index: int, target: object, page: int) -> tuple[str, int, str, int]:

@@ -11,6 +11,7 @@ from sandbox.arch.arm64.pgtable import (
     PTE_MARKER,
     PTE_SPECIAL,
     PTE_SWP,
+    PTE_UFFD_WP,
     pte_page,
     pte_pfn,
 )
@@ -74,11 +75,29 @@ def process_state(ledger: Ledger, mm: Mm) -> dict[str, Any]:
     return {
         "vmas": [vma_state(ledger, vma) for vma in ledger.vmas(mm)],
         "ptes": pte_runs(ledger, mm),
+        "uffd_wp": uffd_wp_runs(ledger, mm),
         "rss": rss,
         "has_pinned": int(bool(cells[mm.flags] & f.MMF_HAS_PINNED)),
         "pinned_vm": cells[mm.pinned_vm],
         "locked_vm": cells[mm.locked_vm],
     }
+
+
+def uffd_wp_runs(ledger: Ledger, mm: Mm) -> list[list[Any]]:
+    """Runs ``[region, first page, count]`` of entries that userfaultfd protects, of any kind."""
+    out: list[list[Any]] = []
+    next_addr = -1
+    for addr, _word, pte in ledger.leaf_entries(mm):
+        if not pte & PTE_UFFD_WP:
+            continue
+        region, page = ledger.region_of(addr)
+        count = HPAGE_PMD_NR if pte & PTE_HUGE else 1
+        if out and addr == next_addr and out[-1][0] == region:
+            out[-1][2] += count
+        else:
+            out.append([region, page, count])
+        next_addr = addr + count
+    return out
 
 
 def vma_state(ledger: Ledger, vma: Vma) -> list[Any]:
