@@ -44,7 +44,8 @@ KEEP = (
 CHANGE = (
     "write A R 2 9", "poke A R 2 9", "dontneed A R 2 9", "free A R 2 9", "munmap A R 2 9",
     "remove A R 2 9", "mremap A R 2 9 M 3", "mremap A R 2 9 M 3 dontunmap", "mprotect A R 2 9 -",
-    "uffdcopy A R 2 9", "mmap A M 64K nohuge\nuffd A M 0 16 async\nuffdmove A R 2 9 M 2", "exit A", "exec A M",
+    "uffdcopy A R 2 9", "exit A", "exec A M",
+    "mmap A M 64K nohuge\nuffd A M 0 16 async\nuffdmove A R 2 9 M 2",
 )  # fmt: skip
 
 
