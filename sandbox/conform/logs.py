@@ -35,6 +35,8 @@ COMPARED_FLAGS["anon_exclusive"] = 1 << 18
 RIG_CHILD = "faultin_page_range"
 """From the first store made here on, the log is about the recorded child's own memory, which it
 populates after fork (and drains the LRU batches for)."""
+OF_FIRST_TAIL = frozenset(("large_rmappable", "partially_mapped"))
+"""Flags in the first tail of a large folio; the bits mean something else in a page of its own."""
 WIPED = "free_tail_page_prepare"
 """What it stores in a page of a large folio that is being freed is no counter of the folio any
 more: it makes the word what the next owner of the page expects."""
@@ -75,22 +77,28 @@ def logged(events: Iterable[dict[str, Any]]) -> list[Store]:
     return read_events(events).stores
 
 
-def read_events(events: Iterable[dict[str, Any]]) -> Logged:
-    """The log's stores in comparable form, with the rule that each falls under."""
+def read_events(events: Iterable[dict[str, Any]], fork: bool = True) -> Logged:
+    """The log's stores in comparable form, with the rule that each falls under.
+
+    That of a *fork* ends where the child goes on.
+    """
     names = MmNames()
     out = Logged([], [])
     pieces: set[tuple[str, int]] = set()
     """Pages that a split has made folios of their own."""
     for event in events:
-        if RIG_CHILD in event["at"]:
+        if fork and RIG_CHILD in event["at"]:
             break
         if WIPED in event["at"]:
             continue
         if event["what"] == "_refcount" and event.get("page") and not event["old"]:
             pieces.add((event["folio"], event["page"]))
-        if event["what"] == "deferred list" and (event["folio"], event.get("page", 0)) in pieces:
+        lists = event["what"] == "deferred list" or _is_overlaid(event["what"])
+        if lists and (event["folio"], event.get("page", 0)) in pieces:
             continue  # its words are those of the piece's place on the LRU
         stores = list(_stores_of(event, names))
+        if (event.get("folio", ""), event.get("page", 0)) in pieces:
+            stores = [s for s in stores if s[0] != "flags" or s[3][1:] not in OF_FIRST_TAIL]
         out.stores.extend(stores)
         out.rules.extend([rule_of(event)] * len(stores))
     return out
@@ -103,7 +111,10 @@ def _stores_of(event: dict[str, Any], names: MmNames) -> Iterator[Store]:
         page = event["at_page"][1]
         yield "pte", page & 511, _logged_pte(event["old"]), _logged_pte(event["new"])
     elif what == "flags":
+        split = any("split" in name for name in event["at"][:1])
         for change in sorted(event["change"]):
+            if split and event["page"] == 1 and change == "+large_rmappable":
+                continue  # the bit is PG_workingset of a page that has become a folio
             if change[1:] in COMPARED_FLAGS:
                 yield "flags", event["folio"], flag_page(event["page"], change), change
     elif what == "rss":

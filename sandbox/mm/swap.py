@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from sandbox.machine.part import KernelPart
 from sandbox.memory import Fbatch, Folio, Gen, PerCpu, Vma, add, bits, load, store, try_add
 from sandbox.mm.flags import (
+    MLOCK_COUNT_MASK,
     VM_LOCKED,
     PG_active,
     PG_anon,
@@ -178,10 +179,11 @@ class SwapMixin(KernelPart):
             yield from self.folio_batch_add_and_move(Fbatch.LRU_LAZYFREE, folio)
 
     def lru_add_fn(self, folio: Folio) -> Gen[None]:
-        """Put one folio on its LRU list."""
-        old = yield bits(folio.flags, PG_lru)
-        if old & PG_mlocked:
-            yield bits(folio.flags, PG_unevictable)
+        """Put one folio on its LRU list: the unevictable one, with no lock counted, if mlocked."""
+        flags = yield load(folio.flags)
+        if flags & PG_mlocked:
+            yield bits(folio.flags, PG_unevictable, MLOCK_COUNT_MASK)
+        yield bits(folio.flags, PG_lru)
 
     def folio_isolate_lru(self, folio: Folio) -> Gen[bool]:
         """Take a folio off the LRU with a reference of our own; False if it was not on it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sandbox.memory import Mm, PerCpu
+from sandbox.mm.flags import PG_lru, PG_unevictable
 from sandbox.run.session import Session
 from tests.engine.support import UPSTREAM, act, broken, explain, run
 
@@ -215,3 +216,14 @@ def test_an_anon_vma_is_shared_only_with_a_vma_of_the_same_kind(kernel: str) -> 
     ]  # fmt: skip
     session = run(kernel, "mmap A R 4p nohuge\nwrite A R 0 1\nmlock A R 0 1\nmlock A R 0 4")
     assert [row[:3] for row in session.state()["procs"]["A"]["vmas"]] == [["R", 0, 4]]
+
+
+@pytest.mark.parametrize("kernel", RECORDED)
+def test_what_is_mlocked_goes_to_the_unevictable_list_at_once(kernel: str) -> None:
+    """A folio that is mlocked while it waits for the LRU is on no other list for a moment."""
+    session = run(kernel, "mmap A R 1p shared nomadv\nmlock A R 0 1")
+    (folio,) = session.ledger.live_folios()
+    assert session.state()["folios"]["F1"]["refcount"] == 2
+    flags = [e for e in session.machine.events if len(e) > 2 and e[1] == folio.flags]
+    lru = next(i for i, e in enumerate(flags) if e[2] == PG_lru)
+    assert any(e[2] == PG_unevictable for e in flags[:lru])
