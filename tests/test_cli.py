@@ -208,7 +208,7 @@ def test_a_refused_action_ends_the_run_with_its_place(
     mmtui: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     file = tmp_path / "refused.scn"
-    file.write_text("scenario x\nmmap A R 64K\nwrite A R 16 17\nend\n", encoding="utf-8")
+    file.write_text("scenario x\nmmap A R 64K\nwrite A Q 0 1\nend\n", encoding="utf-8")
     status, _out, err = mmtui("run", str(file))
     assert status == ExitCode.USAGE
     assert err.startswith(f"mmtui: {file}:3:")

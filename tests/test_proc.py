@@ -236,11 +236,11 @@ def test_pagemap_of_files_swap_and_the_zero_page() -> None:
         "mmap A S 4K shared\ntouch A S 0 1 w\nmmap A Z 8K nohuge\ntouch A Z 0 2 r",
     )
     swapped, file, zero, _ = pagemap(session, session.ledger.processes()["A"])
-    assert (swapped.present, swapped.swap, swapped.kind, swapped.frame) == (0, 1, "swap", 0)
+    assert (swapped.present, swapped.swap, swapped.kind, swapped.frame) == (0, 1, "swap", 1)
     assert (file.present, file.file, file.exclusive) == (1, 1, 1)
     assert (zero.present, zero.file, zero.exclusive, zero.kind) == (1, 0, 0, "zero")
     text = "\n".join(proc_text(session, "pagemap", "A"))
-    assert "swap 0" in text
+    assert "swap 1" in text
     assert "(zero page)" in text
 
 

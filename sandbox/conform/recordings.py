@@ -90,7 +90,7 @@ _STORE: dict[str, Check] = {
     "pte": record({"at_page": row(_NAME, _PAGE), "old": _PTE, "new": _PTE}),
     "flags": record({"folio": _WORD, "page": _PAGE, "change": each(text(200, 1))}),
     "rss": record({"member": _NAME, "add": _NUMBER}),
-    "deferred list": record({"folio": _WORD}),
+    "deferred list": record({"folio": _WORD}, {"page": _PAGE}),
     "_mapcount": record({"folio": _WORD, "page": _PAGE, "old": _NUMBER, "new": _NUMBER}),
 }
 _COUNTER = record({"folio": _WORD, "old": _NUMBER, "new": _NUMBER}, {"page": _PAGE})

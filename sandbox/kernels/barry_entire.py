@@ -213,9 +213,10 @@ class BarryEntire(SmallThp67):
             if entire and page == folio.page(0) and end - addr >= folio.nr_pages:
                 tlb, full = yield from self.zap_entire(tlb, folio, pte, addr)
                 return tlb, folio.nr_pages, full
-            if addr & (self.CONT_PTES - 1) == 0 and end - addr >= self.CONT_PTES:
-                if entire:  # a whole block goes without an unfold that would convert
-                    yield from self.entire_to_pages(folio)
+            whole = addr & (self.CONT_PTES - 1) == 0 and end - addr >= self.CONT_PTES
+            if entire and (whole or tlb.fullmm):  # there is no unfold that would convert
+                yield from self.entire_to_pages(folio)
+            if whole:
                 return (yield from self.zap_block(tlb, vma, folio, page, pte, addr))
         return (yield from super().zap_present_ptes(tlb, vma, pte, ptent, addr, end))
 

@@ -72,8 +72,8 @@ class Mm(int):
         return self + 13
 
     @property
-    def mmlist_pprev(self) -> int:
-        """The word that leads to this mm on that list; 0 while it is not on it."""
+    def mmlist_prev(self) -> int:
+        """The mm before it on that list (1 stands for init_mm); 0 while it is not on it."""
         return self + 14
 
     def pud(self, addr: int) -> int:

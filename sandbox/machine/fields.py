@@ -118,7 +118,7 @@ _layout(
         ("page_table_lock", 0),
         ("mm_users", 1),
         ("mmlist.next", 0),
-        ("mmlist.pprev", 0),
+        ("mmlist.prev", 0),
         ("unused", 0),
         ("pud", 0, 512),
     ],
@@ -285,7 +285,7 @@ POINTS_TO: dict[int, Points] = {
     for struct, names, points in (
         (Struct.PAGE, "mapping", Points.ADDRESS),
         (Struct.PAGE, "compound_head", Points.FOLIO),
-        (Struct.MM, "mm_mt mmlist.next mmlist.pprev pud", Points.ADDRESS),
+        (Struct.MM, "mm_mt mmlist.next mmlist.prev pud", Points.ADDRESS),
         (Struct.VMA, "anon_vma vm_file vm_mm", Points.ADDRESS),
         (Struct.VMA, "anon_vma_chain vm_next shared.rb_next shared.rb_prev", Points.ADDRESS),
         (Struct.PMD_TABLE, "pmd", Points.PMD),

@@ -38,6 +38,9 @@ from sandbox.mm.flags import MM_ANONPAGES, MM_SWAPENTS, PG_anon, PG_locked, PG_w
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.pgalloc import pmd_is_leaf
 
+INIT_MM = 1
+"""Stands for init_mm, which the list of mms begins with; no mm has this address."""
+
 
 class SwapoffMixin(KernelPart):
     """try_to_unuse, and the list of the processes that it looks at."""
@@ -46,26 +49,30 @@ class SwapoffMixin(KernelPart):
 
     def mmlist_add(self, mm: Mm, after: int = 0) -> Gen[None]:
         """Remember that an mm may have swap entries: in front, or behind the mm it is forked of."""
-        if (yield load(mm.mmlist_pprev)):
+        if (yield load(mm.mmlist_prev)):
             return
-        word = Mm(after).mmlist if after else Globals.mmlist
-        next_ = Mm((yield load(word)))
+        prev = after or INIT_MM
+        next_ = Mm((yield load(self.mmlist_next(prev))))
         yield store(mm.mmlist, next_)
-        yield store(mm.mmlist_pprev, word)
+        yield store(mm.mmlist_prev, prev)
         if next_:
-            yield store(next_.mmlist_pprev, mm.mmlist)
-        yield store(word, mm)
+            yield store(next_.mmlist_prev, mm)
+        yield store(self.mmlist_next(prev), mm)
 
     def mmlist_del(self, mm: Mm) -> Gen[None]:
         """An mm that dies has no swap entries any more (mmput)."""
-        word = yield load(mm.mmlist_pprev)
-        if not word:
+        prev = yield load(mm.mmlist_prev)
+        if not prev:
             return
         next_ = Mm((yield load(mm.mmlist)))
-        yield store(word, next_)
+        yield store(self.mmlist_next(prev), next_)
         if next_:
-            yield store(next_.mmlist_pprev, word)
-        yield store(mm.mmlist_pprev, 0)
+            yield store(next_.mmlist_prev, prev)
+        yield store(mm.mmlist_prev, 0)
+
+    def mmlist_next(self, mm: int) -> int:
+        """The word that says which mm comes behind an mm in the list."""
+        return Globals.mmlist if mm == INIT_MM else Mm(mm).mmlist
 
     # -- try_to_unuse ------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from sandbox.machine.fields import FIELDS, Struct, field
 from sandbox.machine.memory import ADDR_MASK, AnonVma, Event, Folio, Mapping, Mm, Vma
 from sandbox.machine.offsets import COMPOUND_HEAD, LAST_ENTRY, MAPPING, PT_MM, PT_START
 from sandbox.mm.flags import MMF_DEAD, PG_anon, PG_buddy, PG_ksm
-from sandbox.truth.ledger import PMD_KIND, TABLE_MASK
+from sandbox.truth.ledger import PMD_KIND, PTE_KIND, TABLE_MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,6 +36,7 @@ MM_KIND = field(Struct.MM, "flags")
 FOLIO_KIND = field(Struct.PAGE, "flags")
 MM_MT_KIND = field(Struct.MM, "mm_mt")
 MAPPING_KIND = field(Struct.MAPPING, "i_mmap_rwsem")
+_PTE = bytes((PTE_KIND,))
 PRESENT = PTE_VALID | PTE_PRESENT_INVALID
 
 
@@ -56,6 +57,8 @@ class PlaceChecks:
         table = self.derived.table
         self.pmds: dict[int, dict[int, int]] = table("pmds", {}, follows=True)
         """By mm: the words of the middle level that are not 0, by the first page they map."""
+        self.loose: dict[int, dict[int, int]] = table("loose", {}, follows=True)
+        """By mm: page tables that were taken out of it, with the first page that they mapped."""
         self.alone: dict[int, int] = table("alone", {})
         """CPUs whose action no other CPU's has run beside so far."""
         self.anon_pgoff = self.kernel().anon_pgoff_word(Vma(0))
@@ -73,12 +76,16 @@ class PlaceChecks:
         if bool(old) == bool(new):
             return
         table = addr & TABLE_MASK
-        mine = self.pmds.setdefault(self.cells[table + PT_MM], {})
+        mm = self.cells[table + PT_MM]
+        mine, loose = self.pmds.setdefault(mm, {}), self.loose.setdefault(mm, {})
         start = self.cells[table + PT_START] + ((addr & LAST_ENTRY) << 9)
         if new:
             mine[start] = addr
+            loose.pop(new >> PFN_SHIFT, None)
         else:
             mine.pop(start, None)
+            if not old & PTE_HUGE:
+                loose[old >> PFN_SHIFT] = start
 
     def _mm_of(self, addr: int) -> int:
         """The mm that a word of a VMA, or of an mm, belongs to; 0 when it is not said yet."""
@@ -136,6 +143,7 @@ class PlaceChecks:
 
     def strays(self, mm: Mm) -> Iterator[tuple[int, int]]:
         """(virtual page, word) of entries of an mm outside its VMAs."""
+        yield from self.left_in_tables(mm)
         cells = self.cells
         vmas = [(cells[v.vm_start], cells[v.vm_end]) for v in self.ledger.vmas(mm)]
         starts = [start for start, _ in vmas]
@@ -150,6 +158,14 @@ class PlaceChecks:
                 begin = max(begin, end)
                 if begin >= last:
                     break
+
+    def left_in_tables(self, mm: Mm) -> Iterator[tuple[int, int]]:
+        """(virtual page, word) of entries in tables that an mm has no more."""
+        kinds = self.machine.memory.kinds
+        for table, first in self.loose.get(mm, {}).items():
+            entries = self.cells[table : table + 512]
+            if kinds[table : table + 1] == _PTE and any(entries):
+                yield from ((first + i, table + i) for i, entry in enumerate(entries) if entry)
 
     def filled(self, word: int, first: int, start: int, end: int) -> Iterator[tuple[int, int]]:
         """(virtual page, word) of what is not empty of [start, end) under one PMD word."""

@@ -251,7 +251,7 @@ def _pte_cells(proc: str, runs: Iterable[list[Any]], rename: Rename) -> Iterator
         for i in range(count)
     ]
     blocks: dict[tuple[str, int, str, int], set[str]] = {}
-    for region, index, _kind, target, page, flags in entries:
+    for region, index, _, target, page, flags in entries:
         if "c" in flags:
             blocks.setdefault(_block(region, index, target, page), set()).update(_marks(flags))
     for region, index, kind, target, page, flags in entries:

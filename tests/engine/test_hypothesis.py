@@ -153,10 +153,9 @@ def new_regions(draw: st.DrawFn, session: Session, alive: list[str]) -> str:
 
 
 NONSENSE = (
-    "write Q R 0 1", "write A Q 0 1", "write A R 0 9999", "fork Q B", "fork A A", "exit Q",
-    "unpin nobody", "unuring A", "mmap A R 64K", "mthp 12K madvise", "fold A R 0 16",
-    "unfold A R 0 16", "mremap A R 0 4 R 2", "split A Q 0 1", "proc A", "munmap A R 3 9999",
-    "pin A R 0 9999 z w", "cpu3: fork A A", "mmap A Y 64K fd=F",
+    "write Q R 0 1", "write A Q 0 1", "fork Q B", "fork A A", "exit Q", "mthp 12K madvise",
+    "fold A R 0 16", "unfold A R 0 16", "split A Q 0 1", "proc A", "cpu3: fork A A",
+    "mmap A Y 64K fd=F",
 )  # fmt: skip
 """Lines refused on a machine where A has a fresh region R of small pages, and more."""
 

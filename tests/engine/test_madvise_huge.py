@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.errors import UsageError
 from sandbox.mm.flags import EINVAL, PG_dirty, PG_swapbacked
 from sandbox.run.session import Session
-from sandbox.scenario.language import parse_action
 from sandbox.syscalls import Result
-from tests.engine.support import broken, explain, run
+from tests.engine.support import act, broken, explain, run
 
 KERNELS = ["6.6", "6.9", "6.12", "6.15", "7.2", "7.2-nopm", "7.3"]
 HUGE = "swap on\nmthp 2M madvise\nmmap A H 2M\nwrite A H 0 1"
@@ -62,20 +60,34 @@ def test_pageout_brings_the_contents_back(kernel: str) -> None:
     assert not broken(session), explain(session)
 
 
-@pytest.mark.parametrize(
-    ("kernel", "size"),
-    [(kernel, "2M") for kernel in KERNELS] + [(kernel, "64K") for kernel in KERNELS[1:]],
-)
-@pytest.mark.parametrize("room", ["", "swap on\n"])
+FULL = """\
+mthp 2M madvise
+mmap Z F 62M
+write Z F 0 15872
+pageout Z F 0 15872
+mmap Z G 2016K nohuge
+write Z G 0 504
+pageout Z G 0 504
+"""
+"""Leaves seven slots of the device: all clusters are full but the first, which has a header."""
+
+
+WITHOUT = [(kernel, "2M", "") for kernel in KERNELS] + [
+    (kernel, "64K", "") for kernel in KERNELS[1:]
+]
+ALMOST = [("7.2", "2M", "swap on\n"), ("6.12", "64K", "swap on\n")]
+
+
+@pytest.mark.parametrize(("kernel", "size", "room"), WITHOUT + ALMOST)
 def test_pageout_without_room_for_the_whole_splits(kernel: str, size: str, room: str) -> None:
     pages = 16 if size == "64K" else 512
-    fill = "mmap Z F 4064K nohuge\nwrite Z F 0 1016\npageout Z F 0 1016\n" if room else ""
+    fill = FULL if room else ""
     lines = f"{room}{fill}mthp {size} madvise\nmmap A R {size}\nwrite A R 0 {pages}"
     session = run(kernel, f"{lines}\npageout A R 0 {pages}\nread A R 0 1")
     assert not broken(session), explain(session)
     orders, _flags = state(session)
     assert set(orders) == {0}
-    assert len(orders) == (pages if not room else pages - 7)
+    assert len(orders) == (pages if not room else pages - 7 + 1)
 
 
 def test_cold_takes_shared_mappings_and_free_does_not() -> None:
@@ -89,7 +101,13 @@ def test_free_of_a_private_file_mapping_is_refused() -> None:
     assert run("7.2", f"{made}\nfree A S 0 16").result_of(4) == Result(-EINVAL)
 
 
-def test_pageout_of_files_is_not_modelled_and_says_so() -> None:
-    session = run("7.2", "mmap A S 16K shared\ntouch A S 0 4 w")
-    with pytest.raises(UsageError, match="not modelled for files"):
-        session.do(parse_action("pageout A S 0 4"))
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_pageout_of_shared_memory_brings_the_contents_back(kernel: str) -> None:
+    lines = "swap on\nmmap A S 16K shared\nwrite A S 0 4\nfork A B\npageout A S 0 4"
+    session = run(kernel, lines)
+    assert [row for proc in session.state()["procs"].values() for row in proc["ptes"]] == []
+    act(session, "read B S 0 4")
+    result = session.result_of(6)
+    assert result is not None
+    assert result.out == "3x4"
+    assert not broken(session), explain(session)

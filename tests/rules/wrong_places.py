@@ -194,11 +194,11 @@ class ReadsTheFirst(Linux66):
 
 
 class WritesOneSlot(Linux66):
-    """Every page is written to the first slot."""
+    """Every page is written to the first slot of sixteen."""
 
     def pageout(self, folio: Folio) -> Gen[Any]:
         private = yield load(folio.private)
-        yield store(folio.private, 1)
+        yield store(folio.private, (private - 1 & -16) + 1)
         kept: Any = yield from super().pageout(folio)
         yield store(folio.private, private)
         return kept

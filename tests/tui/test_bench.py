@@ -188,7 +188,7 @@ def test_acting_in_the_past_keeps_the_future_as_a_branch() -> None:
 def test_what_is_refused_changes_nothing() -> None:
     bench = machine("7.2", *SIXTEEN)
     position = bench.session.position
-    for line in ("fork X B", "munmap A R 0 99", "unpin 7", "fold A R 0 16"):
+    for line in ("fork X B", "munmap A Q 0 9", "fold A R 0 16"):
         with pytest.raises(UsageError):
             bench.act(parse_action(line))
     assert bench.session.position == position
