@@ -161,6 +161,12 @@ ALLOWED = (
         _between({"uffdmove"}, {"uffdwp"}, *COUNTS, *MARKS, "data", "mapping"),
     ),
     Allowed(
+        "reclaimed before it is moved",
+        "madvise_inject_error() in mm/madvise.c reads the page in and lets go of mmap_lock; reclaim"
+        " may have isolated it by then (soft_offline_page() fails) and takes it out",
+        _between({"softoffline"}, {"pageout"}, *COUNTS, *MARKS, "data", "mapping"),
+    ),
+    Allowed(
         "a pin stops",
         "pages are taken one by one until one may not be; protection may change in between",
         _answer({"pin", "get", "uring"}, "hold", "ret", "out"),
