@@ -90,7 +90,7 @@ _REFUSED_LINES = (
     "mmap A R 1.5M", "mmap A R \u0661\u0662K", "mmap A R \u00b2K", f"mmap A R {'9' * 100_000}K",
     "mmap A R 64K\nwrite A R 0 99999999999999999999",
     "mmap A R 64K\nwrite A R 0 9223372036854775808", "mmap A R 64K\nwrite A R 9 3",
-    "mmap A R 64K\nwrite A R 0 17", "mmap A R 64K at=68719476736",
+    "mmap A R 64K\nwrite A Q 0 1", "mmap A R 64K at=68719476736",
     f"mmap A R 64K\n{_TWO_CPUS}schedule 0x999999999",
     "cpu63: mmap A R 64K", "cpu64: mmap A R 64K",
     "mmap A R 64K\ncpu0: read A R 0 1\ncpu0: read B R 0 1\nschedule 0",
