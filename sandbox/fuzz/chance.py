@@ -59,7 +59,7 @@ class Chance:
     def span(self, test: Callable[[Page], bool]) -> Span | None:
         """A range without holes whose pages all pass a test; None if there is none."""
         runs = self.world.runs(test)
-        return self._part(self.random.choice(runs)) if runs else None
+        return self.part(self.random.choice(runs)) if runs else None
 
     def any_span(self, test: Callable[[Page], bool] = lambda _: True) -> Span | None:
         """A range for a verb that takes all: mostly without holes, sometimes odd."""
@@ -79,7 +79,7 @@ class Chance:
         end = self.random.randint(start + 1, max(start + 1, high + self.random.choice((1, 3, 16))))
         return Span(proc, region, start, min(end, FARTHEST + 520))
 
-    def _part(self, run: Span) -> Span:
+    def part(self, run: Span) -> Span:
         """A part of a range: all of it, a page, what is aligned to blocks, or any."""
         length = run.end - run.start
         how = self.random.random()

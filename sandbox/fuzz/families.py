@@ -40,8 +40,8 @@ _BASIC = _ACCESSES | {
 _WIDE = dict.fromkeys(DRAWERS, 3) | _BASIC | {
     "mthp": 2, "shmem": 2, "swap": 3, "memfd": 2, "file": 3, "fsync": 2, "dropcache": 2,
     "pageout": 8, "cold": 4, "collapse": 5, "remove": 5, "split": 5, "poke": 4, "uring": 3,
-    "unuring": 2, "softoffline": 2, "autodrain": 1, "drain": 1, "proc": 1, "uffd": 4,
-    "uffdwp": 4, "uffdcopy": 3, "uffdmove": 3, "repeat": 3,
+    "unuring": 6, "kill": 2, "softoffline": 2, "autodrain": 1, "drain": 1, "proc": 1, "uffd": 6,
+    "uffdwp": 12, "uffdcopy": 12, "uffdmove": 8, "repeat": 3,
 }  # fmt: skip
 
 FAMILIES = {

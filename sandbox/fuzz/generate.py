@@ -52,8 +52,8 @@ def _lines(draw: Draw) -> list[str]:
 def _scene(draw: Draw) -> list[str]:
     """What is set before the first mapping: folio sizes, swap, files, and who drains."""
     lines: list[str] = []
-    for verb, chance in (("mthp", 0.8), ("mthp", 0.25), ("shmem", 0.3), ("memfd", 0.2),
-                         ("file", 0.35)):  # fmt: skip
+    for verb, chance in (("mthp", 0.8), ("mthp", 0.25), ("shmem", 0.3), ("memfd", 0.3),
+                         ("file", 0.45), ("file", 0.15)):  # fmt: skip
         known = verb == "mthp" or draw.family.weights.get(verb)
         if draw.flip(chance) and known:
             lines += DRAWERS[verb](draw)

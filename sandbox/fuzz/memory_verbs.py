@@ -24,18 +24,19 @@ def _mmap(d: Draw) -> list[str]:
     over = any(page in taken for page in range(span.start, span.end))
     if over and not d.flip(0.03):
         return []
-    page, offset, words = _kind(d, size)
+    page, offset, words = _kind(d, proc, size)
     if not over:  # else it is -EEXIST
         d.world.map(span, page, offset)
     return [" ".join([f"mmap {proc} {region} {size}p", *([f"at={at}"] if at else []), *words])]
 
 
-def _kind(d: Draw, size: int) -> tuple[Page, int, list[str]]:
+def _kind(d: Draw, proc: str, size: int) -> tuple[Page, int, list[str]]:
     """What kind of mapping it is: its pages, where in its file it begins, and the words for it."""
     page, offset, words = Page(d.world.number()), 0, list[str]()
     kind = d.random.random()
-    if d.world.files and kind < 0.5:
-        name = d.random.choice(list(d.world.files))
+    files = sorted(d.world.opened.get(proc, d.world.files))
+    if files and kind < 0.5:
+        name = d.random.choice(files)
         room = d.world.files[name] - size
         if room >= 0 or d.flip(d.family.deaths):
             offset = d.random.randint(0, max(room, 0)) if d.flip(0.4) else 0

@@ -113,14 +113,14 @@ def _clearrefs(d: Draw) -> list[str]:
 
 
 def _uffd(d: Draw) -> list[str]:
-    span = d.any_span(lambda page: page.private)
+    span = d.any_span(lambda page: page.sure and page.private)
     if span is None:
         return []
     known = d.world.uffds.get(span.proc)
     if known == "inherited":
         return []
     mode = known or d.random.choice(("async", "async", "sigbus"))
-    mode = "off" if known and d.flip(0.3) else mode
+    mode = "off" if known and d.flip(0.2) else mode
     d.world.uffds[span.proc] = known or mode
     pages = list(d.world.pages(span))
     certain = all(page is not None and page.sure and page.private for page in pages)
@@ -149,11 +149,18 @@ def _uffdcopy(d: Draw) -> list[str]:
 
 
 def _uffdmove(d: Draw) -> list[str]:
-    span = d.span(lambda page: page.sure and page.private and page.prot == "rw")
     into = d.span(lambda page: page.sure and page.private and bool(page.uffd))
-    if span is None or into is None or span.proc != into.proc:
+    if into is None or d.world.uffds.get(into.proc, "inherited") == "inherited":
         return []
-    length = min(span.end - span.start, into.end - into.start)
+    length = min(into.end - into.start, BUFFER)
+    runs = [
+        run for run in d.world.runs(lambda page: page.sure and page.private and page.prot == "rw")
+        if run.proc == into.proc
+    ]  # fmt: skip
+    span = d.part(d.random.choice(runs)) if runs else None
+    if span is None:
+        return []
+    length = min(length, span.end - span.start)
     span, into = span._replace(end=span.start + length), into._replace(end=into.start + length)
     if span.region == into.region and span.start < into.end and into.start < span.end:
         return []

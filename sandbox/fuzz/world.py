@@ -80,6 +80,8 @@ class World:
     """Every process there ever was."""
     files: dict[str, int] = field(default_factory=dict)
     """Pages of each."""
+    opened: dict[str, frozenset[str]] = field(default_factory=dict)
+    """By process, the files that it has: those that were made before it, or its ancestor, began."""
     holds: dict[str, bool] = field(default_factory=dict)
     """By id: whether something is surely held."""
     rings: dict[str, set[str]] = field(default_factory=dict)
@@ -126,6 +128,7 @@ class World:
         """A process begins."""
         self.spaces[proc] = {}
         self.born.append(proc)
+        self.opened[proc] = frozenset(self.files)
 
     def map(self, span: Span, page: Page, offset: int = 0) -> None:
         """Map a range; `offset` is where it begins in its file."""
@@ -184,6 +187,7 @@ class World:
     def fork(self, proc: str, child: str) -> None:
         """A child begins with what its parent has."""
         self.start(child)
+        self.opened[child] = self.opened[proc]
         for region, pages in self.spaces[proc].items():
             self.spaces[child][region] = {
                 at: page._replace(uffd="") for at, page in pages.items() if page.fork

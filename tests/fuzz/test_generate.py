@@ -79,7 +79,7 @@ def test_the_text_of_a_seed_does_not_change_by_itself() -> None:
 def test_every_verb_is_drawn_by_the_wide_family() -> None:
     found = {
         step.verb
-        for number in range(60)
+        for number in range(100)
         for step in drawn(5, number, FAMILIES["wide"]).steps
         if isinstance(step, Action)
     }
