@@ -258,11 +258,11 @@ def _pte_cells(proc: str, runs: Iterable[list[Any]], rename: Rename) -> Iterator
         seen = flags
         if "c" in flags:
             seen = _block_flags(flags, blocks[_block(region, index, target, page)])
-        words = [_kind(kind, target), _target(target, page, rename), _ordered(seen)]
+        words = [_shown_kind(kind, target), _target(target, page, rename), _ordered(seen)]
         yield (proc, f"{region}[{index}]"), " ".join(word for word in words if word)
 
 
-def _kind(kind: str, target: object) -> str:
+def _shown_kind(kind: str, target: object) -> str:
     """A marker is what recordings call a migration: neither present nor swap."""
     return "migration" if kind == "special" and target is None else kind
 
