@@ -89,8 +89,9 @@ def conform_micro(
 
     traced = {step["step"]: step["events"] for step in log["steps"]}
     session = Session(kernel)
+    own: frozenset[int] = frozenset()
     for number, action in enumerate(source, 1):
-        before = Before.of(session)
+        before = Before.of(session, own)
         try:
             session.do(action)
             ours = engine_stores(session, before) if number in traced else []
@@ -106,7 +107,7 @@ def conform_micro(
                 theirs, ours = without_freed(theirs.stores, theirs.rules), _living(ours)
             yield compare_stores(log["scenario"], action.text, theirs, ours)
         if len(session.ledger.processes()) > len(before.processes):
-            session.settle()
+            own |= session.settle()
 
 
 @dataclass(slots=True)
@@ -120,8 +121,11 @@ class Before:
     folios: list[tuple[int, str]]
     """Address behind each folio, and its name, in the order of `starts`: a split changes both."""
 
+    own: frozenset[int] = frozenset()
+    """Pages of the rig's processes, of which a log does not tell."""
+
     @classmethod
-    def of(cls, session: Session) -> Before:
+    def of(cls, session: Session, own: frozenset[int] = frozenset()) -> Before:
         """What there is now."""
         ledger = session.ledger
         live = sorted(
@@ -133,6 +137,7 @@ class Before:
             {int(mm): name for name, mm in ledger.processes().items()},
             [start for start, _, _ in live],
             [(start + size, name) for start, size, name in live],
+            own,
         )
 
     def page(self, addr: int) -> tuple[str, int] | None:
@@ -196,6 +201,8 @@ def _projected(
             yield "rss", RSS[kind], new - old
     elif kind in (FLAGS_KIND, DEFERRED_LIST) or kind in COUNTERS:
         page = addr & ADDR_MASK
+        if page in before.own:
+            return
         known = before.page(page)
         name, index = known or (words.folio(addr), ledger.folio(addr).index_of(page))
         if kind == DEFERRED_LIST:

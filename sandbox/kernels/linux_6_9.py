@@ -19,6 +19,7 @@ class Linux69(BatchDupMixin, BatchZapMixin, BatchFreeMixin, MthpMixin, ContptePg
         "References once per batch, a batch whole or not at all; large folios are never reused."
     )
     has_contpte = True
+    gather_spare = 1
     swapin_prepares = True
 
     # -- rmap (mm/rmap.c) ----------------------------------------------------------------

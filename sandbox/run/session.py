@@ -298,12 +298,15 @@ class Session:
                 self.machine.spawn("lru_add_drain_all", DRAIN, self.cpus[cpu], cpu)
                 self.machine.run(cpu)
 
-    def settle(self) -> None:
+    def settle(self) -> frozenset[int]:
         """Let a process of the rig have started: pages of its own are left in the LRU batch."""
         self.drain(force=True)
-        if not self.machine.peek(Globals.autodrain):
-            self.machine.spawn("sys_settle", SETTLE, self.cpus[0], 0)
-            self.machine.run(0)
+        if self.machine.peek(Globals.autodrain):
+            return frozenset()
+        self.machine.spawn("sys_settle", SETTLE, self.cpus[0], 0)
+        self.machine.run(0)
+        own = (PerCpu.fbatch_folio(0, Fbatch.LRU_ADD, i) for i in range(OWN_PAGES))
+        return frozenset(self.machine.peek(word) for word in own)
 
     # -- moving ------------------------------------------------------------------------
 

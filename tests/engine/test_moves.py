@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sandbox.machine.memory import ADD
 from sandbox.memory import Mm, PerCpu
-from sandbox.mm.flags import PG_lru, PG_unevictable
+from sandbox.mm.flags import PG_buddy, PG_lru, PG_unevictable
 from sandbox.run.session import Session
 from tests.engine.support import UPSTREAM, act, broken, explain, run
 
@@ -227,3 +228,19 @@ def test_what_is_mlocked_goes_to_the_unevictable_list_at_once(kernel: str) -> No
     flags = [e for e in session.machine.events if len(e) > 2 and e[1] == folio.flags]
     lru = next(i for i, e in enumerate(flags) if e[2] == PG_lru)
     assert any(e[2] == PG_unevictable for e in flags[:lru])
+
+
+@pytest.mark.parametrize(("kernel", "first"), [("6.6", 8), ("6.9", 7), ("6.12", 7), ("7.2", 7)])
+def test_the_first_pages_that_a_gather_holds_are_freed_by_themselves(
+    kernel: str, first: int
+) -> None:
+    """Its own room is eight slots; a page and its number take two since 6.9."""
+    session = run(kernel, "mmap A R 12p nohuge\nwrite A R 0 12")
+    folios = session.ledger.live_folios()
+    start = session.position
+    act(session, "dontneed A R 0 12")
+    events = session.machine.events[start:]
+    at = {e[1]: i for i, e in enumerate(events) if len(e) > 2 and e[0] == ADD and e[2] == -1}
+    freed = [at[folio._refcount] for folio in folios]
+    buddy = next(i for i, e in enumerate(events) if len(e) > 2 and e[2] == PG_buddy)
+    assert sum(i < buddy for i in freed) == first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sandbox.arch.arm64.pgtable import (
@@ -39,6 +39,10 @@ MAX_GATHER_BATCH = 510
 """Items a gather holds before it must be flushed (one page of them; the kernel chains several)."""
 
 
+MMU_GATHER_BUNDLE = 8
+"""Items that a gather has room for in itself (include/asm-generic/tlb.h)."""
+
+
 class MmuGather(NamedTuple):
     """What a zap has collected so far: a value, and who collects more returns another one."""
 
@@ -70,6 +74,8 @@ class ZapMixin(KernelPart):
 
     unmap_drains = True
     """Before 7.2: unmapping, MADV_DONTNEED and exit drain the LRU batches first."""
+    gather_spare = 0
+    """Slots that stay free in a batch: since 6.9 an item may take two, a page and their number."""
     free_drains = True
     """Before 7.2: the LRU batches are drained before a gather's references drop."""
 
@@ -106,11 +112,26 @@ class ZapMixin(KernelPart):
         tlb = yield from self.tlb_flush_mmu_tlbonly(tlb)
         if self.free_drains:
             yield from self.lru_add_drain()
-        pages = tuple((folio, nr) for folio, _page, nr, _delay in tlb.items)
-        yield from self.free_pages_and_swap_cache(pages)
+        for pages in self.tlb_batches(tlb):
+            yield from self.free_pages_and_swap_cache(pages)
         if tlb.items:
             yield store(PerCpu.gather_nr(self.cpu), 0)
         return tlb._replace(items=())
+
+    def tlb_batches(self, tlb: MmuGather) -> Iterator[tuple[tuple[Folio, int], ...]]:
+        """References by the batch that they are parked in, each of which is freed by itself.
+
+        The first one has eight slots, the others a page of them (`MMU_GATHER_BUNDLE`).
+        """
+        batch: tuple[tuple[Folio, int], ...] = ()
+        slots, room = 0, MMU_GATHER_BUNDLE
+        for folio, _page, nr, _delay in tlb.items:
+            batch, slots = (*batch, (folio, nr)), slots + (2 if nr > 1 else 1)
+            if slots >= room - self.gather_spare:
+                yield batch
+                batch, slots, room = (), 0, MAX_GATHER_BATCH
+        if batch or not tlb.items:
+            yield batch
 
     def tlb_flush_rmaps(self, tlb: MmuGather, vma: Vma) -> Gen[MmuGather]:
         """Remove the delayed rmaps, after the flush and still under the page-table lock."""
