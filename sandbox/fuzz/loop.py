@@ -24,6 +24,8 @@ from sandbox.scenario.language import Scenario, parse_scenarios
 __all__ = ["Plan", "fuzz"]
 
 PART, ROUND = 40, 120
+WHOLE = "whole"
+"""Where scenarios are written as they were drawn."""
 TOLD_APART = 20
 """Scenarios whose text tells a version of the generator from another."""
 
@@ -251,6 +253,9 @@ class _Run:
         small = {line["found"]: line for line in self.journal.lines if "found" in line}
         cases = []
         for number, verdict in verdicts.items():
+            if verdict.kind in ("differs", "lost"):
+                write_whole(self.folder / WHOLE / f"{self._name(number)}.scn",
+                            self.plan.text(number))  # fmt: skip
             if verdict.reason is None:
                 continue
             found = small.get(number)
