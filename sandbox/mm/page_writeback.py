@@ -29,6 +29,7 @@ from sandbox.memory import (
     unlock,
 )
 from sandbox.mm.flags import HOST_XFS, VM_SHARED, PG_dirty, PG_locked, PG_writeback
+from sandbox.mm.swap import PAGEVEC_SIZE
 from sandbox.mm.xarray import xa_of_disk
 from sandbox.syscalls import Result
 
@@ -47,23 +48,59 @@ class PageWritebackMixin(KernelPart):
 
         A batch of them that is given back drains the LRU batches first (`__folio_batch_release`).
         """
-        written = False
-        while index < end:
-            folio = yield from self.filemap_get_folio(mapping, index)
-            if folio is None:
-                index += 1
-                continue
-            index = (yield load(folio.index)) + folio.nr_pages
-            if (yield load(folio.flags)) & PG_dirty:  # else it is not tagged to be written
+        at = index
+        while at < end:
+            folios, at = yield from self.filemap_get_folios_tag(mapping, at, end, PG_dirty)
+            for folio, _ in folios:
                 yield lock_bit(folio.flags, PG_locked)
                 yield from self.iomap_writepage(mapping, folio)
-                written = True
-            yield from self.folio_put(folio)
-        if written:
+            yield from self._folio_batch_release(folios)
+        yield from self._filemap_fdatawait_range(mapping, index, end)
+
+    def _filemap_fdatawait_range(self, mapping: Mapping, index: int, end: int) -> Gen[None]:
+        """Wait for what is being written; the device is done with it meanwhile."""
+        while index < end:
+            folios, index = yield from self.filemap_get_folios_tag(
+                mapping, index, end, PG_writeback
+            )
+            for folio, _ in folios:
+                if (yield load(folio.flags)) & PG_writeback:  # another CPU may wait, too
+                    yield from self.folio_end_writeback(folio)
+            yield from self._folio_batch_release(folios)
+
+    def _folio_batch_release(self, folios: tuple[tuple[Folio, int], ...]) -> Gen[None]:
+        """Drain the LRU batches and give references back (mm/swap.c)."""
+        if folios:
             yield from self.lru_add_drain()
+            yield from self.folios_put(folios)
+
+    def filemap_get_folios_tag(
+        self, mapping: Mapping, index: int, end: int, tag: int
+    ) -> Gen[tuple[tuple[tuple[Folio, int], ...], int]]:
+        """A batch of folios with a tag, each with a reference, and where to go on (mm/filemap.c).
+
+        The tag that a slot has is read off the folio here: PG_dirty or PG_writeback.
+        """
+        batch: tuple[tuple[Folio, int], ...] = ()
+        slots = yield load(mapping.i_pages)
+        while index < end and len(batch) < PAGEVEC_SIZE:
+            entry = yield load(slots + index)
+            if entry <= 0:
+                index += 1
+                continue
+            folio = Folio(entry)
+            next_ = (yield load(folio.index)) + folio.nr_pages
+            if not (yield load(folio.flags)) & tag:
+                index = max(index + 1, next_)
+            elif (yield from self.folio_try_get(folio)):
+                if (yield load(slots + index)) == entry:
+                    batch, index = (*batch, (folio, 1)), max(index + 1, next_)
+                else:
+                    yield from self.folio_put(folio)
+        return batch, index
 
     def iomap_writepage(self, mapping: Mapping, folio: Folio) -> Gen[None]:
-        """Clean a locked folio and write it; it ends unlocked (`iomap_writeback_folio`)."""
+        """Clean a locked folio, begin to write it and unlock it (`iomap_writeback_folio`)."""
         ours = (yield load(folio.mapping)) == mapping
         if not ours or not (yield from self.folio_clear_dirty_for_io(folio)):
             yield bits(folio.flags, 0, PG_locked)
@@ -74,7 +111,6 @@ class PageWritebackMixin(KernelPart):
         disk = (yield load(mapping.i_disk)) + (yield load(folio.index))
         for i in range(folio.nr_pages):
             yield store(disk + i, xa_of_disk((yield load(folio.page(i).data))))
-        yield from self.folio_end_writeback(folio)
 
     def folio_clear_dirty_for_io(self, folio: Folio) -> Gen[bool]:
         """Make the entries clean and read-only first, then the folio; was it dirty?"""
