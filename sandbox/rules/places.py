@@ -17,6 +17,7 @@ from sandbox.arch.arm64.pgtable import (
     PTE_VALID,
 )
 from sandbox.machine.address_space import Avc
+from sandbox.machine.derived import GONE
 from sandbox.machine.fields import FIELDS, Struct, field
 from sandbox.machine.memory import ADDR_MASK, AnonVma, Event, Folio, Mapping, Mm, Vma
 from sandbox.machine.offsets import COMPOUND_HEAD, LAST_ENTRY, MAPPING, PT_MM, PT_START
@@ -57,13 +58,14 @@ class PlaceChecks:
         table = self.derived.table
         self.pmds: dict[int, dict[int, int]] = table("pmds", {}, follows=True)
         """By mm: the words of the middle level that are not 0, by the first page they map."""
-        self.loose: dict[int, dict[int, int]] = table("loose", {}, follows=True)
-        """By mm: page tables that were taken out of it, with the first page that they mapped."""
+        self.loose: dict[int, tuple[int, int]] = table("loose", {})
+        """Page tables that were taken out of an mm: which one, and the first page they mapped."""
         self.alone: dict[int, int] = table("alone", {})
         """CPUs whose action no other CPU's has run beside so far."""
         self.anon_pgoff = self.kernel().anon_pgoff_word(Vma(0))
         watch = self.machine.watch
         watch(PMD_KIND, self.pmd_linked)
+        self.machine.check(PMD_KIND, self.table_taken_out)
         watch(MM_MT_KIND, self.layout_changed, self.layout_unchanged)
         for name in ("vm_start", "vm_end", "vm_next"):
             watch(field(Struct.VMA, name), self.layout_changed, self.layout_unchanged)
@@ -77,15 +79,21 @@ class PlaceChecks:
             return
         table = addr & TABLE_MASK
         mm = self.cells[table + PT_MM]
-        mine, loose = self.pmds.setdefault(mm, {}), self.loose.setdefault(mm, {})
+        mine = self.pmds.setdefault(mm, {})
         start = self.cells[table + PT_START] + ((addr & LAST_ENTRY) << 9)
         if new:
             mine[start] = addr
-            loose.pop(new >> PFN_SHIFT, None)
         else:
             mine.pop(start, None)
-            if not old & PTE_HUGE:
-                loose[old >> PFN_SHIFT] = start
+
+    def table_taken_out(self, event: Event, cpu: int, addr: int, old: int, new: int) -> None:
+        """Remember page tables that no word leads to any more; one may be hung up again."""
+        if new and not new & PTE_HUGE and new >> PFN_SHIFT in self.loose:
+            self.derived.put("loose", new >> PFN_SHIFT, GONE)
+        if old and not new and not old & PTE_HUGE:
+            table = addr & TABLE_MASK
+            start = self.cells[table + PT_START] + ((addr & LAST_ENTRY) << 9)
+            self.derived.put("loose", old >> PFN_SHIFT, (self.cells[table + PT_MM], start))
 
     def _mm_of(self, addr: int) -> int:
         """The mm that a word of a VMA, or of an mm, belongs to; 0 when it is not said yet."""
@@ -162,7 +170,9 @@ class PlaceChecks:
     def left_in_tables(self, mm: Mm) -> Iterator[tuple[int, int]]:
         """(virtual page, word) of entries in tables that an mm has no more."""
         kinds = self.machine.memory.kinds
-        for table, first in self.loose.get(mm, {}).items():
+        for table, (owner, first) in self.loose.items():
+            if owner != mm:
+                continue
             entries = self.cells[table : table + 512]
             if kinds[table : table + 1] == _PTE and any(entries):
                 yield from ((first + i, table + i) for i, entry in enumerate(entries) if entry)
