@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 from mmtui import __version__, collector
+from mmtui import cli_real as real
+from mmtui.cli_real import TARGET_HELP, count_of, scenario_option
 from mmtui.crash import CrashNet
 from mmtui.exit_codes import ExitCode
 from mmtui.streams import unwrapped, wrapped
@@ -25,7 +27,6 @@ _TOP_USAGE = """mmtui [--kernel KERNEL] [--rule RULE] [--scenario NAME] [PRESET 
        mmtui COMMAND [ARGUMENT ...]"""
 
 _KERNEL_HELP = "a kernel's id (see `mmtui kernels`) or FILE.py:CLASS"
-_TARGET_HELP = "a preset's name or number, a preset document (.md) or a scenario file"
 
 
 class Command(NamedTuple):
@@ -52,15 +53,11 @@ def _rule_option(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _scenario_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scenario", metavar="NAME", help="only the scenario of this name")
-
-
 def _run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="FILE|PRESET", help=_TARGET_HELP)
+    parser.add_argument("target", metavar="FILE|PRESET", help=TARGET_HELP)
     _kernel_option(parser)
     _rule_option(parser)
-    _scenario_option(parser)
+    scenario_option(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object per scenario and line")
     form.add_argument("--text", action="store_true", help="plain text, 72 columns (the default)")
@@ -79,7 +76,7 @@ def _check_options(parser: argparse.ArgumentParser) -> None:
     )
     _kernel_option(parser, "only on this kernel; ")
     _rule_option(parser)
-    _scenario_option(parser)
+    scenario_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per preset and kernel")
 
 
@@ -106,15 +103,15 @@ def _conform(args: argparse.Namespace) -> ExitCode:
 
 
 def _proc_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="FILE|PRESET", help=_TARGET_HELP)
+    parser.add_argument("target", metavar="FILE|PRESET", help=TARGET_HELP)
     parser.add_argument(
         "what", metavar="WHAT", help="pagemap, kpagecount, kpageflags, smaps or status"
     )
     _kernel_option(parser)
-    _scenario_option(parser)
+    scenario_option(parser)
     parser.add_argument("--process", metavar="PROCESS", help="of this process alone")
     parser.add_argument(
-        "--step", metavar="N", type=_count, help="after action N (default: after the last)"
+        "--step", metavar="N", type=count_of, help="after action N (default: after the last)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per scenario and line")
 
@@ -131,213 +128,6 @@ def _proc(args: argparse.Namespace) -> ExitCode:
         step=args.step,
         as_json=args.json,
     )
-
-
-def _rig_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "what",
-        metavar="setup|check",
-        choices=("setup", "check"),
-        help="fetch, build, install what is needed (root on Debian 12), or list what is there",
-    )
-    parser.add_argument(
-        "kernels",
-        metavar="KERNEL",
-        nargs="*",
-        help="a version of Debian's archive such as 7.2, or 7.2-nopm, built from source in an hour "
-        "(default: 6.12 and 7.2)",
-    )
-
-
-def _rig(args: argparse.Namespace) -> ExitCode:
-    from mmtui.headless.rig import rig
-
-    return rig(args.what, args.kernels)
-
-
-def _real_options(parser: argparse.ArgumentParser, folder: str) -> None:
-    """Declare what the commands that ask a real kernel have in common."""
-    parser.add_argument("targets", metavar="FILE|PRESET", nargs="+", help=_TARGET_HELP)
-    parser.add_argument(
-        "-k",
-        "--kernel",
-        metavar="KERNEL",
-        dest="real",
-        required=True,
-        help="a real kernel that is set up (see `mmtui rig check`), or a name for your own",
-    )
-    parser.add_argument("--image", metavar="IMAGE", help="a kernel of your own: its arm64 image")
-    parser.add_argument(
-        "--build", metavar="DIR", help="the tree, or the headers, that the image was built from"
-    )
-    _scenario_option(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        default="recordings",
-        help=f"write DIR/{folder} (default: recordings)",
-    )
-    parser.add_argument("--json", action="store_true", help="to stdout instead, an object a line")
-
-
-def _record_options(parser: argparse.ArgumentParser) -> None:
-    _real_options(parser, "KERNEL/NAME.json")
-    parser.add_argument(
-        "--stores",
-        action="store_true",
-        help="every store, in order, of the actions marked `traced`, or of all if none is",
-    )
-    parser.add_argument(
-        "--hwaf", action="store_true", help="on a CPU that sets access and dirty bits itself"
-    )
-
-
-def _record(args: argparse.Namespace) -> ExitCode:
-    from mmtui.headless.record import record
-
-    return record(
-        args.targets,
-        args.real,
-        scenario=args.scenario,
-        stores=args.stores,
-        hwaf=args.hwaf,
-        directory=args.output,
-        own=(args.image, args.build),
-        as_json=args.json,
-    )
-
-
-def _race_options(parser: argparse.ArgumentParser) -> None:
-    _real_options(parser, "KERNEL-race/NAME.json")
-    parser.add_argument(
-        "--sweep", action="store_true", help="every schedule with one switch, instead of the file's"
-    )
-    parser.add_argument(
-        "--random",
-        metavar="N",
-        type=_count,
-        default=0,
-        help="N random schedules with two to five switches",
-    )
-    parser.add_argument("--seed", metavar="S", type=_count, default=1, help="of the random ones")
-
-
-def _race(args: argparse.Namespace) -> ExitCode:
-    from mmtui.headless.race import Schedules, race
-
-    return race(
-        args.targets,
-        args.real,
-        scenario=args.scenario,
-        schedules=Schedules(args.sweep, args.random, args.seed),
-        directory=args.output,
-        own=(args.image, args.build),
-        as_json=args.json,
-    )
-
-
-def _fuzz_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-k",
-        "--kernel",
-        metavar="KERNEL",
-        dest="real",
-        required=True,
-        help="a modelled kernel, held against the real one of that name (see `mmtui rig check`)",
-    )
-    other = parser.add_mutually_exclusive_group()
-    other.add_argument(
-        "--against", metavar="KERNEL", help="against this modelled kernel, without a real one"
-    )
-    other.add_argument(
-        "--reorder",
-        action="store_true",
-        help="against the model itself, with independent actions in another order",
-    )
-    parser.add_argument("--seed", metavar="N", type=_count, default=1, help="of the scenarios")
-    parser.add_argument(
-        "--count", metavar="M", type=_count, default=100, help="how many (default: 100)"
-    )
-    parser.add_argument(
-        "--family",
-        metavar="FAMILY",
-        help="core, wide, deep, kill, VERB=WEIGHT,... or FILE.toml (default: all four in turn)",
-    )
-    parser.add_argument(
-        "--stores", action="store_true", help="compare the order of every store as well"
-    )
-    parser.add_argument(
-        "--races", action="store_true", help="pairs of actions on two CPUs, by their outcomes"
-    )
-    parser.add_argument(
-        "--schedules",
-        metavar="N",
-        type=_count,
-        default=14,
-        help="of each pair, both orders included (default: 14)",
-    )
-    parser.add_argument(
-        "--shrink",
-        metavar="N",
-        type=_count,
-        help="make so many of each group small (default: all of them; 0: none)",
-    )
-    parser.add_argument(
-        "--jobs", metavar="J", type=_count, default=1, help="so many at a time (default: 1)"
-    )
-    parser.add_argument(
-        "--limit",
-        metavar="SECONDS",
-        type=_count,
-        default=90,
-        help="of a real kernel's silence after which a scenario is left out (default: 90)",
-    )
-    parser.add_argument("--image", metavar="IMAGE", help="a kernel of your own: its arm64 image")
-    parser.add_argument(
-        "--build", metavar="DIR", help="the tree, or the headers, that the image was built from"
-    )
-    parser.add_argument(
-        "--hwaf", action="store_true", help="on a CPU that sets access and dirty bits itself"
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        default="fuzz",
-        help="write reports and what was found there, or go on there (default: fuzz)",
-    )
-    parser.add_argument("--json", action="store_true", help="the report as JSON")
-
-
-def _fuzz(args: argparse.Namespace) -> ExitCode:
-    from mmtui.headless.fuzz import Fuzz, fuzz
-
-    asked = Fuzz(
-        kernel=args.real,
-        against=args.against,
-        reorder=args.reorder,
-        seed=args.seed,
-        total=args.count,
-        family=args.family,
-        shrink=args.shrink,
-        jobs=args.jobs,
-        limit=args.limit,
-        hwaf=args.hwaf,
-        stores=args.stores,
-        races=args.races,
-        schedules=args.schedules,
-        directory=args.output,
-        own=(args.image, args.build),
-    )
-    return fuzz(asked, as_json=args.json)
-
-
-def _count(text: str) -> int:
-    """Read a number as people write it; int() would also take `1_0` and digits of any script."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise argparse.ArgumentTypeError(f"{short(text, 40)!r} is no number from 0")
-    return int(text)
 
 
 def _list_options(parser: argparse.ArgumentParser) -> None:
@@ -375,10 +165,20 @@ COMMANDS: dict[str, Command] = {
         Command("check", "hold presets against their expectations", _check_options, _check),
         Command("conform", "hold the engine against recordings", _conform_options, _conform),
         Command("proc", "show what /proc would show of a state", _proc_options, _proc),
-        Command("record", "record scenarios on a real kernel", _record_options, _record),
-        Command("race", "race two CPUs of a real kernel", _race_options, _race),
-        Command("fuzz", "play random scenarios, and make small what differs", _fuzz_options, _fuzz),
-        Command("rig", "set up what records on real kernels", _rig_options, _rig),
+        Command(
+            "record",
+            "record scenarios on a real kernel",
+            real.record_options,
+            real.record_command,
+        ),
+        Command("race", "race two CPUs of a real kernel", real.race_options, real.race_command),
+        Command(
+            "fuzz",
+            "play random scenarios, and make small what differs",
+            real.fuzz_options,
+            real.fuzz_command,
+        ),
+        Command("rig", "set up what records on real kernels", real.rig_options, real.rig_command),
         Command("kernels", "list the modelled kernels", _list_options, _kernels),
         Command("rules", "list the rules, or explain some", _rules_options, _rules),
         Command("presets", "list the library of presets", _list_options, _presets),
@@ -478,10 +278,10 @@ def _top_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("target", metavar="PRESET|FILE", nargs="?", help=_TARGET_HELP)
+    parser.add_argument("target", metavar="PRESET|FILE", nargs="?", help=TARGET_HELP)
     _kernel_option(parser)
     _rule_option(parser)
-    _scenario_option(parser)
+    scenario_option(parser)
     parser.add_argument(
         "-c", "--continue", action="store_true", dest="resume",
         help="go on with the latest session; the library lists the others",
