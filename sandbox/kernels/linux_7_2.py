@@ -57,6 +57,9 @@ class Linux72(SwapTableMixin, Linux615):
     mkdirty_if_folio_dirty = True
     fault_around_iterator_ref = True
     fault_around_whole = True
+    ra_order_grows = False  # 6.16
+    ra_pages = 1024  # of the disk that was recorded
+    ra_marks_end = False
     truncate_non_uniform = True  # 6.15
     split_shmem_to_order = True  # 6.15
     file_rmap_mlocks_whole = True

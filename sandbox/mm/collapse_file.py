@@ -40,6 +40,7 @@ from sandbox.mm.flags import (
 from sandbox.mm.khugepaged import Scan
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.pgalloc import PTL_OFFSET, pmd_is_leaf, pmd_table
+from sandbox.mm.readahead import Window
 
 
 class CollapseFileMixin(KernelPart):
@@ -175,7 +176,7 @@ class CollapseFileMixin(KernelPart):
         if shmem and value:
             folio = yield from self.shmem_swapin_folio(mapping, index, value)
         elif not shmem:
-            yield from self.page_cache_ra_unbounded(mapping, index, index + 1)
+            yield from self.page_cache_ra_unbounded(mapping, Window(index, 1, 2))
             folio = yield from self.filemap_lock_folio(mapping, index)
         else:
             return Scan.SUCCEED, None

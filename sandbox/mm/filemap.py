@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sandbox.machine.part import KernelPart
 from sandbox.memory import ADDR_MASK, Folio, Gen, Mapping, add, bits, load, note, unlock
-from sandbox.mm.flags import HOST_XFS, PG_locked, PG_uptodate
+from sandbox.mm.flags import HOST_XFS, PG_locked, PG_readahead, PG_uptodate
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.pgalloc import pmd_is_leaf
 
@@ -50,6 +50,22 @@ class FilemapMixin(KernelPart):
             if folio is not None:
                 return folio
             yield from self.do_sync_mmap_readahead(vmf.vma, mapping, index)
+
+    def filemap_reads(self, vmf: VmFault) -> Gen[bool]:
+        """Has a fault to read from the disk, and so to begin again (VM_FAULT_RETRY)?
+
+        The locks of a fault are given up for that (`maybe_unlock_mmap_for_io`).
+        """
+        mapping = Mapping((yield load(vmf.vma.vm_file)))
+        if (yield load(mapping.host)) != HOST_XFS:
+            return False
+        index = yield from self.linear_page_index(vmf.vma, vmf.address)
+        if index >= (yield load(mapping.i_size)):
+            return False
+        if (yield load((yield load(mapping.i_pages)) + index)):
+            return (yield from self.do_async_mmap_readahead(mapping, index))
+        yield from self.do_sync_mmap_readahead(vmf.vma, mapping, index)
+        return True
 
     # -- fault-around ----------------------------------------------------------------------
 
@@ -161,7 +177,7 @@ class FilemapMixin(KernelPart):
         """Lock a referenced folio if it is free to be mapped and still where it was found."""
         if (yield load(folio.flags)) & PG_locked or (yield load(slot)) != folio:
             return False
-        if not (yield load(folio.flags)) & PG_uptodate:
+        if (yield load(folio.flags)) & (PG_uptodate | PG_readahead) != PG_uptodate:
             return False
         if (yield bits(folio.flags, PG_locked)) & PG_locked:
             return False

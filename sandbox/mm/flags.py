@@ -30,7 +30,7 @@ PG_buddy = FREE_FRAME
 PG_anon_exclusive = 1 << 18
 PG_hwpoison = 1 << 19
 PG_writeback = 1 << 20
-PG_readahead = 1 << 21
+PG_readahead = PG_reclaim = 1 << 21
 
 MLOCK_COUNT_SHIFT = 48
 MLOCK_COUNT_MASK = 0xFF << MLOCK_COUNT_SHIFT

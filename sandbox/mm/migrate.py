@@ -42,6 +42,7 @@ from sandbox.mm.flags import (
     PG_anon,
     PG_dirty,
     PG_locked,
+    PG_mlocked,
     PG_referenced,
     PG_swapbacked,
     PG_swapcache,
@@ -157,6 +158,7 @@ class MigrateMixin(KernelPart):
             return False
         yield bits(new.flags, PG_locked)
         was_mapped = yield from self.folio_mapcount(folio)
+        was_mlocked = (yield load(folio.flags)) & PG_mlocked
         if was_mapped:
             yield from self.try_to_migrate(folio, False)
         ok = not (yield from self.folio_mapcount(folio))
@@ -164,6 +166,8 @@ class MigrateMixin(KernelPart):
             ok = yield from self.migrate_folio(folio, new)
         if ok:
             yield from self.folio_add_lru(new)
+            if was_mlocked:
+                yield from self.lru_add_drain()
         if was_mapped:
             yield from self.remove_migration_ptes(folio, new if ok else folio, False)
         yield bits(new.flags, 0, PG_locked)

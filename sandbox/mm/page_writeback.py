@@ -28,7 +28,7 @@ from sandbox.memory import (
     store,
     unlock,
 )
-from sandbox.mm.flags import HOST_XFS, VM_SHARED, PG_dirty, PG_locked, PG_writeback
+from sandbox.mm.flags import HOST_XFS, VM_SHARED, PG_dirty, PG_locked, PG_reclaim, PG_writeback
 from sandbox.mm.swap import PAGEVEC_SIZE
 from sandbox.mm.xarray import xa_of_disk
 from sandbox.syscalls import Result
@@ -65,6 +65,8 @@ class PageWritebackMixin(KernelPart):
             )
             for folio, _ in folios:
                 if (yield load(folio.flags)) & PG_writeback:  # another CPU may wait, too
+                    if (yield load(folio.flags)) & PG_reclaim:
+                        yield bits(folio.flags, 0, PG_reclaim)
                     yield from self.folio_end_writeback(folio)
             yield from self._folio_batch_release(folios)
 

@@ -5,55 +5,111 @@ The device is a fast one: what is read is up to date when the call returns.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sandbox.arch.arm64.pgtable import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 from sandbox.machine.part import KernelPart
 from sandbox.memory import Gen, Mapping, Vma, bits, load, store
-from sandbox.mm.flags import VM_HUGEPAGE, PG_locked, PG_uptodate
+from sandbox.mm.flags import VM_HUGEPAGE, PG_locked, PG_readahead, PG_uptodate, PG_writeback
 from sandbox.mm.xarray import xa_to_disk
 
-RA_PAGES = 32
-"""Pages of the window around a fault (VM_READAHEAD_PAGES, 128K)."""
+
+class Window(NamedTuple):
+    """Pages of a file to read (`struct file_ra_state`)."""
+
+    start: int
+    size: int
+    ahead: int
+    """How many of them are left when the next window is to be read (`async_size`)."""
+
+    @property
+    def mark(self) -> int:
+        """The page whose use asks for the next window."""
+        return self.start + self.size - self.ahead
 
 
 class ReadaheadMixin(KernelPart):
     """What a fault reads besides its page."""
 
+    ra_pages = 32
+    """Pages of the window around a fault (VM_READAHEAD_PAGES, 128K; 7.x has more on some disks)."""
+    ra_order_grows = True
+    """Before 6.16: even what asks for small folios gets some that are two orders larger."""
+    ra_marks_end = True
+    """Before 6.17: a window that is cut off by the end of the file has a mark as well."""
+
     def do_sync_mmap_readahead(self, vma: Vma, mapping: Mapping, index: int) -> Gen[None]:
         """Read around a page: small folios, or large ones where the VMA has MADV_HUGEPAGE."""
-        size = yield load(mapping.i_size)
         if (yield load(vma.vm_flags)) & VM_HUGEPAGE:
-            start = index & -HPAGE_PMD_NR
-            yield from self.page_cache_ra_order(mapping, start, min(start + 2 * HPAGE_PMD_NR, size))
+            window = Window(index & -HPAGE_PMD_NR, 2 * HPAGE_PMD_NR, HPAGE_PMD_NR)
+            yield from self.page_cache_ra_order(mapping, window, HPAGE_PMD_ORDER)
             return
-        start = max(index - RA_PAGES // 2, 0)
-        yield from self.page_cache_ra_unbounded(mapping, start, min(start + RA_PAGES, size))
+        window = Window(max(index - self.ra_pages // 2, 0), self.ra_pages, self.ra_pages // 4)
+        yield from self.page_cache_ra_order(mapping, window, 0)
 
-    def page_cache_ra_order(self, mapping: Mapping, index: int, end: int) -> Gen[None]:
-        """Fill [index, end) by the largest aligned folios, until a page is there already."""
+    def do_async_mmap_readahead(self, mapping: Mapping, index: int) -> Gen[bool]:
+        """A marked page is met: read on from the first gap behind it (`page_cache_async_ra`).
+
+        The mark is that of a page which reclaim waits to be written, too.  False: not marked.
+        """
+        folio = yield from self.filemap_get_folio(mapping, index)
+        if folio is None:
+            return False
+        flags = yield load(folio.flags)
+        if flags & (PG_readahead | PG_writeback) == PG_readahead:
+            yield bits(folio.flags, 0, PG_readahead)
+            slots, size = (yield load(mapping.i_pages)), (yield load(mapping.i_size))
+            gap = index + 1
+            while gap < min(size, index + self.ra_pages) and (yield load(slots + gap)):
+                gap += 1
+            if gap < min(size, index + self.ra_pages):
+                yield from self.page_cache_ra_order(
+                    mapping, Window(gap, self.ra_pages, self.ra_pages), 0
+                )
+        yield from self.folio_put(folio)
+        return bool(flags & PG_readahead)
+
+    def page_cache_ra_order(self, mapping: Mapping, window: Window, most: int) -> Gen[None]:
+        """Fill a window by aligned folios of an order, until a page is there already."""
+        size = yield load(mapping.i_size)
+        index, end = window.start, min(window.start + window.size, size)
+        mark = window.mark if self.ra_marks_end or end < size else -1
+        if self.ra_order_grows and most < HPAGE_PMD_ORDER:
+            most += 2
         while index < end:
-            order = min(HPAGE_PMD_ORDER, (end - index).bit_length() - 1)
+            order = min(most, (end - index).bit_length() - 1)
             while index & ((1 << order) - 1):
                 order -= 1
-            if (yield from self.ra_alloc_folio(mapping, index, order)):
-                yield from self.page_cache_ra_unbounded(mapping, index, end)
+            if (yield from self.ra_alloc_folio(mapping, index, order, mark)):
+                left = window.start + window.size - index
+                yield from self.page_cache_ra_unbounded(mapping, Window(index, left, window.ahead))
                 return
             index += 1 << order
 
-    def page_cache_ra_unbounded(self, mapping: Mapping, index: int, end: int) -> Gen[None]:
-        """Fill the gaps of [index, end) by small folios."""
-        slots = yield load(mapping.i_pages)
-        for at in range(index, end):
+    def page_cache_ra_unbounded(self, mapping: Mapping, window: Window) -> Gen[None]:
+        """Fill the gaps of a window by small folios (`do_page_cache_ra`)."""
+        slots, size = (yield load(mapping.i_pages)), (yield load(mapping.i_size))
+        nr = min(window.size, size - window.start)
+        mark = window.start + nr - window.ahead
+        if window.ahead > nr or (nr < window.size and not self.ra_marks_end):
+            mark = -1
+        for at in range(window.start, window.start + nr):
             if not (yield load(slots + at)):
-                yield from self.ra_alloc_folio(mapping, at, 0)
+                yield from self.ra_alloc_folio(mapping, at, 0, mark)
 
-    def ra_alloc_folio(self, mapping: Mapping, index: int, order: int) -> Gen[int]:
-        """A folio in the cache with what the disk has; -EEXIST when a page is cached already."""
+    def ra_alloc_folio(self, mapping: Mapping, index: int, order: int, mark: int) -> Gen[int]:
+        """A folio in the cache with what the disk has; -EEXIST when a page is cached already.
+
+        The one with page *mark*, unless that is negative, says that more is to be read.
+        """
         folio = yield from self.vma_alloc_folio(order)
         err: int = yield from self.add_to_page_cache(folio, mapping, index)
         if not err:
             disk = (yield load(mapping.i_disk)) + index
             for i in range(folio.nr_pages):
                 yield store(folio.page(i).data, xa_to_disk((yield load(disk + i))))
-            yield bits(folio.flags, PG_uptodate, PG_locked)
+            yield from self.ifs_alloc(folio)
+            marked = PG_readahead if mark >= 0 and mark & -(1 << order) == index else 0
+            yield bits(folio.flags, PG_uptodate | marked, PG_locked)
         yield from self.folio_put(folio)
         return err

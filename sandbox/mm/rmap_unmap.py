@@ -137,6 +137,8 @@ class RmapUnmapMixin(KernelPart):
         elif not (yield from self.swap_out_pte(folio, page, mm, addr, ptep, pte)):
             return False
         yield from self.folio_remove_rmap_ptes(folio, page, nr, vma)
+        if (yield load(vma.vm_flags)) & VM_LOCKED:
+            yield from self.mlock_drain_local()
         yield from self.folio_put(folio, nr)
         return True
 

@@ -36,6 +36,7 @@ from sandbox.memory import (
     unlock,
 )
 from sandbox.mm.flags import (
+    VM_LOCKED,
     VM_STACK_INCOMPLETE_SETUP,
     PG_anon,
     PG_anon_exclusive,
@@ -157,6 +158,8 @@ class RmapWalkMixin(KernelPart):
             return
         yield from self.set_pte_at(mm, addr, ptep, make_migration_entry(page, pte, exclusive))
         yield from self.folio_remove_rmap_pte(folio, page, vma)
+        if (yield load(vma.vm_flags)) & VM_LOCKED:
+            yield from self.mlock_drain_local()
         yield from self.folio_put(folio)
 
     def folio_try_share_anon_rmap_pte(self, folio: Folio, page: Page) -> Gen[bool]:

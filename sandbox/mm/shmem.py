@@ -35,8 +35,10 @@ from sandbox.mm.flags import (
     VM_LOCKED,
     VM_MAYWRITE,
     VM_SHARED,
+    PG_anon,
     PG_dirty,
     PG_locked,
+    PG_reclaim,
     PG_swapbacked,
     PG_uptodate,
 )
@@ -150,6 +152,8 @@ class ShmemMixin(KernelPart):
     def folio_mark_dirty(self, folio: Folio) -> Gen[None]:
         """Set the folio's dirty flag; XFS keeps track of a large folio's blocks then."""
         yield from self.ifs_alloc(folio)
+        if (yield load(folio.flags)) & (PG_reclaim | PG_anon) == PG_reclaim:
+            yield bits(folio.flags, 0, PG_reclaim)
         yield bits(folio.flags, PG_dirty)
 
     # -- faults ------------------------------------------------------------------------
@@ -243,7 +247,8 @@ class ShmemMixin(KernelPart):
                     continue
                 yield from self.truncate_inode_folio(mapping, Folio(entry))
                 yield bits(Folio(entry).flags, 0, PG_locked)
-            yield from self.folios_put(tuple((Folio(entry), 1) for _, entry in found if entry > 0))
+            folios = tuple((Folio(entry), 1) for _, entry in found if entry > 0)
+            yield from self.folio_batch_release(folios)
         lo, hi = yield from self.truncate_partial_folios(mapping, start, end, True)
         index = lo
         while index < hi:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sandbox.machine.part import KernelPart
 from sandbox.memory import Folio, Gen, Globals, Mapping, bits, load, lock, lock_bit, store, unlock
-from sandbox.mm.flags import HOST_XFS, PG_dirty, PG_locked
+from sandbox.mm.flags import HOST_XFS, PG_locked
 from sandbox.mm.xarray import (
     radix_to_swp_entry,
     swp_to_radix_entry,
@@ -72,7 +72,7 @@ class ShmemSwapMixin(KernelPart):
         """Out of the swap cache, dirty, and no name of the slots any more."""
         slot = (yield load(folio.private)) - 1
         yield from self.delete_from_swap_cache(folio)
-        yield bits(folio.flags, PG_dirty)
+        yield from self.folio_mark_dirty(folio)
         yield from self.swap_free_nr(slot, folio.nr_pages)
 
     def shmem_split_large_entry(self, mapping: Mapping, index: int, entry: int) -> Gen[None]:

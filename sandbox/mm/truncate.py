@@ -21,7 +21,18 @@ from sandbox.memory import (
     store,
     unlock,
 )
-from sandbox.mm.flags import HOST_XFS, PG_dirty, PG_locked, PG_private, PG_writeback
+from sandbox.mm.flags import (
+    HOST_XFS,
+    PG_active,
+    PG_dirty,
+    PG_locked,
+    PG_lru,
+    PG_private,
+    PG_reclaim,
+    PG_referenced,
+    PG_unevictable,
+    PG_writeback,
+)
 from sandbox.mm.memory.zap import MmuGather
 from sandbox.mm.swap import PAGEVEC_SIZE
 from sandbox.mm.xarray import xa_value_at, xa_value_pages
@@ -60,11 +71,25 @@ class TruncateMixin(KernelPart):
                 break
             folios = tuple((Folio(entry), 1) for _, entry in found if entry > 0)
             for folio, _ in folios:
-                if (yield from self.mapping_evict_folio(folio)):
-                    count += folio.nr_pages
+                evicted = yield from self.mapping_evict_folio(folio)
                 yield bits(folio.flags, 0, PG_locked)
-            yield from self.folios_put(folios)
+                if evicted:
+                    count += folio.nr_pages
+                else:
+                    yield from self.deactivate_file_folio(folio)
+            yield from self.folio_batch_release(folios)
         return count
+
+    def deactivate_file_folio(self, folio: Folio) -> Gen[None]:
+        """A page that nobody maps is to go soon: once it is written, if it is dirty (mm/swap.c).
+
+        The kernel does so by a batch of its own.
+        """
+        flags = yield load(folio.flags)
+        if flags & (PG_unevictable | PG_lru) != PG_lru or (yield from self.folio_mapcount(folio)):
+            return
+        dirty = PG_reclaim if flags & PG_dirty else 0
+        yield bits(folio.flags, dirty, PG_active | PG_referenced)
 
     def mapping_evict_folio(self, folio: Folio) -> Gen[bool]:
         """Remove a locked folio unless it is dirty, mapped or held; the caller has a reference."""
@@ -77,6 +102,12 @@ class TruncateMixin(KernelPart):
         if not (yield from self.filemap_release_folio(folio)):
             return False
         return (yield from self.remove_mapping(folio))
+
+    def folio_batch_release(self, folios: tuple[tuple[Folio, int], ...]) -> Gen[None]:
+        """Give a batch of references back, behind a drain of this CPU's LRU batches (mm/swap.c)."""
+        if folios:
+            yield from self.lru_add_drain()
+            yield from self.folios_put(folios)
 
     # -- holes -------------------------------------------------------------------------
 
@@ -94,7 +125,7 @@ class TruncateMixin(KernelPart):
                 yield from self.filemap_remove_folio(mapping, folio)
             for folio, _ in folios:
                 yield bits(folio.flags, 0, PG_locked)
-            yield from self.folios_put(folios)
+            yield from self.folio_batch_release(folios)
         lo, hi = yield from self.truncate_partial_folios(mapping, start, end, False)
         for index in range(lo, hi):
             left = yield from self.filemap_get_folio(mapping, index)

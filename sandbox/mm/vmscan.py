@@ -22,6 +22,7 @@ from sandbox.mm.flags import (
     PG_locked,
     PG_mlocked,
     PG_partially_mapped,
+    PG_reclaim,
     PG_swapbacked,
     PG_swapcache,
     PG_writeback,
@@ -147,7 +148,10 @@ class VmscanMixin(KernelPart):
         if not flags & PG_dirty:
             return PAGE_CLEAN
         if not flags & PG_swapbacked:
-            return PAGE_CLEAN if flags & PG_anon else PAGE_KEEP
+            if flags & PG_anon:
+                return PAGE_CLEAN
+            yield bits(folio.flags, PG_reclaim)
+            return PAGE_KEEP
         if (yield load(folio._refcount)) != 1 + folio.nr_pages:
             return PAGE_KEEP
         if not (yield bits(folio.flags, 0, PG_dirty)) & PG_dirty:

@@ -73,6 +73,8 @@ class FileFaultMixin(KernelPart):
         """Map what is cached around the fault, or the page itself."""
         if (yield from self.do_fault_around(vmf)):
             return 0
+        if (yield from self.filemap_reads(vmf)):
+            return 0
         folio = yield from self.vm_ops_fault(vmf)
         if folio is None:
             return -EFAULT
@@ -84,6 +86,8 @@ class FileFaultMixin(KernelPart):
 
     def do_shared_fault(self, vmf: VmFault) -> Gen[int]:
         """Let the filesystem know, map the page writable, mark it dirty."""
+        if (yield from self.filemap_reads(vmf)):
+            return 0
         folio = yield from self.vm_ops_fault(vmf)
         if folio is None:
             return -EFAULT
@@ -117,6 +121,8 @@ class FileFaultMixin(KernelPart):
         ret = yield from self.vmf_anon_prepare(vmf)
         if ret:
             return ret
+        if (yield from self.filemap_reads(vmf)):
+            return 0
         new = yield from self.vma_alloc_folio(0)
         folio = yield from self.vm_ops_fault(vmf)
         if folio is None:
