@@ -26,7 +26,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 PATHS = ("sandbox/mm", "sandbox/rules", "sandbox/scenario")
 RULES = ("tests/engine/test_rules.py", "tests/rules")
-KERNEL = ("tests/engine/test_survivors.py", *RULES, "tests/test_conformance.py",
+KERNEL = ("tests/engine/test_survivors.py", "tests/test_conformance.py", *RULES,
           "tests/scenario/test_presets.py", "tests/engine/test_cpus.py")  # fmt: skip
 SUITES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("sandbox/mm/ksm.py", ("tests/engine/test_ksm.py", *KERNEL)),
