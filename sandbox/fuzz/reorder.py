@@ -21,8 +21,9 @@ from sandbox.truth.compare import FolioNames
 __all__ = ["Reordered", "orders_of"]
 
 EVERYTHING = frozenset({"mthp", "shmem", "swap", "drain", "autodrain", "dropcache", "pageout",
-                        "sysfs", "sleep"})  # fmt: skip
-"""Verbs that may have to do with any other: settings, batches, and slots of the swap device."""
+                        "sysfs", "sleep", "file", "memfd"})  # fmt: skip
+"""Verbs that may have to do with any other: settings, batches, slots of the swap device, and files,
+which a process has only if it starts behind them."""
 WHOLE = frozenset({"fork", "exit", "kill", "proc", "clearrefs", "unuring"})
 """Verbs about all memory of a process."""
 RANDOM_ORDERS = 2
@@ -154,7 +155,7 @@ class _Touched:
         if verb == "unpin":
             held = self._holds.get(args["id"])
             return {self._find(held)} if held else None
-        if verb in ("memfd", "file", "fsync"):
+        if verb == "fsync":
             return {self._find(("file", args["name"]))}
         found = {self._find(self._token(args, "region"))}
         # The process is named as well: what is about all of it meets it under whatever name.
