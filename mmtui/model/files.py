@@ -15,6 +15,8 @@ from sandbox.errors import UsageError
 
 __all__ = [
     "expanded",
+    "named",
+    "nameless",
     "read_back",
     "replace_file",
     "save_text",
@@ -77,7 +79,7 @@ def _beside(path: str, make: Callable[[str], T]) -> tuple[T, str]:
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
 
 
-def _nameless(path: str) -> tuple[int, str]:
+def nameless(path: str) -> tuple[int, str]:
     """Open a new file in a folder that has no name yet: a kill leaves nothing of it there.
 
     One with a name, which is returned too, where the file system has no such files.
@@ -92,6 +94,12 @@ def _nameless(path: str) -> tuple[int, str]:
     return temporary(path)
 
 
+def named(handle: int, path: str) -> str:
+    """Give a nameless file a name beside another one, which it is to replace; returns that."""
+    # With a folder to start from, which a whole path does not need, links are followed.
+    return _beside(path, partial(os.link, f"{_HANDLES}/{handle}", src_dir_fd=handle))[1]
+
+
 def replace_file(path: str, data: bytes, mode: int | None = None) -> None:
     """Put a whole new file in place of what is at a path, or leave that as it is.
 
@@ -100,17 +108,14 @@ def replace_file(path: str, data: bytes, mode: int | None = None) -> None:
     Raises:
         OSError: what failed; the old file is whole, and nothing else is left behind.
     """
-    handle, beside = _nameless(path)
+    handle, beside = nameless(path)
     try:
         try:
             write_all(handle, data)
             if mode is not None:
                 os.fchmod(handle, mode)
             os.fsync(handle)
-            if not beside:
-                # With a folder to start from, which a whole path does not need, links are followed.
-                link = partial(os.link, f"{_HANDLES}/{handle}", src_dir_fd=handle)
-                _, beside = _beside(path, link)
+            beside = beside or named(handle, path)
         finally:
             os.close(handle)
         os.rename(beside, path)

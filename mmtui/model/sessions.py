@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import RLock
 
 from mmtui.model.bench import Bench
-from mmtui.model.files import sync_folder, temporary, write_all
+from mmtui.model.files import named, nameless, sync_folder, write_all
 from mmtui.model.session_list import forget_leftovers, session_folder
 from mmtui.model.session_mark import MARK
 from mmtui.model.session_text import Head, done_lines, section_text, summed, tail
@@ -230,12 +230,14 @@ class SessionLog:
             session_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
             forget_leftovers()
         folder = session_folder() if self.path is None else self.path.parent
-        handle, beside = temporary(str(self.path or folder / "session"))
+        place = str(self.path or folder / "session")
+        handle, beside = nameless(place)
         try:
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             write_all(handle, data)
             os.fsync(handle)
+            beside = beside or named(handle, place)
             if self.path is None:
                 self.path = _named(beside, folder, section_name(self._bench))
             else:
@@ -243,7 +245,8 @@ class SessionLog:
         except BaseException:
             os.close(handle)
             with contextlib.suppress(OSError):
-                os.unlink(beside)
+                if beside:
+                    os.unlink(beside)
             raise
         if self._handle >= 0:
             os.close(self._handle)
