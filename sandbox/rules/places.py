@@ -15,6 +15,7 @@ from sandbox.arch.arm64.pgtable import (
     PTE_MARKER,
     PTE_PRESENT_INVALID,
     PTE_VALID,
+    PTRS_PER_PTE,
 )
 from sandbox.machine.address_space import Avc
 from sandbox.machine.derived import GONE
@@ -173,7 +174,7 @@ class PlaceChecks:
         for table, (owner, first) in self.loose.items():
             if owner != mm:
                 continue
-            entries = self.cells[table : table + 512]
+            entries = self.cells[table : table + PTRS_PER_PTE]
             if kinds[table : table + 1] == _PTE and any(entries):
                 yield from ((first + i, table + i) for i, entry in enumerate(entries) if entry)
 
