@@ -24,6 +24,9 @@ from sandbox.truth.names.values import FLAG_NAMES, VMA_NOTES, pte_letters
 if TYPE_CHECKING:
     from sandbox.run.session import Session
 
+Leaf = tuple[int, int, int]
+"""A leaf entry: (virtual page, word, value)."""
+
 
 def run_lengths(values: Iterable[Any]) -> list[list[Any]]:
     """``[[value, count], ...]`` of consecutive equal values."""
@@ -72,10 +75,11 @@ def process_state(ledger: Ledger, mm: Mm) -> dict[str, Any]:
     rss = {
         n: cells[mm.rss_stat(m)] for n, m in (("anon", 1), ("file", 0), ("shmem", 3), ("swap", 2))
     }
+    entries = list(ledger.leaf_entries(mm))
     return {
         "vmas": [vma_state(ledger, vma) for vma in ledger.vmas(mm)],
-        "ptes": pte_runs(ledger, mm),
-        "uffd_wp": uffd_wp_runs(ledger, mm),
+        "ptes": pte_runs(ledger, entries),
+        "uffd_wp": uffd_wp_runs(ledger, entries),
         "rss": rss,
         "has_pinned": int(bool(cells[mm.flags] & f.MMF_HAS_PINNED)),
         "pinned_vm": cells[mm.pinned_vm],
@@ -83,11 +87,11 @@ def process_state(ledger: Ledger, mm: Mm) -> dict[str, Any]:
     }
 
 
-def uffd_wp_runs(ledger: Ledger, mm: Mm) -> list[list[Any]]:
+def uffd_wp_runs(ledger: Ledger, entries: Iterable[Leaf]) -> list[list[Any]]:
     """Runs ``[region, first page, count]`` of entries that userfaultfd protects, of any kind."""
     out: list[list[Any]] = []
     next_addr = -1
-    for addr, _word, pte in ledger.leaf_entries(mm):
+    for addr, _word, pte in entries:
         if not pte & PTE_UFFD_WP:
             continue
         region, page = ledger.region_of(addr)
@@ -119,12 +123,12 @@ def vma_state(ledger: Ledger, vma: Vma) -> list[Any]:
     return [region, start, end, perms, notes, bool(cells[vma.anon_vma])]
 
 
-def pte_runs(ledger: Ledger, mm: Mm) -> list[list[Any]]:
+def pte_runs(ledger: Ledger, entries: Iterable[Leaf]) -> list[list[Any]]:
     """Runs ``[region, first page, count, kind, folio, page in folio, flags]``."""
     out: list[list[Any]] = []
     next_addr = -1
     cells = ledger.cells
-    for addr, _word, pte in ledger.leaf_entries(mm):
+    for addr, _word, pte in entries:
         region, page = ledger.region_of(addr)
         kind, letters = entry_kind(pte), pte_letters(pte)
         folio: str | None = None
