@@ -35,6 +35,13 @@ MODES = {
 """What turns each mode on and off."""
 
 
+def _as_a_shell_does() -> None:
+    """Take the terminal; let signals work, also where the tests were started in the background."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class PtyApp:
     """A running `mmtui` with a terminal of its own."""
 
@@ -46,7 +53,7 @@ class PtyApp:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mmtui", *args], env={**os.environ, **env}, close_fds=True,
             stdin=self.slave, stdout=self.slave, stderr=self.slave, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  # no threads
+            preexec_fn=_as_a_shell_does,  # noqa: PLW1509  # no threads
         )  # fmt: skip
 
     def __enter__(self) -> PtyApp:
