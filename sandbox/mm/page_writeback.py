@@ -54,7 +54,7 @@ class PageWritebackMixin(KernelPart):
             for folio, _ in folios:
                 yield lock_bit(folio.flags, PG_locked)
                 yield from self.iomap_writepage(mapping, folio)
-            yield from self._folio_batch_release(folios)
+            yield from self.folio_batch_release(folios)
         yield from self._filemap_fdatawait_range(mapping, index, end)
 
     def _filemap_fdatawait_range(self, mapping: Mapping, index: int, end: int) -> Gen[None]:
@@ -68,13 +68,7 @@ class PageWritebackMixin(KernelPart):
                     if (yield load(folio.flags)) & PG_reclaim:
                         yield bits(folio.flags, 0, PG_reclaim)
                     yield from self.folio_end_writeback(folio)
-            yield from self._folio_batch_release(folios)
-
-    def _folio_batch_release(self, folios: tuple[tuple[Folio, int], ...]) -> Gen[None]:
-        """Drain the LRU batches and give references back (mm/swap.c)."""
-        if folios:
-            yield from self.lru_add_drain()
-            yield from self.folios_put(folios)
+            yield from self.folio_batch_release(folios)
 
     def filemap_get_folios_tag(
         self, mapping: Mapping, index: int, end: int, tag: int

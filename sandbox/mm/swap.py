@@ -145,6 +145,12 @@ class SwapMixin(KernelPart):
         """Drop the references of a batch."""
         yield from self.release_pages(folios)
 
+    def folio_batch_release(self, folios: Sequence[tuple[Folio, int]]) -> Gen[None]:
+        """Give a batch of references back, behind a drain of this CPU's LRU batches."""
+        if folios:
+            yield from self.lru_add_drain()
+            yield from self.folios_put(folios)
+
     def lru_add_drain(self) -> Gen[None]:
         """Move this CPU's batches and drop their references."""
         for which in (Fbatch.LRU_ADD, Fbatch.LRU_DEACTIVATE, Fbatch.LRU_LAZYFREE):

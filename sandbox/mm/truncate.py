@@ -62,9 +62,9 @@ class TruncateMixin(KernelPart):
         yield unlock(Globals.s_inode_list_lock)
         return Result()
 
-    def invalidate_mapping_pages(self, mapping: Mapping, end: int) -> Gen[int]:
-        """Try to evict every cached folio of a file; pages evicted (`mapping_try_invalidate`)."""
-        index, count = 0, 0
+    def invalidate_mapping_pages(self, mapping: Mapping, end: int) -> Gen[None]:
+        """Try to evict every cached folio of a file (`mapping_try_invalidate`)."""
+        index = 0
         while index < end:
             found, index = yield from self.find_lock_entries(mapping, index, end)
             if not found:
@@ -73,12 +73,9 @@ class TruncateMixin(KernelPart):
             for folio, _ in folios:
                 evicted = yield from self.mapping_evict_folio(folio)
                 yield bits(folio.flags, 0, PG_locked)
-                if evicted:
-                    count += folio.nr_pages
-                else:
+                if not evicted:
                     yield from self.deactivate_file_folio(folio)
             yield from self.folio_batch_release(folios)
-        return count
 
     def deactivate_file_folio(self, folio: Folio) -> Gen[None]:
         """A page that nobody maps is to go soon: once it is written, if it is dirty (mm/swap.c).
@@ -102,12 +99,6 @@ class TruncateMixin(KernelPart):
         if not (yield from self.filemap_release_folio(folio)):
             return False
         return (yield from self.remove_mapping(folio))
-
-    def folio_batch_release(self, folios: tuple[tuple[Folio, int], ...]) -> Gen[None]:
-        """Give a batch of references back, behind a drain of this CPU's LRU batches (mm/swap.c)."""
-        if folios:
-            yield from self.lru_add_drain()
-            yield from self.folios_put(folios)
 
     # -- holes -------------------------------------------------------------------------
 
