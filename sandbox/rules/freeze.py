@@ -111,15 +111,17 @@ class FreezeChecks:
             frozen = not refs  # a piece of a split: nobody finds it before it has its references
             self.report(frozen or refs >= need, "I-33", folio, text, folio.flags, folio._refcount)
             return
-        held = [slot for slot, word in self.slot_words(TABLE_CACHE) if self.cells[word] == folio]
+        caches = self.slot_arrays(TABLE_CACHE)
+        held = [first + cache.index(folio) for first, cache in caches if folio in cache]
         text = f"out of the swap cache, slot {held[0] if held else 0} holds it"
         self.report(not held, "I-33", folio, text, folio.flags)
 
-    def slot_words(self, array: int) -> Iterator[tuple[int, int]]:
-        """Slots of clusters that were ever used, and their words in an array of the tables."""
+    def slot_arrays(self, array: int) -> Iterator[tuple[int, list[int]]]:
+        """Of each cluster that was ever used its first slot and one of its table's arrays."""
         for first in range(0, SWAP_CLUSTERS * SWAPFILE_CLUSTER, SWAPFILE_CLUSTER):
             word = self.ledger.slot_word(array, first)
-            yield from ((first + i, word + i) for i in range(SWAPFILE_CLUSTER if word else 0))
+            if word:
+                yield first, self.cells[word : word + SWAPFILE_CLUSTER]
 
     def cache_slot(self, event: Event, cpu: int, addr: int, old: Word, new: Word) -> None:
         """I-33: a slot of the swap cache is filled."""
@@ -213,10 +215,12 @@ class FreezeChecks:
 
     def swap_at_rest(self) -> None:
         """I-32: what a slot counts is the number of entries that name it."""
-        counts = {slot: self.cells[word] for slot, word in self.slot_words(TABLE_MAP)}
         named = Counter(self.swapped)
         named.update(self.swapped_files)
-        wrong = {slot for slot, count in counts.items() if count != named[slot]}
+        counts: dict[int, int] = {}
+        for first, array in self.slot_arrays(TABLE_MAP):
+            counts.update(enumerate(array, first))
+        wrong = {slot for slot, count in counts.items() if count != named.get(slot, 0)}
         for slot in wrong | {key for rule, key in self.engine.now if rule == "I-32"}:
             text = f"counts {counts.get(slot, 0)}, {named[slot]} entries name it"
             word = self.ledger.slot_word(TABLE_MAP, slot)
