@@ -38,10 +38,10 @@ from sandbox.truth.ledger import Ledger
 __all__ = ["Session", "Step"]
 
 DRAIN = Call("lru_add_drain")
+"""What every CPU does after an action, as the recordings do before they look."""
 OWN_PAGES = 14
 """Pages of its own that a process of the rig touches last (rig/guest/init.c, `settle`)."""
 SETTLE = Call("sys_settle", (OWN_PAGES,))
-"""What every CPU does after an action, as the recordings do before they look."""
 
 
 class Session:

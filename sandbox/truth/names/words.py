@@ -36,7 +36,7 @@ from sandbox.machine.memory import (
 )
 from sandbox.machine.offsets import COMPOUND_HEAD, PT_MM, PT_START
 from sandbox.truth.ledger import Ledger, entry_kind
-from sandbox.truth.names.values import page_flags, pte_flags, pte_letters, vm_flags
+from sandbox.truth.names.values import page_flags, pte_flags, vm_flags
 
 __all__ = ["Place", "Words"]
 
@@ -219,10 +219,6 @@ class Words:
         target = self.page(pt.pte_page(pte))
         prefix = "" if kind == "present" else f"{kind} "
         return f"{prefix}{target} {pte_flags(pte)}"
-
-    def recorded_entry(self, pte: int) -> str:
-        """An entry as the recorded logs of stores write it: `none`, `F1.5 wdyc`."""
-        return f"{self.page(pt.pte_page(pte))} {pte_letters(pte)}" if pte else "none"
 
     def value(self, addr: int, value: object) -> str:
         """A value of a word, shown as what the word holds."""
