@@ -55,14 +55,15 @@ class Naming:
             event["at_page"] = list(place)
         for key in ("old", "new", "pte"):
             if isinstance(event.get(key), list):
-                event[key] = self._entry(event[key])
+                event[key] = self.entry(event[key])
         if "entry" in event:  # of a page table made in the step
             if all((event[key] or ["new"])[0].startswith("new") for key in ("old", "new")):
                 return None  # of something that is not in a region
             event["at_page"] = ["table", event.pop("entry")]
         return event
 
-    def _entry(self, entry: Sequence[Any]) -> list[Any]:
+    def entry(self, entry: Sequence[Any]) -> list[Any]:
+        """An entry as `[target, letters]`, its frame named."""
         target, letters = entry
         if not isinstance(target, str):
             name, page = self.folio(target)

@@ -132,11 +132,7 @@ class RaceWords:
         spelled = self._words.entry(raw)
         if spelled is None:
             return None
-        target, letters = spelled
-        if not isinstance(target, str):
-            name, page = naming.folio(target)
-            target = f"{name}.{page}"
-        return [target, letters]
+        return naming.entry(spelled)
 
 
 def _append(runs: list[list[int]], value: int) -> None:
