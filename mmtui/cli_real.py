@@ -53,6 +53,15 @@ def scenario_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenario", metavar="NAME", help="only the scenario of this name")
 
 
+def _kernel_option(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("-k", "--kernel", metavar="KERNEL", dest="real", required=True, help=text)
+
+
+def _output_option(parser: argparse.ArgumentParser, default: str, text: str) -> None:
+    text = f"{text} (default: {default})"
+    parser.add_argument("-o", "--output", metavar="DIR", default=default, help=text)
+
+
 def _own_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", metavar="IMAGE", help="a kernel of your own: its arm64 image")
     parser.add_argument(
@@ -69,23 +78,12 @@ def _hwaf_option(parser: argparse.ArgumentParser) -> None:
 def _real_options(parser: argparse.ArgumentParser, folder: str) -> None:
     """Declare what the commands that ask a real kernel have in common."""
     parser.add_argument("targets", metavar="FILE|PRESET", nargs="+", help=TARGET_HELP)
-    parser.add_argument(
-        "-k",
-        "--kernel",
-        metavar="KERNEL",
-        dest="real",
-        required=True,
-        help="a real kernel that is set up (see `mmtui rig check`), or a name for your own",
+    _kernel_option(
+        parser, "a real kernel that is set up (see `mmtui rig check`), or a name for your own"
     )
     _own_options(parser)
     scenario_option(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        default="recordings",
-        help=f"write DIR/{folder} (default: recordings)",
-    )
+    _output_option(parser, "recordings", f"write DIR/{folder}")
     parser.add_argument("--json", action="store_true", help="to stdout instead, an object a line")
 
 
@@ -149,13 +147,8 @@ def race_command(args: argparse.Namespace) -> ExitCode:
 
 def fuzz_options(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `mmtui fuzz`."""
-    parser.add_argument(
-        "-k",
-        "--kernel",
-        metavar="KERNEL",
-        dest="real",
-        required=True,
-        help="a modelled kernel, held against the real one of that name (see `mmtui rig check`)",
+    _kernel_option(
+        parser, "a modelled kernel, held against the real one of that name (see `mmtui rig check`)"
     )
     other = parser.add_mutually_exclusive_group()
     other.add_argument(
@@ -166,6 +159,16 @@ def fuzz_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="against the model itself, with independent actions in another order",
     )
+    _drawing_options(parser)
+    _shrinking_options(parser)
+    _own_options(parser)
+    _hwaf_option(parser)
+    _output_option(parser, "fuzz", "write reports and what was found there, or go on there")
+    parser.add_argument("--json", action="store_true", help="the report as JSON")
+
+
+def _drawing_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what is drawn, and what is compared."""
     parser.add_argument("--seed", metavar="N", type=count_of, default=1, help="of the scenarios")
     parser.add_argument(
         "--count", metavar="M", type=count_of, default=100, help="how many (default: 100)"
@@ -188,6 +191,10 @@ def fuzz_options(parser: argparse.ArgumentParser) -> None:
         default=14,
         help="of each pair, both orders included (default: 14)",
     )
+
+
+def _shrinking_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what may take long."""
     parser.add_argument(
         "--shrink",
         metavar="N",
@@ -204,16 +211,6 @@ def fuzz_options(parser: argparse.ArgumentParser) -> None:
         default=90,
         help="of a real kernel's silence after which a scenario is left out (default: 90)",
     )
-    _own_options(parser)
-    _hwaf_option(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        default="fuzz",
-        help="write reports and what was found there, or go on there (default: fuzz)",
-    )
-    parser.add_argument("--json", action="store_true", help="the report as JSON")
 
 
 def fuzz_command(args: argparse.Namespace) -> ExitCode:
