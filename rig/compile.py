@@ -53,7 +53,7 @@ def build_plugins(work: Work, narrate: Narrate) -> None:
     """
     for name in PLUGINS:
         source, target = SOURCES / f"plugins/{name}.c", plugin(work, name)
-        sources = [source, SOURCES / "plugins/qemu.h"]
+        sources = [source, SOURCES / "plugins/qemu.h", SOURCES / "plugins/shadow.h"]
         if _is_fresh(target, sources):
             continue
         narrate(f"building the plugin {name}")

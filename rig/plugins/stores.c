@@ -33,19 +33,15 @@
  *                                                  2 pmd_install, 3 contpte_set_ptes, 4 of PMD entries)
  *   7 table dropped: address
  */
-#include "qemu.h"
+#define PLUGIN "stores"
+#include "shadow.h"
 
 /* ---- state ---------------------------------------------------------- */
 #define MAX_HOOKS	32
 #define MAX_WORDS	256
 
 static FILE *logf;
-static bool tracing, ready;
-static uint64_t vmemmap0, page_size, table_type, type_at;
-static char *vm_shadow, *vm_host[1024];		/* host address of each 2M of vmemmap */
-static char **tables;				/* by page of RAM: shadow copy, or NULL */
-static uint64_t *followed;			/* list of those pages */
-static unsigned nr_followed, cap_followed;
+static bool tracing;
 static struct { uint64_t addr, old; } words[MAX_WORDS];	/* counters */
 static unsigned nr_words;
 static uint8_t word_bits[8192];			/* by 64-byte line, hashed */
@@ -99,60 +95,10 @@ static void put_content(uint64_t va, uint64_t n)
 
 static void follow_table(uint64_t va, unsigned why)
 {
-	uint64_t page = (va - lin_lo) >> 12;
-
-	if (va < lin_lo || va >= lin_hi || tables[page])
+	if (!shadow_table(va))
 		return;
-	if (nr_followed == cap_followed)
-		followed = realloc(followed, 8 * (cap_followed = 2 * cap_followed + 64));
-	followed[nr_followed++] = page;
-	tables[page] = malloc(4096);
-	memcpy(tables[page], ram + (page << 12), 4096);
 	put((uint64_t[]){ va & ~4095ul, why }, 6, 2);
 	put_content(va & ~4095ul, 4096);
-}
-
-static void drop_table(uint64_t page)
-{
-	for (unsigned i = 0; i < nr_followed; i++)
-		if (followed[i] == page) {
-			followed[i] = followed[--nr_followed];
-			break;
-		}
-	free(tables[page]);
-	tables[page] = NULL;
-}
-
-static void open_vmemmap(const struct door *d)
-{
-	CPUState *cpu = qemu_get_cpu(0);
-	uint64_t len = ram_size;
-
-	ram = cpu_physical_memory_map(ram_at, &len, false);
-	if (!ram || len != ram_size) {
-		fprintf(stderr, "stores: cannot see the guest's memory\n");
-		exit(1);
-	}
-	page_size = d->page_size;
-	table_type = d->table_type;
-	type_at = d->mapcount;
-	vmemmap0 = d->vmemmap;
-	vm_lo = d->vmemmap + (ram_at >> 12) * page_size;
-	vm_hi = vm_lo + (ram_size >> 12) * page_size;
-	lin_lo = d->linear + ram_at;
-	lin_hi = lin_lo + ram_size;
-	tables = calloc(ram_size >> 12, sizeof(*tables));
-	vm_shadow = malloc(vm_hi - vm_lo);
-	for (uint64_t va = vm_lo; va < vm_hi; va += 4096) {
-		uint64_t pa = cpu_get_phys_page_debug(cpu, va);
-
-		if (!(va & 0x1fffff) || va == vm_lo)
-			vm_host[(va >> 21) - (vm_lo >> 21)] = ram + (pa - ram_at) - (va & 0x1fffff);
-		if (ram + (pa - ram_at) != vm_host[(va >> 21) - (vm_lo >> 21)] + (va & 0x1fffff))
-			fprintf(stderr, "stores: vmemmap is not mapped by 2M blocks\n");
-		memcpy(vm_shadow + (va - vm_lo), ram + (pa - ram_at), 4096);
-	}
-	ready = true;
 }
 
 static void door_cb(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void *pc)
@@ -161,7 +107,7 @@ static void door_cb(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void 
 	struct range *r;
 
 	cpu_memory_rw_debug(qemu_get_cpu(0), va - offsetof(struct door, state), &d, sizeof(d), false);
-	if (!ready)
+	if (!vm_shadow)
 		open_vmemmap(&d);
 	if (tracing && !d.state) {
 		while (nr_followed)

@@ -26,7 +26,8 @@
  *                                  i after N kernel instructions
  * log: text, one event a line (see rig/racelog.py)
  */
-#include "qemu.h"
+#define PLUGIN "two"
+#include "shadow.h"
 
 /* ---- state ---------------------------------------------------------- */
 #define HINT_START	0xd5032d9fu
@@ -45,12 +46,7 @@ struct phase { int cpu; char kind; int arg; uint64_t n; };
 struct race { long id; int n; struct phase p[MAX_PHASES]; };
 
 static FILE *logf;
-static bool armed, ready, window, snapshots = true;
-static uint64_t vmemmap0, page_size, table_type, type_at;
-static char *vm_shadow, *vm_host[1024];
-static char **tables;				/* by page of RAM: shadow copy, or NULL */
-static uint64_t *followed;
-static unsigned nr_followed, cap_followed;
+static bool armed, window, snapshots = true;
 static uint8_t *watched;			/* by page of RAM: 1 + index in its folio (capped) */
 static uint64_t *watch_list;
 static unsigned nr_watch, cap_watch;
@@ -88,27 +84,9 @@ static void put_callers(unsigned cpu)
 
 static void follow_table(uint64_t va, uint64_t at, int64_t pid)
 {
-	uint64_t page = (va - lin_lo) >> 12;
-
-	if (va < lin_lo || va >= lin_hi || tables[page])
+	if (!shadow_table(va))
 		return;
-	if (nr_followed == cap_followed)
-		followed = realloc(followed, 8 * (cap_followed = 2 * cap_followed + 64));
-	followed[nr_followed++] = page;
-	tables[page] = malloc(4096);
-	memcpy(tables[page], ram + (page << 12), 4096);
 	fprintf(logf, "T %" PRIx64 " %" PRIx64 " %" PRId64 "\n", va & ~4095ul, at, pid);
-}
-
-static void drop_table(uint64_t page)
-{
-	for (unsigned i = 0; i < nr_followed; i++)
-		if (followed[i] == page) {
-			followed[i] = followed[--nr_followed];
-			break;
-		}
-	free(tables[page]);
-	tables[page] = NULL;
 }
 
 static void watch_folio(uint64_t pfn, uint64_t nr)
@@ -125,39 +103,6 @@ static void watch_folio(uint64_t pfn, uint64_t nr)
 	}
 }
 
-static void open_vmemmap(const struct door *d)
-{
-	CPUState *cpu = qemu_get_cpu(0);
-	uint64_t len = ram_size;
-
-	ram = cpu_physical_memory_map(ram_at, &len, false);
-	if (!ram || len != ram_size) {
-		fprintf(stderr, "two: cannot see the guest's memory\n");
-		exit(1);
-	}
-	page_size = d->page_size;
-	table_type = d->table_type;
-	type_at = d->mapcount;
-	vmemmap0 = d->vmemmap;
-	vm_lo = d->vmemmap + (ram_at >> 12) * page_size;
-	vm_hi = vm_lo + (ram_size >> 12) * page_size;
-	lin_lo = d->linear + ram_at;
-	lin_hi = lin_lo + ram_size;
-	tables = calloc(ram_size >> 12, sizeof(*tables));
-	watched = calloc(ram_size >> 12, 1);
-	vm_shadow = malloc(vm_hi - vm_lo);
-	for (uint64_t va = vm_lo; va < vm_hi; va += 4096) {
-		uint64_t pa = cpu_get_phys_page_debug(cpu, va);
-
-		if (!(va & 0x1fffff) || va == vm_lo)
-			vm_host[(va >> 21) - (vm_lo >> 21)] = ram + (pa - ram_at) - (va & 0x1fffff);
-		if (ram + (pa - ram_at) != vm_host[(va >> 21) - (vm_lo >> 21)] + (va & 0x1fffff))
-			fprintf(stderr, "two: vmemmap is not mapped by 2M blocks\n");
-		memcpy(vm_shadow + (va - vm_lo), ram + (pa - ram_at), 4096);
-	}
-	ready = true;
-}
-
 static void door_cb(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void *pc)
 {
 	struct door d;
@@ -166,8 +111,10 @@ static void door_cb(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void 
 	if (getenv("TWO_DEBUG"))
 		fprintf(logf, "# door cpu %u\n", cpu);
 	cpu_memory_rw_debug(qemu_get_cpu(cpu), va - offsetof(struct door, state), &d, sizeof(d), false);
-	if (!ready)
+	if (!vm_shadow) {
 		open_vmemmap(&d);
+		watched = calloc(ram_size >> 12, 1);
+	}
 	while (nr_followed)
 		drop_table(followed[0]);
 	while (nr_watch)
