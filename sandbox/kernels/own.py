@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 from sandbox.errors import UnknownKernelError, Where
 from sandbox.kernels.files import OwnFiles
 from sandbox.kernels.guard import Source, find_mistakes, refuse_mistakes
+from sandbox.machine.watchdog import NoEvent, Watch
 from sandbox.printable import one_line, printable, short
 
 if TYPE_CHECKING:
@@ -155,12 +156,17 @@ def contained(files: Files, work: Callable[[], _T]) -> _T:
     """Do something with a person's code; whatever it raises is one error with its place.
 
     Raises:
-        UnknownKernelError: it raised anything, `SystemExit` and `KeyboardInterrupt` included.
+        UnknownKernelError: it raised anything, `SystemExit` and `KeyboardInterrupt` included, or
+            came to no end.
         KeyboardInterrupt: the person pressed Ctrl+C.
     """
+    watch = Watch(None)
     with _real_interrupts() as pressed:
         try:
-            return work()
+            with watch:
+                return work()
+        except NoEvent as error:
+            raise UnknownKernelError(watch.text, place_of(files, error)) from None
         except BaseException as error:  # a person's file may raise anything
             if pressed and isinstance(error, KeyboardInterrupt):
                 raise

@@ -41,6 +41,8 @@ def _seconds(text: str, default: float) -> float:
 
 PATIENCE = _seconds(os.environ.get("MMTUI_WATCHDOG", ""), 3.0)
 """Seconds without an event after which a function is ended; the environment may say otherwise."""
+LOADING = 10 / 3 * PATIENCE
+"""Seconds after which the loading of a person's file is ended: what it imports may be large."""
 GRACE = 1.0
 """Seconds that its thread then has to come back."""
 HURRIED = 0.5
@@ -71,11 +73,17 @@ class Watch:
     """Watches the functions of one machine, while it is entered; enters may be nested.
 
     `on` is false for a machine of the modelled kernels, which are trusted to come to an event.
+    Without a machine it watches a person's file while it is loaded.
     """
 
-    def __init__(self, machine: Machine, *, on: bool) -> None:
-        self._ref = ref(machine)  # a machine is freed as soon as nobody has it any more
+    def __init__(self, machine: Machine | None, *, on: bool = True) -> None:
+        # A machine is freed as soon as nobody has it any more.
+        self._ref: Callable[[], Machine | None] = (
+            (lambda: None) if machine is None else ref(machine)
+        )
         self.on = on
+        self.patience = LOADING if machine is None else PATIENCE
+        self._missed = "no end" if machine is None else "no event"
         self.depth = 0
         self.thread = 0
         self.beats = 0
@@ -134,7 +142,7 @@ class Watch:
             levels.append((frame.f_code.co_name, frame.f_code.co_filename, frame.f_lineno))
             frame = frame.f_back
         self.place = next((at for at in levels if is_own(at[1])), levels[0])
-        self.text = f"no event for {seconds:g} s at {place_text(*self.place)}"
+        self.text = f"{self._missed} for {seconds:g} s at {place_text(*self.place)}"
 
     place: tuple[str, str, int] = ("", "", 0)
 
@@ -189,7 +197,7 @@ class _Dog:
             watch.seen, watch.idle = seen, 0.0
             return
         watch.idle += passed
-        patience = HURRIED if watch.hurried else PATIENCE
+        patience = HURRIED if watch.hurried else watch.patience
         if watch.idle < patience:
             return
         if not watch.struck:
