@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -116,21 +117,28 @@ def test_a_kernel_that_comes_to_no_event_is_a_result(
     assert len(two["steps"]) == 3
 
 
-@pytest.mark.parametrize("text", ["while True: pass\n", HEAD.replace("class K", "class J")
-    + "        yield\n\n\nwhile True:\n    try:\n        sum(iter(int, 1))\n"
-    "    except ValueError:\n        pass\n"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "line", "function"),
+    [("while True: pass\n", 1, "<module>"),
+     ("import k2\n", 1, "<module>"),
+     (f"{HEAD}        yield\n\n\ndef f():\n    while True: pass\n\n\nf()\n", 16, "f")],
+)  # fmt: skip
 def test_a_file_that_is_never_loaded_is_refused_with_its_place(
-    where: Path, text: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    where: Path,
+    text: str,
+    line: int,
+    function: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(watchdog, "LOADING", 0.2)
     monkeypatch.setattr(watchdog, "LOOK", 0.02)
     (where / "k.py").write_text(text)
+    (where / "k2.py").write_text("while True: pass\n")
     assert dispatch(["run", "s.scn", "--kernel", "k.py:K"]) == ExitCode.USAGE
-    last = "pass" if "try" not in text else "sum"
-    line = 1 + next(n for n, t in enumerate(text.splitlines()) if last in t)
     said = capfd.readouterr().err
-    assert said.startswith(f"mmtui: k.py:{line}:")
-    assert "no end for 0.2 s at <module>" in said
+    file = "k2.py" if "k2" in text else "k.py"
+    assert re.match(rf"mmtui: {file}:{line}:\d+: no end for 0.2 s at {function} \({file}:", said)
 
 
 def test_an_impure_kernel_is_named(where: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -164,7 +164,9 @@ class _Dog:
 
     def let_in(self, watch: Watch) -> None:
         watch.thread, watch.idle, watch.struck, watch.hurried = self._ident(), 0.0, False, False
-        self._watches.add(watch)
+        with self._lock:
+            self._watches.add(watch)
+            self._fuse.light(PATIENCE + GRACE + 3)  # it may never give the interpreter away
         if not self._wake.is_set():
             self._wake.set()
 
@@ -179,7 +181,9 @@ class _Dog:
         before = time.monotonic()
         while True:
             if not self._watches:
-                self._fuse.out()
+                with self._lock:
+                    if not self._watches:
+                        self._fuse.out()
                 self._wake.clear()
                 if not self._watches:
                     self._wake.wait()
