@@ -68,14 +68,22 @@ class Terminal:
         self._patience: float | None = None
 
     def size(self) -> tuple[int, int]:
-        """Columns and rows, as the environment says (COLUMNS, LINES) or the terminal itself."""
-        try:
-            columns, rows = os.get_terminal_size(self.output)
-        except OSError:
-            columns, rows = FALLBACK_SIZE
+        """Columns and rows, as the environment says (COLUMNS, LINES) or the terminal itself.
+
+        Of a terminal that knows its size the environment can ask for a part only: what is written
+        beyond an edge would be wrapped or scrolled over the rest.
+        """
         said = [os.environ.get(name, "") for name in ("COLUMNS", "LINES")]
-        wide, high = (int(t[:9]) if t.isascii() and t.isdigit() else 0 for t in said)
-        return clamp_size(wide or columns, high or rows)
+        asked = [int(t[:9]) if t.isascii() and t.isdigit() else 0 for t in said]
+        try:
+            there: tuple[int, int] = os.get_terminal_size(self.output)
+        except OSError:
+            there = (0, 0)
+        columns, rows = (
+            min(wanted or real, real) if real else wanted or usual
+            for wanted, real, usual in zip(asked, there, FALLBACK_SIZE, strict=True)
+        )
+        return clamp_size(columns, rows)
 
     @property
     def foreground(self) -> bool:

@@ -126,6 +126,16 @@ def test_absurd_sizes(scenario: str) -> None:
         assert app.end() == 0
 
 
+def test_the_environment_asks_for_a_part_of_a_terminal_and_no_more(scenario: str) -> None:
+    with PtyApp(scenario, size=(100, 30), COLUMNS="1000000", LINES="20") as app:
+        do_an_action(app)
+        said = re.findall(rb"\x1b\[(\d+);(\d+)H", app.output)
+        assert max(int(row) for row, _ in said) == 20
+        assert max(int(column) for _, column in said) <= 100
+        app.send(b"q")
+        assert app.end() == 0
+
+
 KERNEL = """
 import os, sys
 from sandbox.kernels.linux_7_2 import Linux72

@@ -226,6 +226,11 @@ class PerCpu:
         return PerCpu.BASE + PerCpu.SIZE * cpu + _FBATCH_NR[batch]
 
     @staticmethod
+    def fbatch_nrs(cpu: int) -> tuple[int, ...]:
+        """The counts of all of the CPU's batches."""
+        return _FBATCH_NRS[cpu]
+
+    @staticmethod
     def fbatch_folio(cpu: int, batch: Fbatch, i: int) -> int:
         """Folio *i* of the batch."""
         return PerCpu.BASE + PerCpu.SIZE * cpu + _FBATCH_FOLIOS[batch] + i
@@ -244,3 +249,8 @@ class PerCpu:
     def gather_page(cpu: int, i: int) -> int:
         """Item *i* of the gather: ``page << 11 | nr << 1 | delayed rmap``."""
         return PerCpu.BASE + PerCpu.SIZE * cpu + 2 + i
+
+
+_FBATCH_NRS = tuple(
+    tuple(PerCpu.fbatch_nr(cpu, batch) for batch in Fbatch) for cpu in range(MAX_CPUS)
+)

@@ -79,8 +79,8 @@ class QuietChecks:
                 weight = GUP_PIN_COUNTING_BIAS if hold.kind != "get" and not folio.large else 1
                 known[folio & ADDR_MASK] = known.get(folio & ADDR_MASK, 0) + weight
         for cpu in range(len(self.machine.running)):
-            for batch in Fbatch:
-                for i in range(self.cells[PerCpu.fbatch_nr(cpu, batch)]):
+            for batch, nr in zip(Fbatch, PerCpu.fbatch_nrs(cpu), strict=True):
+                for i in range(self.cells[nr]):
                     item = self.cells[PerCpu.fbatch_folio(cpu, batch, i)]
                     known[item & ADDR_MASK] = known.get(item & ADDR_MASK, 0) + 1
         return known

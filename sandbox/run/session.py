@@ -294,7 +294,7 @@ class Session:
         if self.running or not (force or self.machine.peek(Globals.autodrain)):
             return
         for cpu in range(min(len(self.cpus), MAX_CPUS)):
-            if any(self.machine.peek(PerCpu.fbatch_nr(cpu, batch)) for batch in Fbatch):
+            if any(map(self.machine.peek, PerCpu.fbatch_nrs(cpu))):
                 self.machine.spawn("lru_add_drain_all", DRAIN, self.cpus[cpu], cpu)
                 self.machine.run(cpu)
 

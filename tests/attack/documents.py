@@ -95,7 +95,8 @@ def presets() -> Iterator[Input]:
         yield Input(f"preset {label}", ("run", "a.md"), allowed, "a.md", data)
     for label, body, allowed in _BODIES:
         data = (FRONT + body).encode()
-        yield Input(f"preset {label}", ("run", "a.md"), allowed, "a.md", data)
+        work = body.count("```mm") / 2000  # seconds: each is an action
+        yield Input(f"preset {label}", ("run", "a.md"), allowed, "a.md", data, seconds=work)
     for line in _EXPECTED:
         body = f"```mm\nmmap A R 64K\ntouch A R 0 16 w\n```\n```expect\n{line}\n```\n"
         data = (FRONT + body).encode()

@@ -103,7 +103,7 @@ def _try_home(report: Report, home: Home, place: Place) -> None:
             right = terminal.status == 2 and text.count("\n") <= 1
             report.expect(right, "start", f"{place.name}: {terminal.status}: {text[-300:]}")
             return
-        terminal.ready(1)
+        terminal.ready(ANSWER)
         do_lines(terminal, WORK)
         terminal.send(b"q")
         ended = terminal.wait(lambda: not terminal.alive(), ANSWER if place.keeps else 3)
@@ -257,7 +257,14 @@ def try_modules_on_screen(report: Report, folder: Path) -> None:
 def _run_on_screen(report: Report, home: Home, name: str) -> None:
     """Run preset 3 to its end with the module; then leave."""
     with Terminal(home, "3", "--kernel", "k.py:K") as terminal:
-        terminal.ready()
+        terminal.wait(lambda: terminal.standing or not terminal.alive())
+        if not terminal.alive():
+            named = "k.py:" in terminal.written and "Traceback" not in terminal.written
+            report.expect(
+                terminal.status == 2 and named, "refused", f"{name}: {terminal.written[-300:]}"
+            )
+            _named_at_a_line(report, home, name)
+            return
         terminal.send(b"nnne")
         terminal.settle(1.0, 15)
         if not terminal.alive():
@@ -271,3 +278,13 @@ def _run_on_screen(report: Report, home: Home, name: str) -> None:
         terminal.send(b"\x11")
         terminal.end(ANSWER)
         report.expect(bool(home.sessions()), "lost", f"{name}: no session")
+
+
+def _named_at_a_line(report: Report, home: Home, name: str) -> None:
+    """A module that is refused at the start is refused at `:kernel`, and nothing ends."""
+    with Terminal(home, "3") as terminal:
+        terminal.ready()
+        terminal.line("kernel k.py:K")
+        terminal.wait(lambda: "k.py:" in terminal.shown(), ANSWER)
+        report.expect("k.py:" in terminal.shown(), "not named", f"{name}: {terminal.shown()}")
+        report.expect(terminal.drawing, "ended", f"{name}: {terminal.after[-300:]}")
