@@ -25,10 +25,15 @@ TOKEN_CSS = """
     & > .pane--current { color: $mm-on-current; background: $mm-current; text-style: bold; }
     & > .pane--selected { background: $mm-selected; }
     & > .pane--cursor { text-style: reverse; }
+    & > .pane--keyword { color: $mm-keyword; }
+    & > .pane--string { color: $mm-string; }
+    & > .pane--number { color: $mm-number; }
+    & > .pane--done { background: $mm-done; }
     & > .pane--key { color: $mm-key; text-style: bold; }
     &:ansi > .pane--dim, &:nocolor > .pane--dim { text-style: dim; }
     &:ansi > .pane--alarm, &:nocolor > .pane--alarm { text-style: bold reverse; }
     &:ansi > .pane--current, &:nocolor > .pane--current { text-style: bold reverse; }
+    &:ansi > .pane--done, &:nocolor > .pane--done { text-style: underline; }
     &:ansi > .pane--selected, &:nocolor > .pane--selected { text-style: underline; }
 """
 """Component styles of everything that draws lines; `pane--TOKEN` for each token."""
@@ -87,6 +92,10 @@ THEMES = (
             "selected": "#34405a",
             "rule": "#3a4250",
             "current": "#2f4f7d",
+            "keyword": "#b79cd9",
+            "string": "#93b98a",
+            "number": "#d9a27a",
+            "done": "#3d3524",
             "on-current": "#ffffff",
         },
     ),
@@ -118,6 +127,10 @@ THEMES = (
             "selected": "#cfdcf0",
             "rule": "#c9c5ba",
             "current": "#bcd3f0",
+            "keyword": "#6a3f9c",
+            "string": "#2f6130",
+            "number": "#8a4b00",
+            "done": "#f1e3c4",
             "on-current": "#0b0d10",
         },
     ),
@@ -149,6 +162,10 @@ THEMES = (
             "selected": "#003c8c",
             "rule": "#ffffff",
             "current": "#ffffff",
+            "keyword": "#ffc8ff",
+            "string": "#b8ffb8",
+            "number": "#ffd780",
+            "done": "#4a3600",
             "on-current": "#000000",
         },
     ),
@@ -181,6 +198,10 @@ THEMES = (
             "selected": "#1d3f5c",
             "rule": "#3c4652",
             "current": "#1f527f",
+            "keyword": "#56b4e9",
+            "string": "#7fd0b8",
+            "number": "#e69f00",
+            "done": "#40360f",
             "on-current": "#ffffff",
         },
     ),
@@ -204,6 +225,10 @@ _ANSI = {
     "rule": "ansi_default",
     "current": "ansi_default",
     "on-current": "ansi_default",
+    "keyword": "ansi_cyan",
+    "string": "ansi_green",
+    "number": "ansi_yellow",
+    "done": "ansi_default",
 }
 
 

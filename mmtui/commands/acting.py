@@ -169,7 +169,7 @@ COMMANDS = (
     ),
     Command(
         "do-unpin", "unpin", "Release the pin of the selected page, or the newest one.",
-        Group.ACT, _by_key(_unpin), ("u",), "", _held, 58,
+        Group.ACT, _by_key(_unpin), ("U",), "", _held, 58,
     ),
     Command(
         "do-write", "write", "Let the process write to the selected pages.", Group.ACT,

@@ -10,6 +10,7 @@ from mmtui.commands.acting import parse, perform
 from mmtui.commands.model import Command, Desk, Group
 from mmtui.model.cursor import LEVELS
 from mmtui.model.selection import Selection, areas_of
+from mmtui.model.stack import look_up
 from mmtui.views.panes import PANES
 from sandbox.errors import UsageError
 from sandbox.kernels import must_be_named, name_kernel
@@ -77,6 +78,18 @@ def _rule(desk: Desk, text: str) -> None:
 
     name_rule(text)  # typed, so what it is in may be run
     desk.replay_on(desk.bench.kernel)  # from the first event on
+
+
+def _up(calls: int) -> Callable[[Desk, str], None]:
+    """Look at the frame of a caller, or back towards the innermost one."""
+
+    def run(desk: Desk, _text: str) -> None:
+        if look_up(desk.bench, calls):
+            desk.looked()
+        else:
+            desk.say("nothing runs: there is no call stack")
+
+    return run
 
 
 def _select(desk: Desk, text: str) -> None:
@@ -165,6 +178,10 @@ LOOK = (
     Command(
         "level", "zoom tables", "Show page tables by region, by entry, or decoded.", Group.LOOK,
         _level, ("t",), footer=34,
+    ),
+    Command(
+        "frame", "caller's frame", "Look at the caller's line and variables in the source pane; "
+        "beyond the outermost is the innermost again.", Group.LOOK, _up(1), ("u",),
     ),
     Command(
         "pick", "choose", "Go to the event that broke the chosen rule; else zoom the page tables.",

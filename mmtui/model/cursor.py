@@ -10,6 +10,7 @@ from collections.abc import Callable
 from mmtui.model.bench import Bench
 from mmtui.model.entries import read_entries
 from mmtui.model.selection import Selection, areas_of
+from mmtui.model.stack import look_up
 from sandbox.machine.memory import Folio
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "entry_under_cursor",
     "move_across",
     "move_over_areas",
+    "move_over_frames",
     "move_over_pages",
     "move_over_rules",
     "moved",
@@ -64,6 +66,11 @@ def move_over_rules(bench: Bench, _across: int, down: int, _width: int) -> bool:
     """Move down by rules that were broken."""
     bench.rule = max(0, bench.rule + down)
     return True
+
+
+def move_over_frames(bench: Bench, _across: int, down: int, _width: int) -> bool:
+    """Move over the call stack: up to callers, down towards the innermost function."""
+    return look_up(bench, -down)
 
 
 def pages_per_row(level: int, width: int) -> int:

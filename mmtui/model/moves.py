@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from mmtui.model.changes import ChangeRecorder
+from mmtui.model.done import pending_place
 from mmtui.model.standing import Standing
 from sandbox.errors import SandboxError, UsageError
 from sandbox.rules import Violation
@@ -116,8 +117,19 @@ class Moves(Standing):
             cpu = self._chosen
             if cpu is not None and not wait and self.session.machine.blocked(cpu) is not None:
                 cpu = None
-            self.session.step_event(cpu)
+            self._noting(cpu)
             self.settle()
+
+    def _noting(self, cpu: int | None) -> None:
+        """Do one event, and note where in the kernel's text it was."""
+        machine = self.session.machine
+        acts = cpu
+        if acts is None:
+            future = machine.future_cpus
+            acts = future[-1] if future else next(iter(machine.enabled()), None)
+        done = pending_place(self.session, acts)
+        self.session.step_event(cpu)
+        self.done = done and done._replace(forks=machine.forks)  # doing it may have forked history
 
     def _fork_off(self) -> None:
         """At the start of a block that was left: begin it anew if another CPU is to be first."""
@@ -260,7 +272,9 @@ class Moves(Standing):
             self._back_to(position)
         else:
             with self._move():
-                self.session.goto(position)
+                self.session.goto(max(position - 1, self.session.position))
+                if self.session.position < position:
+                    self._noting(None)
                 self.settle()
 
     def switch_branch(self, number: int) -> None:

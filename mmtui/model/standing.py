@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mmtui.model.changes import NO_CHANGES, ChangeRecorder, Changes
+from mmtui.model.done import Done
 from mmtui.model.living import Living, Roll
 from mmtui.model.progress import Progress
 from mmtui.model.script import Script, Source
@@ -46,6 +47,10 @@ class Standing:
         """What was refused first when this was made of another bench or a file."""
         self.keeper: Callable[[bool], None] | None = None
         """Writes down what was done: called after each action, and (True) after each move."""
+        self.done: Done | None = None
+        """The last event that was done by itself; of another place when its number is another."""
+        self.level_up: int = 0
+        """Which frame of the call stack is looked at: calls above the innermost one."""
         self.cpu: int | None = None
         """The CPU chosen to take the next events; None: as history has it, else the first one."""
 
@@ -124,6 +129,7 @@ class Standing:
         finally:
             self.changes = recorder.result()
             self._moves += 1
+            self.level_up = 0
             self.select_settled()
             if self.keeper is not None:
                 self.keeper(True)

@@ -148,6 +148,10 @@ class MainScreen(PromptingScreen, DoorsScreen):
         changes = self.bench.changes
         collector.keep_history(abs(changes.end - changes.start), self.bench.end)
 
+    def looked(self) -> None:
+        """Show the bench as it is looked at now."""
+        self.refresh_panes()
+
     def put_aside(self, book: Workbook, message: str) -> None:
         """Go on with another document; what was done on this one is on file."""
         self.book.close()

@@ -47,6 +47,10 @@ TOKENS = {
     "selected": "the selected pages",
     "cursor": "where the cursor is",
     "key": "a key to press",
+    "keyword": "a word of the language, in source",
+    "string": "a text, in source",
+    "number": "a number, in source",
+    "done": "the line of the event just done (marked -, * or ! as well)",
 }
 """The meanings a span can have, and what each says."""
 

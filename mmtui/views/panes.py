@@ -13,6 +13,7 @@ from mmtui.model.cursor import (
     Move,
     move_across,
     move_over_areas,
+    move_over_frames,
     move_over_pages,
     move_over_rules,
 )
@@ -72,6 +73,7 @@ _ALL = (
     ),
     PaneSpec(
         name="source", title="source", column=LEFT, share=5, document=source.document,
+        move=move_over_frames,
     ),
     PaneSpec(
         name="tables", title="page tables", column=MIDDLE, share=5,

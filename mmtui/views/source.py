@@ -1,4 +1,8 @@
-"""The source pane: what each CPU runs, the function's own text, its callers and its variables."""
+"""The source pane: the event just done and the next one, in the text of the kernel's function.
+
+Where more than one CPU runs, each has a lane (`views.lanes`).  The frames of the call stack can be
+selected; what only begins and ends an action is none of them.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from mmtui.model.bench import Bench
+from mmtui.model.done import last_done
+from mmtui.model.stack import Place, kernel_frames
+from mmtui.views.code import code_line, source_line, window
 from mmtui.views.lines import EMPTY, Line, Lines, clip, join, pure_text, say
 from mmtui.views.marks import GLYPHS, Marks
-from sandbox.machine.frames import Frame
 from sandbox.machine.history import Task
+from sandbox.machine.memory import ADD, DECIDE, FIRST_MUTATING, LOAD
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.truth.names.words import Words
 
-__all__ = ["CpuView", "SourceView", "document", "render", "view"]
+__all__ = ["CpuView", "DoneView", "SourceView", "document", "render", "view"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +37,27 @@ class CpuView:
 
 
 @dataclass(frozen=True, slots=True)
+class DoneView:
+    """The last event: what it did, where, and whether it broke a rule."""
+
+    event: int
+    text: str
+    mark: str
+    """`violation`, `changed`, or nothing: it only read."""
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
 class SourceView:
     """The CPUs, and the stack of the one that is shown, outermost call first."""
 
     cpus: tuple[CpuView, ...]
-    stack: tuple[tuple[str, str, int], ...]
-    """Function, file and line of each frame."""
+    done: DoneView | None
+    stack: tuple[Place, ...]
+    chosen: int
+    """Which of them is looked at."""
     variables: tuple[tuple[str, str], ...]
-    """Name and value in the innermost frame."""
+    """Name and value in that frame."""
     upcoming: str | None
     """The script's next action, when nothing runs."""
 
@@ -48,11 +68,13 @@ def view(bench: Bench, marks: Marks) -> SourceView:
     words = Words(session.ledger)
     shown = _turn(bench)
     cpus = tuple(_cpu(bench, marks, words, task, shown) for task in session.running)
-    frames = session.stack(shown.cpu) if shown is not None else []
-    variables = tuple(words.local(frames[-1])) if frames else ()
+    frames = kernel_frames(session, shown)
+    chosen = max(len(frames) - 1 - bench.level_up, 0)
+    variables = tuple(words.local(frames[chosen])) if frames else ()
     index = bench.next_item
     upcoming = None if index is None else _first_text(bench.script.items[index].action)
-    return SourceView(cpus, tuple(_place(f) for f in frames), variables, upcoming)
+    places = tuple(Place(f.function, f.filename, f.line) for f in frames)
+    return SourceView(cpus, _done(bench, words), places, chosen, variables, upcoming)
 
 
 def _turn(bench: Bench) -> Task | None:
@@ -69,8 +91,23 @@ def _cpu(bench: Bench, marks: Marks, words: Words, task: Task, shown: Task | Non
     return CpuView(task.cpu, task.name, pending, broken, blocked, task is shown)
 
 
-def _place(frame: Frame) -> tuple[str, str, int]:
-    return frame.function, frame.filename, frame.line
+def _done(bench: Bench, words: Words) -> DoneView | None:
+    session = bench.session
+    if not session.position:
+        return None
+    number = session.position - 1
+    event, old = session.machine.events[-1], session.machine.olds[-1]
+    breaks = session.rules.breaks
+    broke = bool(breaks) and breaks[-1] == number
+    mark = "violation" if broke else "changed" if event[0] >= FIRST_MUTATING else ""
+    text = words.at(number).event(event)
+    if event[0] == ADD and isinstance(old, int):
+        text += f"  {old} -> {old + event[2]}"
+    elif event[0] in (LOAD, DECIDE):
+        text += f" = {words.at(number).value(event[1], old)}"
+    place = last_done(session, bench.done)
+    where = None if place is None else Place(place.function, place.filename, place.line)
+    return DoneView(number, text, mark, where)
 
 
 def _first_text(action: Action | CpuBlock) -> str:
@@ -92,11 +129,26 @@ def render(seen: SourceView, width: int, height: int) -> Lines:
     """Draw the source with its surroundings, filling exactly the pane."""
     if not seen.stack:
         return Lines(_idle(seen, width))
-    head = [clip(_cpu_line(cpu, len(seen.cpus) > 1), width) for cpu in seen.cpus]
-    head.append(clip(_calls(seen.stack, width), width))
+    place = seen.stack[seen.chosen]
+    text = linecache.getlines(place.filename)
     foot = _variables(seen.variables, width, max(1, min(6, height // 4)))
-    room = max(height - len(head) - len(foot), 1)
-    return Lines(_source(seen.stack[-1], width, room), head=tuple(head), foot=foot)
+    room = max(height - len(seen.cpus) - 2 - len(foot), 1)
+    done = seen.done
+    at = done.place if done is not None else None
+    same = at.line - 1 if at is not None and at.filename == place.filename else None
+    low = window(text, (place.line - 1, same), room) if text else 0
+    inside = same is not None and low <= same < low + room
+    head = [clip(_done_line(done, inside), width)]
+    head += [clip(_cpu_line(cpu, len(seen.cpus) > 1), width) for cpu in seen.cpus]
+    head.append(clip(_calls(seen, width), width))
+    if not text:
+        body: tuple[Line, ...] = (say(f" (no text of {_short(place.filename)})", "dim"),)
+    else:
+        marked = same if inside and same is not None else -1
+        mark = done.mark if done is not None else ""
+        lines = range(low, min(low + room, len(text)))
+        body = _source(text, lines, (place.line - 1, marked, mark), width)
+    return Lines(body, head=tuple(head), foot=foot)
 
 
 def _idle(seen: SourceView, width: int) -> tuple[Line, ...]:
@@ -114,80 +166,98 @@ def _idle(seen: SourceView, width: int) -> tuple[Line, ...]:
     )
 
 
+def _done_line(done: DoneView | None, inside: bool) -> Line:
+    """The event just done; where its line is not among those below, the line instead."""
+    if done is None:
+        return say(" nothing was done yet", "dim")
+    glyph = GLYPHS[done.mark] if done.mark else "-"
+    if (
+        inside
+        or done.place is None
+        or not (text := source_line(done.place.filename, done.place.line))
+    ):
+        return join(((glyph, done.mark), (" done ", "dim"), (done.text, done.mark)))
+    at = f"{done.place.line:>4} "
+    return join(
+        (
+            (glyph, done.mark),
+            (at, "dim"),
+            (done.place.function, "strong"),
+            (": ", "dim"),
+            (text, done.mark),
+        )
+    )
+
+
 def _cpu_line(cpu: CpuView, several: bool) -> Line:
     """`next: what will happen`, after the number of the CPU if there are several."""
     lead = f"{'>' if cpu.shown else ' '}cpu{cpu.cpu} " if several else " next "
     token = "current" if cpu.shown else ""
-    parts: list[tuple[str, str]] = [(GLYPHS[cpu.mark] if cpu.mark else "", cpu.mark), (lead, "dim")]
-    parts.append((cpu.pending, cpu.mark or token))
+    glyph = ("" if several else ">", "current") if not cpu.mark else (GLYPHS[cpu.mark], cpu.mark)
+    parts: list[tuple[str, str]] = [glyph, (lead, "dim"), (cpu.pending, cpu.mark or token)]
     if cpu.blocked:
         parts.append((f"  {cpu.blocked}", "violation"))
     return join(parts)
 
 
-def _calls(stack: tuple[tuple[str, str, int], ...], width: int) -> Line:
-    """The call stack, outermost first; the outer calls are dropped where it does not fit."""
-    names = [frame[0] for frame in stack]
-    function, filename, line = stack[-1]
-    place = f"  {_short(filename)}:{line}"
-    if len(function) + len(place) + 6 > width:
-        place = f"  {PurePath(filename).name}:{line}"
-    outer = names[:-1]
-    while outer and 6 + len(" > ".join([*outer, function])) + len(place) > width:
-        outer.pop(0)
-    dots = "..> " if len(outer) < len(names) - 1 else ""
-    calls = "".join(f"{name} > " for name in outer)
-    return join(((f" {dots}{calls}", "dim"), (function, "strong"), (place, "dim")))
+def _calls(seen: SourceView, width: int) -> Line:
+    """The call stack, outermost first; what is furthest from the chosen frame is dropped."""
+    names = [frame.function for frame in seen.stack]
+    frame = seen.stack[seen.chosen]
+    place = f"  {_short(frame.filename)}:{frame.line}"
+    if len(frame.function) + len(place) + 6 > width:
+        place = f"  {PurePath(frame.filename).name}:{frame.line}"
+    first, last = 0, len(names)
+    while last - first > 1 and _cells(names, first, last) + len(place) > width:
+        if last - 1 - seen.chosen > seen.chosen - first:
+            last -= 1
+        else:
+            first += 1
+    parts: list[tuple[str, str]] = [(" ..> " if first else " ", "dim")]
+    for number in range(first, last):
+        chosen = number == seen.chosen
+        parts.append((names[number], "strong" if chosen else "dim"))
+        if number == seen.chosen and number + 1 < len(names):
+            parts.append((f":{frame.line}", "dim"))
+        parts.append((" > " if number + 1 < last else " > .." if last < len(names) else "", "dim"))
+    return join(parts, ((place, "dim"),))
 
 
-def _source(frame: tuple[str, str, int], width: int, room: int) -> tuple[Line, ...]:
-    """The lines around the one that is next, without common indentation."""
-    _, filename, current = frame
-    text = linecache.getlines(filename)
-    if not text:
-        return (say(f" (no text of {_short(filename)})", "dim"),)
-    low = _window(text, current - 1, room)
-    window = [line.rstrip("\n") for line in text[low : low + room]]
-    indents = [len(line) - len(line.lstrip()) for line in window if line.strip()]
-    common = min(indents, default=0)
-    lines = []
-    for number, raw in enumerate(window, low + 1):
-        body = pure_text(raw[common:])
-        here = number == current
-        token = "current" if here else _source_token(body)
-        lines.append(
-            clip(
-                join(
-                    (
-                        (f"{'>' if here else ' '}{number:>4} ", "current" if here else "dim"),
-                        (body, token),
-                    )
-                ),
-                width,
-            )
-        )
-    return tuple(lines)
+def _cells(names: list[str], first: int, last: int) -> int:
+    marks = 4 * (first > 0) + 5 * (last < len(names)) + 6
+    return sum(len(name) + 3 for name in names[first:last]) + marks
 
 
-def _window(text: list[str], current: int, room: int) -> int:
-    """The first line to show: the function's own, or half a pane at a time in a long one.
+def _source(
+    text: list[str], lines: range, marked: tuple[int, int, str], width: int
+) -> tuple[Line, ...]:
+    """Lines of a file without common indentation; the next one and the one just done are marked."""
+    raw = [text[at].rstrip("\n") for at in lines]
+    common = min((len(line) - len(line.lstrip()) for line in raw if line.strip()), default=0)
+    current, done, mark = marked
+    found = []
+    for at in lines:
+        body = _cut(code_line(text, at), common)
+        glyph, token = " ", "dim"
+        if at == done:
+            glyph, token = (GLYPHS[mark] if mark else "-"), mark or "strong"
+            body = tuple((part, f"{kind}+done" if kind else "done") for part, kind in body)
+        if at == current:
+            glyph = ">" if at != done or not mark else GLYPHS[mark]
+            token = "current" if at != done or not mark else token
+            body = tuple((part, "current") for part, _ in body)
+        found.append(clip(join(((f"{glyph}{at + 1:>4} ", token),), body), width))
+    return tuple(found)
 
-    It depends on where the function begins, so that the text stands still within it.
-    """
-    start = current = min(current, len(text) - 1)  # a file may have been cut since it was run
-    while start > 0 and not text[start].lstrip().startswith("def "):
-        start -= 1
-    half = max(room // 2, 1)
-    if current - start >= room - 1:
-        start += (current - start) // half * half - min(2, half - 1)
-    return max(0, min(start, len(text) - room))
 
-
-def _source_token(body: str) -> str:
-    stripped = body.lstrip()
-    if stripped.startswith("def "):
-        return "strong"
-    return "dim" if stripped.startswith(("#", '"""')) else ""
+def _cut(line: Line, cells: int) -> Line:
+    """A line without its first cells, which are blanks."""
+    out: list[tuple[str, str]] = []
+    for text, token in line:
+        gone = min(cells, len(text))
+        cells -= gone
+        out.append((text[gone:], token))
+    return tuple(out)
 
 
 def _variables(variables: tuple[tuple[str, str], ...], width: int, rows: int) -> tuple[Line, ...]:

@@ -26,7 +26,7 @@ from typing import Any
 from weakref import ref
 
 from sandbox.machine.calls import start
-from sandbox.machine.frames import PASSED_ON, calls_of
+from sandbox.machine.frames import PASSED_ON, calls_of, innermost
 from sandbox.machine.memory import Event, Gen
 from sandbox.machine.tasks import Task
 
@@ -244,6 +244,8 @@ class Calls:
                 for answer in self._answers(self._count, count):
                     done.append(now)
                     self._count += 1
+                    if self._count == count:
+                        self._owner.before = count, innermost(gen)
                     now = gen.send(answer)
                     if self._skipped:
                         break

@@ -103,8 +103,10 @@ class Functions:
         count = 0
         try:
             now = next(gen)
-            events = self.own_events(task)
+            events, last = self.own_events(task), len(task.answers) - 1
             for answer in task.answers:
+                if count == last:
+                    task.before = count + 1, innermost(gen)
                 was = now if events is None else next(events, None)
                 if now != was:
                     raise self._differs(task, gen, count, was, now)

@@ -22,6 +22,7 @@ class Task:
     __slots__ = (
         "__weakref__",
         "answers",
+        "before",
         "call",
         "calls",
         "chained",
@@ -66,6 +67,9 @@ class Task:
         self.gen: Gen[Any] | None = None
         """The live generator; None when stale (after going back) until it is rebuilt."""
         self.pending: Event | None = None
+        self.before: tuple[int, tuple[str, int, str]] | None = None
+        """Of a function made live again: after how many answers, and the place (function, line,
+        file) that the last of them was an answer to."""
         self.end: int | None = None
         """Position after its last event once it has returned."""
         self.result: Any = None

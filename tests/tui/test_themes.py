@@ -23,6 +23,9 @@ TEXT = [
     "excl",
     "cont",
     "key",
+    "keyword",
+    "string",
+    "number",
 ]
 OTHERS = ["nord", "textual-light", "ansi-dark"]
 
