@@ -596,12 +596,12 @@ static int split_words(char *line, char **argv, int max)
 	return n;
 }
 
+/* the process is settled: its own memory does not change any more */
 static void serve(int me)
 {
 	static char line[512], val[400];
 	static char *argv[16];
 
-	settle();
 	for (;;) {
 		int n = read(procs[me].cmd[0], line, sizeof(line) - 1), argc, seq, r, cpu = -1;
 		long id = 0;
@@ -752,13 +752,18 @@ static int wait_reply2(int slot, char *buf, int len, int second)
 static int start_proc(const char *name)
 {
 	int slot = free_slot(name), pid;
+	char rep[64];
 
 	if (slot < 0)
 		return -1;
 	pid = fork();
-	if (!pid)
+	if (!pid) {
+		settle();
+		reply(procs[slot].rep[1], 0, "up");
 		serve(slot);
+	}
 	procs[slot].pid = pid;
+	wait_reply(slot, rep, sizeof(rep));	/* or the first state would be of one that still settles */
 	return slot;
 }
 
@@ -1294,8 +1299,10 @@ int main(void)
 		procs[i] = (struct proc){ .cmd = { agents[i].cmd[0], agents[i].cmd[1] }, .rep = { agents[i].rep[0], agents[i].rep[1] },
 					  .rep2 = { procs[i].rep2[0], procs[i].rep2[1] } };
 		agents[i].pid = fork();
-		if (!agents[i].pid)
+		if (!agents[i].pid) {
+			settle();
 			serve(i);
+		}
 		if (pipe(procs[i].cmd) || pipe(procs[i].rep))
 			out("@X pipe\n");
 	}

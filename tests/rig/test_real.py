@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -52,6 +53,21 @@ def test_states_are_those_of_the_tree_and_the_models(kernel: str, tmp_path: Path
     report = conform_paths([tmp_path / "one"])
     assert report.ok, list(report.kernels[kernel].mismatches)[:3]
     assert (RECORDINGS / kernel).is_dir() <= (len(one) > 20)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_what_is_a_processes_own_is_there_before_its_first_state(
+    kernel: str, tmp_path: Path
+) -> None:
+    lines = ["mmap A R 8p", "proc B", "write A R 0 4", "proc C", "fork C D", "mmap A S 8p"]
+    scenarios = ["\n".join([f"scenario own-{number}", *lines, "end", ""]) for number in range(20)]
+    (tmp_path / "own.scn").write_text("".join(scenarios))
+    words = ["record", str(tmp_path / "own.scn"), "-k", kernel, "-o", str(tmp_path)]
+    assert main(words) == ExitCode.OK
+    files = list((tmp_path / kernel).glob("own-*.json"))
+    assert len(files) == 20
+    told = [state for file in files for state in json.loads(file.read_text())["steps"]]
+    assert not any("mapped" in process for state in told for process in state["procs"].values())
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
