@@ -130,6 +130,32 @@ def _proc(args: argparse.Namespace) -> ExitCode:
     )
 
 
+def _compare_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="FILE|PRESET", help=TARGET_HELP)
+    parser.add_argument(
+        "-k", "--kernel", metavar="KERNEL", action="append", default=[], dest="kernels",
+        help=f"twice: {_KERNEL_HELP} (default: the first two of the preset)",
+    )  # fmt: skip
+    scenario_option(parser)
+    parser.add_argument("--step", metavar="N", type=count_of, help="only action N")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object per scenario and line")
+    form.add_argument("--events", action="store_true", help="every event of both, aligned")
+
+
+def _compare(args: argparse.Namespace) -> ExitCode:
+    from mmtui.headless.compare import compare
+
+    return compare(
+        args.target,
+        args.kernels,
+        args.scenario,
+        step=args.step,
+        events=args.events,
+        as_json=args.json,
+    )
+
+
 def _list_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
 
@@ -164,6 +190,7 @@ COMMANDS: dict[str, Command] = {
         Command("run", "run a scenario file or a preset", _run_options, _run),
         Command("check", "hold presets against their expectations", _check_options, _check),
         Command("conform", "hold the engine against recordings", _conform_options, _conform),
+        Command("compare", "play a scenario on two kernels", _compare_options, _compare),
         Command("proc", "show what /proc would show of a state", _proc_options, _proc),
         Command(
             "record",
@@ -257,8 +284,8 @@ def _name_own(args: argparse.Namespace) -> None:
         from sandbox.rules.own import name_rule
 
         name_rule(rule)
-    kernel = getattr(args, "kernel", None)
-    if kernel is not None:
+    named = getattr(args, "kernel", None)
+    for kernel in [*getattr(args, "kernels", ()), *([] if named is None else [named])]:
         from sandbox.kernels import must_be_named, name_kernel
 
         if must_be_named(kernel):
