@@ -8,10 +8,12 @@ from dataclasses import replace
 
 from mmtui.commands.acting import parse, perform
 from mmtui.commands.model import Command, Desk, Group
+from mmtui.model.bench import Bench
 from mmtui.model.cursor import LEVELS
 from mmtui.model.selection import Selection, areas_of
 from mmtui.model.stack import look_up
 from mmtui.views.panes import PANES
+from mmtui.views.rules import choose, view
 from sandbox.errors import UsageError
 from sandbox.kernels import must_be_named, name_kernel
 
@@ -55,6 +57,18 @@ def _mark_all(desk: Desk, _text: str) -> None:
 def _level(desk: Desk, _text: str) -> None:
     desk.bench.level = (desk.bench.level + 1) % len(LEVELS)
     desk.moved(f"page tables: {LEVELS[desk.bench.level]}")
+
+
+def _other_rule(step: int) -> Callable[[Desk, str], None]:
+    def run(desk: Desk, _text: str) -> None:
+        choose(desk.bench, view(desk.bench).cursor + step)
+        desk.moved()
+
+    return run
+
+
+def _broken(bench: Bench) -> str | None:
+    return None if bench.session.rules.violations else "no rule was broken so far"
 
 
 def _begin(desk: Desk, text: str) -> None:
@@ -202,6 +216,14 @@ LOOK = (
     Command(
         "select", "select", "Select a process, a region, or pages of it.", Group.LOOK, _select, (),
         "P [R [a b]]",
+    ),
+    Command(
+        "rule-next", "next rule", "Explain the next rule that was broken.", Group.LOOK,
+        _other_rule(1), (".",), "", _broken,
+    ),
+    Command(
+        "rule-back", "previous rule", "Explain the previous rule that was broken.", Group.LOOK,
+        _other_rule(-1), (",",), "", _broken,
     ),
     Command(
         "cat", "cat /proc", "Show a file of /proc: pagemap, kpagecount, kpageflags, smaps, status.",

@@ -1,4 +1,4 @@
-"""Where the cursor goes: in the page tables, over regions, over broken rules.
+"""Where the cursor goes: in the page tables and over regions.
 
 How many pages stand in one row is known here, because down is a row on.
 """
@@ -22,7 +22,6 @@ __all__ = [
     "move_over_areas",
     "move_over_frames",
     "move_over_pages",
-    "move_over_rules",
     "moved",
     "page_of",
     "pages_per_row",
@@ -59,12 +58,6 @@ def move_over_areas(bench: Bench, across: int, down: int, width: int) -> bool:
     if area is not None:
         at = max(0, min(areas.index(area) + down, len(areas) - 1))
         bench.selection = bench.selection.at(areas[at], 0)
-    return True
-
-
-def move_over_rules(bench: Bench, _across: int, down: int, _width: int) -> bool:
-    """Move down by rules that were broken."""
-    bench.rule = max(0, bench.rule + down)
     return True
 
 

@@ -215,6 +215,7 @@ class Moves(Standing):
         with self._move() as recorder:
             violations = self.session.rules.violations
             while not self.idle or self.can_redo or self.next_item is not None:
+                self._lay_out(recorder)
                 seen = len(violations)
                 recorder.restart()  # what matters at the end is the event that broke the rule
                 self._one_event(wait=False)
@@ -222,6 +223,18 @@ class Moves(Standing):
                     if violation.run == 1 and not violation.known_window:
                         return Stop(f"{violation.rule} broken", violation)
             return Stop("the story is over and no further rule broke")
+
+    def _lay_out(self, recorder: ChangeRecorder) -> None:
+        """Make the future of the script's next action, if it has a schedule, what that says."""
+        session = self.session
+        if not self.idle or self.can_redo or self.next_item is None:
+            return
+        if turns_in(self.script.items[self.next_item].action) and self._begin_next():
+            start, turns = session.starts[-1], turns_in(session.steps[-1].action)
+            play(session, turns)
+            session.finish()
+            while session.position > start:
+                recorder.undo()
 
     def settle(self) -> None:
         """Hold a story step that is complete now against what is expected of it, and keep it."""

@@ -12,6 +12,7 @@ from mmtui.model.living import Living, Roll
 from mmtui.model.progress import Progress
 from mmtui.model.script import Script, Source
 from mmtui.model.selection import Selection, areas_of
+from mmtui.model.why import Choice, choice_after
 from sandbox.errors import SandboxError
 from sandbox.rules import Violation
 from sandbox.run.runner import ScenarioRun
@@ -41,8 +42,8 @@ class Standing:
         self.selection = Selection()
         self.level = 1
         """Zoom of the page tables: 0 regions, 1 entries, 2 decoded."""
-        self.rule: int = 0
-        """Which line of the rules is looked at."""
+        self.chosen: Choice | None = None
+        """The broken rule that is looked at."""
         self.refusal: SandboxError | None = None
         """What was refused first when this was made of another bench or a file."""
         self.keeper: Callable[[bool], None] | None = None
@@ -130,6 +131,7 @@ class Standing:
             self.changes = recorder.result()
             self._moves += 1
             self.level_up = 0
+            self.chosen = choice_after(self)
             self.select_settled()
             if self.keeper is not None:
                 self.keeper(True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from textual.screen import Screen
 from mmtui.commands.registry import COMMANDS
 from mmtui.model.bench import Bench
 from mmtui.model.workbook import Workbook
+from mmtui.screens.foreseeing import Foreseer
 from mmtui.screens.frame import Frame
 from mmtui.screens.working import Mover
 from mmtui.views import status
@@ -46,6 +47,7 @@ class ShowingScreen(ContainedScreen, Screen[None]):
         self.status = Bar("status")
         self.message = Bar("message")
         self.keys = Bar("keys")
+        self.foreseer = Foreseer(self)
 
     @property
     def bench(self) -> Bench:
@@ -65,9 +67,21 @@ class ShowingScreen(ContainedScreen, Screen[None]):
                 self._show(pane, marks, follow=follow)
             else:
                 pane.let_go()  # it would be old when it is seen
-        real = any(not v.known_window for v in marks.broken.values())
-        self.frame.alarm(real)
+        broken = self.bench.session.rules.broken.values()
+        self.frame.alarm(any(not v.known_window for v in broken))
         self.show_bars()
+        self.foreseer.rest()
+
+    def show_again(self, names: Collection[str]) -> None:
+        """Show some panes of the present state once more, as far as they are on the screen."""
+        if self.mover.busy:
+            return
+        marks = Marks()
+        with self._contained():
+            marks = marks_of(self.bench)
+        for pane in self.frame.shown():
+            if pane.id in names and pane.room[0] > 0:
+                self._show(pane, marks, follow=False)
 
     def _show(self, pane: Pane, marks: Marks, *, follow: bool) -> None:
         try:

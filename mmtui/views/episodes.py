@@ -6,6 +6,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+from mmtui.model.why import Choice
 from sandbox.rules import RuleEngine, Violation
 from sandbox.run.following import Follower
 
@@ -27,6 +28,8 @@ class Episode:
     worst: int
     window: str | None
     now: bool
+    last: int
+    """The event after which it was seen to be broken last."""
 
 
 class _Group:
@@ -62,6 +65,7 @@ class _Group:
         return Episode(
             first.rule, first.subject, shown.text, first.event, first.function,
             len(self.violations), self.peaks[-1].deficit, first.known_window, current is not None,
+            self.violations[-1].event,
         )  # fmt: skip
 
 
@@ -151,6 +155,26 @@ class Listed:
                 return order[len(order) - 1 - at].episode(None)
             at -= len(order) - len(taken)
         raise IndexError(at)
+
+    def place(self, choice: Choice | None) -> int:
+        """Where a chosen rule is: the episode that lasts, or one that an event began; else 0."""
+        if choice is None:
+            return 0
+        for at, (group, _) in enumerate(self._alive):
+            first = group.violations[0]
+            if (first.rule, first.subject) == choice[:2] and choice.event in (None, first.event):
+                return at
+        event = -1 if choice.event is None else choice.event
+        before = len(self._alive)
+        for order, taken in zip(self._orders, self._taken, strict=True):
+            low = bisect_left(order, event, key=_began)
+            while low < len(order) and (first := order[low].violations[0]).event == event:
+                place = len(order) - 1 - low
+                if (first.rule, first.subject) == choice[:2] and place not in taken:
+                    return before + place - bisect_left(taken, place)
+                low += 1
+            before += len(order) - len(taken)
+        return 0
 
 
 _EPISODES: WeakKeyDictionary[RuleEngine, _Episodes] = WeakKeyDictionary()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from mmtui.model.bench import Bench
 from mmtui.model.changes import NO_CHANGES, Changes
+from mmtui.model.why import involved, present
 from sandbox.rules import Violation
 
 __all__ = ["GLYPHS", "Marks", "marks_of", "worst"]
@@ -47,11 +48,9 @@ def worst(tokens: Iterable[str]) -> str:
 
 
 def marks_of(bench: Bench) -> Marks:
-    """The marks of the present state."""
-    broken: dict[int, Violation] = {}
-    subjects: dict[str, Violation] = {}
-    now = bench.session.rules.broken.values()
-    for violation in sorted(now, key=lambda v: v.known_window is None):  # real ones go last and win
-        broken.update(dict.fromkeys(violation.words, violation))
-        subjects[violation.subject] = violation
-    return Marks(bench.changes, broken, subjects)
+    """The marks of the present state: the words of the rule that is explained, and only those."""
+    violation = present(bench)
+    if violation is None:
+        return Marks(bench.changes)
+    words = dict.fromkeys(involved(bench.session, violation), violation)
+    return Marks(bench.changes, words, {violation.subject: violation})

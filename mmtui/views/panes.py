@@ -15,13 +15,12 @@ from mmtui.model.cursor import (
     move_over_areas,
     move_over_frames,
     move_over_pages,
-    move_over_rules,
 )
 from mmtui.views import folios, log, processes, rules, source, story, tables
 from mmtui.views.lines import Doc
 from mmtui.views.marks import Marks
 
-__all__ = ["COLUMNS", "PANES", "Column", "PaneSpec", "clicked", "document", "titled"]
+__all__ = ["COLUMNS", "FORESEEING", "PANES", "Column", "PaneSpec", "clicked", "document", "titled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ _ALL = (
     ),
     PaneSpec(
         name="rules", title="rules", column=RIGHT, share=5, document=rules.document,
-        clicked=rules.clicked, move=move_over_rules, event=rules.event, alarms=True,
+        clicked=rules.clicked, move=rules.move, event=rules.event, alarms=True,
     ),
     PaneSpec(
         name="log", title="log", column=RIGHT, share=6, document=log.document,
@@ -98,6 +97,10 @@ _ALL = (
 
 PANES: dict[str, PaneSpec] = {spec.name: spec for spec in _ALL}
 """The panes by name, in the order of their numbers, from 1."""
+
+
+FORESEEING = ("rules",)
+"""The panes that show what is found ahead."""
 
 
 def titled(name: str) -> str:

@@ -6,12 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmtui.model.bench import Bench
+from mmtui.model.why import Choice
 from mmtui.views.episodes import Episode, Listed, listed
 from mmtui.views.lines import EMPTY, Doc, Line, Lines, clip, join, say, wrap_words
 from mmtui.views.marks import Marks
-from sandbox.rules import RULES, Rule
+from mmtui.views.why import explained
+from sandbox.rules import RULES
 
-__all__ = ["RulesDoc", "RulesView", "clicked", "document", "event", "render", "view"]
+__all__ = [
+    "RulesDoc",
+    "RulesView",
+    "choose",
+    "clicked",
+    "complaint_lines",
+    "document",
+    "event",
+    "move",
+    "view",
+]
 
 
 COMPLAINTS = 3
@@ -32,9 +44,9 @@ class RulesView:
 def view(bench: Bench) -> RulesView:
     """Look at the rules; what is broken now comes first, then the latest."""
     found = listed(bench.session.rules)
-    cursor = max(0, min(bench.rule, len(found) - 1))
     told = bench.session.rules.complaints[-COMPLAINTS:]
-    return RulesView(found, cursor, len(RULES), tuple(complaint.text for complaint in told))
+    texts = tuple(complaint.text for complaint in told)
+    return RulesView(found, found.place(bench.chosen), len(RULES), texts)
 
 
 # -- drawing -----------------------------------------------------------------------------
@@ -42,14 +54,12 @@ def view(bench: Bench) -> RulesView:
 
 @dataclass(frozen=True)
 class RulesDoc:
-    """A line per episode, made when it is looked at, and the chosen rule explained."""
+    """One rule explained, and below it a line per episode, made when it is looked at."""
 
     seen: RulesView
     width: int
-    below: Sequence[Line]
-    """The explanation, where there is room for it below the episodes."""
-    foot: Sequence[Line]
-    """What stays of it at the bottom otherwise."""
+    above: Sequence[Line]
+    """The explanation."""
 
     @property
     def head(self) -> tuple[Line, ...]:
@@ -57,38 +67,78 @@ class RulesDoc:
         return ()
 
     @property
+    def foot(self) -> tuple[Line, ...]:
+        """Nothing stays at the bottom."""
+        return ()
+
+    @property
     def leaps(self) -> bool:
-        """The cursor is followed line by line."""
+        """The explanation is shown from its beginning."""
         return False
 
     @property
     def height(self) -> int:
         """Number of lines that scroll."""
-        return len(self.seen.episodes) + len(self.below)
+        return len(self.above) + len(self.seen.episodes)
 
     @property
     def focus(self) -> int | None:
-        """The chosen episode."""
-        return self.seen.cursor
+        """The beginning."""
+        return 0
 
     def line(self, y: int) -> Line:
         """Line *y* of those that scroll."""
-        if y < len(self.seen.episodes):
-            return clip(_episode_line(self.seen.episodes[y], y == self.seen.cursor), self.width)
-        y -= len(self.seen.episodes)
-        return self.below[y] if y < len(self.below) else EMPTY
+        if y < len(self.above):
+            return self.above[y]
+        y -= len(self.above)
+        if y >= len(self.seen.episodes):
+            return EMPTY
+        return clip(_episode_line(self.seen.episodes[y], y == self.seen.cursor), self.width)
 
 
-def render(seen: RulesView, width: int, height: int) -> Doc:
-    """Draw a line per episode, and the chosen rule explained at the bottom."""
-    if not seen.episodes:
-        text = f" all {seen.watched} rules hold so far"
-        return Lines((say(text, "ok"), *_complaints(seen, width)))
+def document(bench: Bench, _marks: Marks, width: int, _height: int) -> Doc:
+    """The rules, for a pane: the chosen one explained, then all that were broken."""
+    seen = view(bench)
     count = len(seen.episodes)
-    why = [*_explanation(seen.episodes[seen.cursor], width), *_complaints(seen, width)]
-    if count + len(why) <= height:
-        return RulesDoc(seen, width, why, ())
-    return RulesDoc(seen, width, (), why[: max(0, height - min(count, 2) - 1)])  # two stay in sight
+    if not count:
+        text = f" all {seen.watched} rules hold so far"
+        return Lines((say(text, "ok"), *complaint_lines(seen, width)))
+    above = explained(bench, seen.episodes[seen.cursor], seen.cursor, count, width)
+    above += complaint_lines(seen, width)
+    head = say(f" all {count} times a rule was broken" if count > 1 else "", "dim")
+    return RulesDoc(seen, width, [*above, EMPTY, clip(head, width)] if count > 1 else above)
+
+
+def clicked(bench: Bench, doc: Doc, line: int, _column: int) -> bool:
+    """Look at the episode of a line."""
+    found = listed(bench.session.rules)
+    at = line - (len(doc.above) if isinstance(doc, RulesDoc) else 0)
+    if not 0 <= at < len(found):
+        return False
+    choose(bench, at)
+    return True
+
+
+def choose(bench: Bench, at: int) -> None:
+    """Look at an episode by its number, or at the nearest there is."""
+    found = listed(bench.session.rules)
+    if found:
+        episode = found[max(0, min(at, len(found) - 1))]
+        event = None if episode.now else episode.event
+        bench.chosen = Choice(episode.rule, episode.subject, event)
+
+
+def move(bench: Bench, _across: int, down: int, _width: int) -> bool:
+    """Look at another rule that was broken."""
+    if down:
+        choose(bench, view(bench).cursor + down)
+    return bool(down)
+
+
+def event(bench: Bench) -> int | None:
+    """The position after the event that broke the chosen rule, None if none was broken."""
+    found = view(bench)
+    return found.episodes[found.cursor].event + 1 if found.episodes else None
 
 
 def _episode_line(episode: Episode, chosen: bool) -> Line:
@@ -109,7 +159,7 @@ def _episode_line(episode: Episode, chosen: bool) -> Line:
     )
 
 
-def _complaints(seen: RulesView, width: int) -> list[Line]:
+def complaint_lines(seen: RulesView, width: int) -> list[Line]:
     """What the kernel itself would have said, under the rules."""
     if not seen.complaints:
         return []
@@ -117,41 +167,3 @@ def _complaints(seen: RulesView, width: int) -> list[Line]:
     for text in seen.complaints:
         lines += [say(t, "violation") for t in wrap_words(text, width, " ", "   ")]
     return lines
-
-
-def _explanation(episode: Episode, width: int) -> list[Line]:
-    rule: Rule | None = RULES.get(episode.rule)
-    what = f"{episode.subject}: {episode.text}"
-    where = f"broken by event {episode.event}"
-    if episode.function:
-        where += f" in {episode.function}()"
-    if episode.window:
-        where += f"; known window: {episode.window}"
-    lines = [EMPTY, *(say(t, "strong") for t in wrap_words(what, width, " "))]
-    lines += [say(text) for text in wrap_words(where, width, " ")]
-    if rule is None:
-        return lines
-    lines += [say(text) for text in wrap_words(rule.statement, width, " ")]
-    lines += [say(text, "dim") for text in wrap_words(f"{rule.formula}", width, "   ")]
-    lines += [say(text) for text in wrap_words(rule.explanation, width, " ")]
-    lines += [say(text, "dim") for text in wrap_words(f"Source: {rule.source}", width, " ", "   ")]
-    return lines
-
-
-def document(bench: Bench, _marks: Marks, width: int, height: int) -> Doc:
-    """The rules, for a pane."""
-    return render(view(bench), width, height)
-
-
-def clicked(bench: Bench, _doc: Doc, line: int, _column: int) -> bool:
-    """Look at the episode of a line."""
-    if line >= len(view(bench).episodes):
-        return False
-    bench.rule = line
-    return True
-
-
-def event(bench: Bench) -> int | None:
-    """The position after the event that broke the chosen rule, None if none was broken."""
-    found = view(bench)
-    return found.episodes[found.cursor].event + 1 if found.episodes else None

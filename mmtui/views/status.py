@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmtui.model.bench import Bench
+from mmtui.model.why import present
 from mmtui.views.lines import Line, clip, join, length, ljust, say
 from sandbox.machine.memory import DECIDE, LOAD, Globals
 from sandbox.rules import Violation
@@ -26,7 +27,7 @@ class StatusView:
     cpu: int | None
     """The CPU chosen to take the next events."""
     broken: str
-    """The worst rule that is broken now, with its numbers."""
+    """The rule broken now that is explained, with its numbers."""
     window: bool
 
 
@@ -41,8 +42,7 @@ def view(bench: Bench) -> StatusView:
             "running" if session.running else f"ret {result.ret}" if result and result.ret else ""
         )
         action = f"{last.number}: {last.action.text}" + (f" ({state})" if state else "")
-    broken = sorted(session.rules.broken.values(), key=lambda v: (bool(v.known_window), -v.event))
-    worst = broken[0] if broken else None
+    worst = present(bench)
     return StatusView(
         bench.source.title, bench.kernel, session.position, bench.end, action,
         len(session.machine.branches), bench.cpu, "" if worst is None else sentence(worst),
@@ -77,16 +77,15 @@ def render(seen: StatusView, width: int) -> Line:
 def news(bench: Bench) -> Line:
     """What the last move brought: a broken rule, the values that changed, or what was read."""
     fresh = bench.fresh()
+    if not fresh:
+        return join(_verdict(bench), _changed(bench))
+    shown = next((v for v in fresh if bench.chosen and v[:2] == bench.chosen[:2]), fresh[0])
+    where = f" by event {shown.event} in {shown.function}()"
+    parts: list[tuple[str, str]] = [(f" ! {sentence(shown)} ", "alarm"), (where, "violation")]
     if len(fresh) > 1:
         rules = ", ".join(sorted({violation.rule for violation in fresh}))
-        text = f" ! {len(fresh)} times a rule broke: {rules} "
-        first = f" first by event {fresh[0].event}"
-        return join(_verdict(bench), ((text, "alarm"), (first, "violation")))
-    if fresh:
-        where = f" by event {fresh[0].event} in {fresh[0].function}()"
-        broken = ((f" ! {sentence(fresh[0])} ", "alarm"), (where, "violation"))
-        return join(_verdict(bench), broken)
-    return join(_verdict(bench), _changed(bench))
+        parts.append((f"  {len(fresh)} times a rule broke: {rules}", "violation"))
+    return join(_verdict(bench), parts)
 
 
 def _verdict(bench: Bench) -> Line:

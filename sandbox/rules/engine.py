@@ -40,6 +40,10 @@ class Violation(NamedTuple):
     """How many states in a row, this one included, the rule has been broken for the subject."""
     known_window: str | None = None
     """Name of the window of upstream's own that covers it, if any."""
+    line: int = 0
+    """Line of the function's text that the event is of, 0 where no function runs."""
+    file: str = ""
+    """The file of that line."""
 
     @property
     def statement(self) -> str:
@@ -70,12 +74,15 @@ class RuleEngine:
         """Every state in which a rule did not hold, in order (known windows included)."""
         self.breaks: list[int] = []
         """The event of each violation that no known window covers, ascending."""
+        self.restored: list[tuple[str, str, int]] = []
+        """Rule and subject of what held again, and the event that made it so, in order."""
         self.complaints: list[Complaint] = []
         """What the kernel's own checks would have printed, in order."""
         derived = machine.derived
         self.now: dict[Key, Violation] = derived.table("broken", {}, follows=True)
         self._uncomplain = derived.undoer(self._uncomplained)
         self._unbreak, self._unset = derived.undoer(self._unbroken), derived.undoer(self._put)
+        self._unrestore = derived.undoer(self._unrestored)
         self.windows: dict[int, tuple[tuple[int, str], ...]] = derived.table("windows", {})
         """By folio: upstream's own windows that are open for it, each with the CPU in it."""
         self.checks = Checks(self)
@@ -108,7 +115,7 @@ class RuleEngine:
     def holds(self, rule: str, key: int) -> None:
         """The rule holds for this subject now."""
         if (rule, key) in self.now:
-            self._set((rule, key), None)
+            self._holds_again((rule, key))
 
     def fails(
         self,
@@ -126,17 +133,20 @@ class RuleEngine:
         machine = self.machine
         before = self.now.get((rule, key))
         index = machine.position - 1
+        function, line, file = self._place()
         violation = Violation(
             rule,
             subject,
             text,
             index,
             machine.action_in_flight(),
-            self._function(),
+            function,
             words,
             max(deficit, 1),
             before.run + 1 if before else 1,
             window or (self.window_of(key) if rule in BALANCE else None),
+            line,
+            file,
         )
         self.violations.append(violation)
         if violation.known_window is None:
@@ -145,14 +155,14 @@ class RuleEngine:
         self._set((rule, key), violation)
         if violation.run == 1:
             task = machine.running[machine.acting]
-            for line in told_by(rule, self.kernel, task.gen if task else None):
-                self.complain(line.partition(": VM_")[0], line, subject)
+            for told in told_by(rule, self.kernel, task.gen if task else None):
+                self.complain(told.partition(": VM_")[0], told, subject)
 
     def complain(self, name: str, text: str, subject: str) -> None:
         """A check of the kernel's own would print a line at the present event."""
         machine = self.machine
         at, action = machine.position - 1, machine.action_in_flight()
-        self.complaints.append(Complaint(name, text, subject, at, action, self._function()))
+        self.complaints.append(Complaint(name, text, subject, at, action, self._place()[0]))
         machine.derived.add(self._uncomplain)
 
     def _uncomplained(self) -> None:
@@ -174,16 +184,27 @@ class RuleEngine:
         if self.violations.pop().known_window is None:
             self.breaks.pop()
 
-    def _function(self) -> str:
+    def _holds_again(self, key: Key) -> None:
+        subject = self.now[key].subject
+        self._set(key, None)
+        self.restored.append((key[0], subject, self.machine.position - 1))
+        self.machine.derived.add(self._unrestore)
+
+    def _unrestored(self) -> None:
+        """The last rule that held again is taken back."""
+        self.restored.pop()
+
+    def _place(self) -> tuple[str, int, str]:
+        """The function that the present event is of, with its line and file."""
         task = self.machine.running[self.machine.acting]
         if task is None or task.gen is None:
-            return ""
-        return innermost(task.gen)[0]
+            return "", 0, ""
+        return innermost(task.gen)
 
     def another_folio(self, frame: int, end: int) -> None:
         """The words [frame, end) are another folio's now: what was broken was the one before's."""
         for key in [key for key in self.now if frame <= key[1] < end]:
-            self._set(key, None)
+            self._holds_again(key)
         self.machine.derived.put("windows", frame, GONE)
 
     # -- windows -------------------------------------------------------------------------

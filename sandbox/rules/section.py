@@ -6,6 +6,7 @@ them, that is looked at and put away.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,8 @@ PTL_KINDS = frozenset((field(Struct.PTE_TABLE, "ptl"), field(Struct.PMD_TABLE, "
 ENTRY_KINDS = frozenset((PTE_KIND, PMD_KIND))
 NOT_PRESENT_OR_UFFD = PTE_SWP | PTE_MIGRATION | PTE_UFFD_WP
 OFFSETS = {f.number: f.offset for f in FIELDS if f.struct is Struct.PAGE}
+_Wrong = defaultdict[str, list[tuple[str, int]]]
+"""By rule, what is wrong with each page that breaks it, and the word of the page."""
 
 
 class SectionChecks(SoundFolios):
@@ -249,22 +252,20 @@ class SectionChecks(SoundFolios):
         )
 
     def pages(self, folio: Folio) -> None:
-        """I-11, I-18 … I-20, I-24, I-30, I-53: last page that is wrong, if any."""
+        """I-11, I-18 … I-20, I-24, I-30, I-53: the last page that is wrong, and how many are."""
         cells, ledger, head = self.cells, self.ledger, folio & ADDR_MASK
         anon = cells[head] & PG_anon
         entire = cells[head + ENTIRE_MAPCOUNT] + 1 if folio.large else 0
         counted = self.kernel.has_page_mapcount or not folio.large
         pmd_leaves = self.pmd_leaves(folio)
-        wrong: dict[str, tuple[str, int]] = {}
+        wrong: _Wrong = defaultdict(list)
         for i in range(folio.nr_pages):
             page = folio.page(i)
             ptes = ledger.page_leaves.get(page, 0)
             mc = cells[page + MAPCOUNT] + 1 if counted else ptes
             if counted and mc + entire != ptes + pmd_leaves:
-                wrong["I-11"] = (
-                    f"page {i}: mapcount {mc} + entire {entire}, {ptes + pmd_leaves} entries",
-                    page + 2,
-                )
+                text = f"page {i}: mapcount {mc} + entire {entire}, {ptes + pmd_leaves} entries"
+                wrong["I-11"].append((text, page + MAPCOUNT))
             if not anon:
                 continue
             exclusive, writable = cells[page] & PG_anon_exclusive, ledger.writable.get(page, 0)
@@ -272,10 +273,15 @@ class SectionChecks(SoundFolios):
                 mine = (ptes, pmd_leaves, mc + entire)
                 self.one_owner(folio, i, bool(exclusive), bool(writable), mine, wrong)
             if page in self.pinned and ptes > 1:
-                wrong["I-24"] = (f"pinned page {i} is mapped {ptes} times", page)
+                text = f"pinned page {i} is mapped {ptes} times"
+                wrong["I-24"].append((text, page))
         for rule in ("I-11", "I-18", "I-19", "I-20", "I-24", "I-30", "I-53"):
-            text, word = wrong.get(rule, ("", head))
-            self.report(rule not in wrong, rule, folio, text, word)
+            found = wrong.get(rule)
+            if found is None:
+                self.report(True, rule, folio, "")
+                continue
+            text = found[-1][0] + (f", and {len(found) - 1} more" if len(found) > 1 else "")
+            self.report(False, rule, folio, text, *(word for _, word in found))
         if anon and not cells[head] & PG_ksm:
             self.mapped_once_per_mm(folio)
 
@@ -286,7 +292,7 @@ class SectionChecks(SoundFolios):
         exclusive: bool,
         writable: bool,
         mappings: tuple[int, int, int],
-        wrong: dict[str, tuple[str, int]],
+        wrong: _Wrong,
     ) -> None:
         """I-18 … I-20, I-30, I-53 for a page that is exclusive or writable somewhere.
 
@@ -294,15 +300,15 @@ class SectionChecks(SoundFolios):
         """
         (ptes, leaves, counted), page = mappings, folio.page(i)
         if self.cells[folio.flags] & PG_ksm:
-            wrong["I-30"] = (f"KSM page {i} is exclusive or writable", page)
+            wrong["I-30"].append((f"KSM page {i} is exclusive or writable", page))
         if writable and not exclusive:
-            wrong["I-18"] = (f"page {i} is writable but not exclusive", page)
+            wrong["I-18"].append((f"page {i} is writable but not exclusive", page))
         if writable and ptes > 1:
-            wrong["I-20"] = (f"page {i} is writable and mapped {ptes} times", page)
+            wrong["I-20"].append((f"page {i} is writable and mapped {ptes} times", page))
         if exclusive and counted > 1:
-            wrong["I-19"] = (f"page {i} is exclusive and mapped {counted} times", page)
+            wrong["I-19"].append((f"page {i} is exclusive and mapped {counted} times", page))
         if exclusive and ptes and self.reached(page, ptes + leaves):
-            wrong["I-53"] = (f"page {i} is exclusive and within others' reach", page)
+            wrong["I-53"].append((f"page {i} is exclusive and within others' reach", page))
 
     def reached(self, page: int, leaves: int) -> bool:
         """Can anybody but the one mapping get at a page?"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmtui.model.cursor import GUTTER, LEVELS, move_across, move_over_areas, pages_per_row
+from mmtui.views import rules
 from mmtui.views.panes import COLUMNS, PANES
 from tests.tui.support import SIXTEEN, machine, preset
 
@@ -35,11 +36,12 @@ def test_what_does_not_move_the_cursor_is_left_to_scroll() -> None:
 def test_the_cursor_of_the_rules_stops_above() -> None:
     bench = preset("3", "ryan-v2")
     bench.run_until_violation()
+    bench.run_until_violation()
     move = PANES["rules"].move
     assert move is not None
-    for down, rule in ((2, 2), (-1, 1), (-5, 0)):
+    for down, place in ((1, 1), (9, 1), (-5, 0)):
         assert move(bench, 0, down, 80)
-        assert bench.rule == rule
+        assert rules.view(bench).cursor == place
 
 
 @pytest.mark.parametrize("level", range(len(LEVELS)))

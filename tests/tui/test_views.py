@@ -97,8 +97,8 @@ def test_a_broken_rule_is_marked_wherever_its_words_are() -> None:
     for name in ("folios", "rules", "log", "tables"):
         assert tokens(bench, name) & {"violation", "alarm"}, name
     shown = pane(bench, "rules")
-    assert "I-05 F1 mapcount 17 > refcount 16" in shown
-    assert "Source: David Hildenbrand" in shown
+    assert "! I-05 F1: mapcount 17 > refcount 16" in shown
+    assert "says who    David Hildenbrand" in shown
     assert "I-05 F1" in plain(status.render(status.view(bench), 100))
     assert "by event" in plain(status.news(bench))
 
