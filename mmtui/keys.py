@@ -13,6 +13,8 @@ _NAMES = {
     "@": "at",
     ".": "full_stop",
     ",": "comma",
+    ">": "greater_than_sign",
+    "<": "less_than_sign",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from mmtui.commands import acting, looking, stepping
+from mmtui.commands import acting, finding, looking, stepping
 from mmtui.commands.model import Command, Desk
 from mmtui.model.bench import Bench
 from mmtui.model.selection import areas_of
@@ -16,9 +16,10 @@ from sandbox.scenario.verbs import VERBS
 
 __all__ = ["ALIASES", "COMMANDS", "completions", "execute", "invoke"]
 
+_GROUPS = (stepping.COMMANDS, finding.COMMANDS, acting.COMMANDS, looking.LOOK, looking.APP)
+
 COMMANDS: dict[str, Command] = {
-    command.name: command
-    for command in (*stepping.COMMANDS, *acting.COMMANDS, *looking.LOOK, *looking.APP)
+    command.name: command for commands in _GROUPS for command in commands
 }
 """Every command by its name, in the order of the help."""
 
@@ -101,6 +102,8 @@ def completions(line: str, bench: Bench, themes: list[str]) -> list[str]:
         "open": list(bench.source.others),
         "select": [*bench.procs(), *regions],
     }
+    if name in ("until", "back-until", "who"):
+        return finding.complete(bench, partial, words_only=name == "who")
     if name == "cat":
         from sandbox.truth.procfs.proc import WHATS  # only this needs it, and start-up time counts
 

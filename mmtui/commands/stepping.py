@@ -8,7 +8,7 @@ from mmtui.commands.model import Command, Desk, Group
 from mmtui.model.bench import Bench
 from sandbox.errors import UsageError
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "backward", "forward"]
 
 
 def _count(text: str) -> int:
@@ -87,13 +87,15 @@ def _cpu(desk: Desk, text: str) -> None:
         desk.moved(f"the next event is of {doing}")
 
 
-def _forward(bench: Bench) -> str | None:
+def forward(bench: Bench) -> str | None:
+    """Why there is nothing to go on to, None if there is."""
     if bench.idle and not bench.can_redo and bench.next_item is None:
         return "nothing is left to run: do an action of your own, or go back"
     return None
 
 
-def _backward(bench: Bench) -> str | None:
+def backward(bench: Bench) -> str | None:
+    """Why there is nothing to go back to, None if there is."""
     return None if bench.session.position else "this is the start"
 
 
@@ -106,43 +108,43 @@ def _branches(bench: Bench) -> str | None:
 COMMANDS = (
     Command(
         "step", "event", "Do the next memory event.", Group.STEP,
-        _times(Bench.step_event), ("s", "space"), "[N]", _forward, 100,
+        _times(Bench.step_event), ("s", "space"), "[N]", forward, 100,
     ),
     Command(
         "back", "back", "Take the last memory event back.", Group.STEP,
-        _times(Bench.back_event), ("S", "b", "backspace"), "[N]", _backward, 95,
+        _times(Bench.back_event), ("S", "b", "backspace"), "[N]", backward, 95,
     ),
     Command(
         "next", "action", "Finish the running action, or do the next one of the story.", Group.STEP,
-        _times(Bench.step_action), ("n",), "[N]", _forward, 90,
+        _times(Bench.step_action), ("n",), "[N]", forward, 90,
     ),
     Command(
         "previous", "action back", "Go back to the start of the running or the last action.",
-        Group.STEP, _times(Bench.back_action), ("N",), "[N]", _backward,
+        Group.STEP, _times(Bench.back_action), ("N",), "[N]", backward,
     ),
     Command(
         "out", "function", "Run until the kernel function that is shown has returned.", Group.STEP,
-        _times(Bench.step_function), ("o",), "[N]", _forward, 40,
+        _times(Bench.step_function), ("o",), "[N]", forward, 40,
     ),
     Command(
         "caller", "function back", "Go back to where the kernel function that is shown was called.",
-        Group.STEP, _once(Bench.back_function), ("O",), "[N]", _backward,
+        Group.STEP, _once(Bench.back_function), ("O",), "[N]", backward,
     ),
     Command(
         "story", "story step", "Do the story's next step and check what is expected of it.",
-        Group.STEP, _once(Bench.step_story), ("]",), "[N]", _forward, 85,
+        Group.STEP, _once(Bench.step_story), ("]",), "[N]", forward, 85,
     ),
     Command(
         "unstory", "story back", "Go back to the start of the story's step.", Group.STEP,
-        _once(Bench.back_story), ("[",), "[N]", _backward,
+        _once(Bench.back_story), ("[",), "[N]", backward,
     ),
     Command(
         "violation", "until violation", "Run until a rule breaks that holds now.", Group.STEP,
-        _until_violation, ("v",), "", _forward, 80,
+        _until_violation, ("v",), "", forward, 80,
     ),
     Command(
         "end", "to the end", "Run all that is left of the story.", Group.STEP,
-        _once(Bench.run_to_end), ("e",), "", _forward, 45,
+        _once(Bench.run_to_end), ("e",), "", forward, 45,
     ),
     Command(
         "cpu", "which CPU", "Choose the CPU that takes the next events; then step or n.",
@@ -154,7 +156,7 @@ COMMANDS = (
     ),
     Command(
         "start", "to the start", "Go back to before the first event.", Group.STEP,
-        lambda desk, _text: _goto(desk, "0"), ("A",), "", _backward,
+        lambda desk, _text: _goto(desk, "0"), ("A",), "", backward,
     ),
     Command(
         "branch", "branches", "List the futures that were left, or make one the future again.",

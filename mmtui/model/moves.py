@@ -18,6 +18,7 @@ from sandbox.errors import SandboxError, UsageError
 from sandbox.rules import Violation
 from sandbox.run.scheduling import play
 from sandbox.run.session import Step
+from sandbox.run.until import Condition, Forward, before
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.scenario.schedule import Turn
 
@@ -235,6 +236,41 @@ class Moves(Standing):
             session.finish()
             while session.position > start:
                 recorder.undo()
+
+    def run_until(self, condition: Condition) -> Stop | None:
+        """Step until a condition comes to hold; None when the script is over before."""
+        with self._move() as recorder:
+            looked = Forward(self.session, condition)
+            while not self.idle or self.can_redo or self.next_item is not None:
+                recorder.restart()  # what matters at the end is the event that stopped it
+                self._one_event(wait=False)
+                if looked.met():
+                    return Stop(condition.text)
+            return None
+
+    def back_until(self, condition: Condition) -> bool:
+        """Go back to where a condition last came to hold; stays where it is if it never did."""
+        if condition.expectation is not None:
+            return self._back_until_expected(condition)
+        found = before(self.session, condition, self.session.position)
+        if found is not None:
+            self._back_to(found)
+        return found is not None
+
+    def _back_until_expected(self, condition: Condition) -> bool:
+        """Look at each place before this one, going back; what holds only once done is known."""
+        start, later = self.session.position, False
+        with self._move() as recorder:
+            while self.session.position:
+                recorder.undo()
+                holds = condition.holds(self.session)
+                if later and not holds:
+                    self.session.step_event(self.session.machine.future_cpus[-1])
+                    return True
+                later = holds
+            if not later:
+                self.session.goto(start)
+            return later
 
     def settle(self) -> None:
         """Hold a story step that is complete now against what is expected of it, and keep it."""

@@ -39,6 +39,8 @@ class Standing:
         self._living = Living(self.session)
         self.checked: tuple[ExpectResult, ...] = ()
         """The expectations that the last move came by."""
+        self.sought = ""
+        """What was last run until, as it was written."""
         self.selection = Selection()
         self.level = 1
         """Zoom of the page tables: 0 regions, 1 entries, 2 decoded."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from os.path import basename, dirname
 from types import CodeType, TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sandbox.machine.memory import Word
+
+T = TypeVar("T")
 
 _PACKAGE = dirname(dirname(__file__)) + os.sep
 _LIBRARY = dirname(os.__file__) + os.sep
@@ -111,13 +113,13 @@ def frames_of(gen: Word) -> Iterator[Frame]:
         yield Frame(level.gi_code.co_name, level.gi_code.co_filename, frame.f_lineno, names)
 
 
-def trace(gen: Word, answers: Iterable[Any]) -> Iterator[tuple[str, int, str]]:
-    """(function, line, file) of each event that a fresh generator yields when it is answered."""
+def trace(gen: Word, answers: Iterable[Any], look: Callable[[Word], T]) -> Iterator[T]:
+    """What *look* says of a fresh generator at each event that it yields when it is answered."""
     next(gen)
-    yield innermost(gen)
+    yield look(gen)
     for answer in answers:
         gen.send(answer)
-        yield innermost(gen)
+        yield look(gen)
     gen.close()
 
 

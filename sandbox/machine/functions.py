@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from types import GeneratorType
-from typing import Any
+from typing import Any, TypeVar
 
 from sandbox.errors import DeadlockError, KernelBug, NoEventError, NotPureError
 from sandbox.machine.calls import start
@@ -31,6 +31,8 @@ __all__ = ["FUNCTION", "OPERATION", "REACTION", "Functions", "NoEventAtAll"]
 
 OPERATION, REACTION, FUNCTION = range(3)
 """Where a burst is: in the event itself, in those told of it, in the function it is answered to."""
+
+T = TypeVar("T")
 
 
 class Functions:
@@ -268,18 +270,25 @@ class Functions:
 
         Of a function that is not pure, as far as it goes; then the places are not known.
         """
+        return self.traced(task, innermost, ("?", 0, ""))
+
+    def traced(self, task: Task, look: Callable[[Word], T], unknown: T) -> list[T]:
+        """What *look* says of the function of *task* before each of its events, in order.
+
+        Of a function that is not pure, as far as it goes; then it is *unknown*.
+        """
         answers = task.answers if task.running else task.answers[:-1]
-        places: list[tuple[str, int, str]] = []
+        seen: list[T] = []
         wanted = len(answers) + 1
         try:
             with self.watchdog:
-                for place in trace(start(task.call, task.kernel), answers):
-                    places.append(place)
+                for each in trace(start(task.call, task.kernel), answers, look):
+                    seen.append(each)
                     self.watchdog.beat()
         except BaseException as error:  # a person's own kernel may raise anything
             if error is self.interruption:
                 raise
-        return places[:wanted] + [("?", 0, "")] * (wanted - len(places))
+        return seen[:wanted] + [unknown] * (wanted - len(seen))
 
 
 def _keep_for_ever(gen: Any) -> None:  # noqa: ANN401  # a generator

@@ -59,6 +59,10 @@ def _punctuation() -> set[str]:
         "colon",
         "slash",
         "question_mark",
+        "full_stop",
+        "comma",
+        "greater_than_sign",
+        "less_than_sign",
         "space",
     }
 

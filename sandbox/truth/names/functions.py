@@ -7,10 +7,18 @@ test holds them against the kernels' text.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-__all__ = ["is_kernels", "is_ours", "kernel_name"]
+__all__ = [
+    "close_functions",
+    "function_names",
+    "is_function",
+    "is_kernels",
+    "is_ours",
+    "kernel_name",
+]
 
 
 def is_kernels(function: str) -> bool:
@@ -21,6 +29,21 @@ def is_kernels(function: str) -> bool:
 def is_ours(function: str) -> bool:
     """Whether it is a helper of the modelled kernels that no release has."""
     return function in _names("own_functions.txt")
+
+
+def is_function(name: str) -> bool:
+    """Whether the text of some modelled kernel has a function of that name."""
+    return is_kernels(name) or is_ours(name)
+
+
+def close_functions(name: str) -> list[str]:
+    """Names that are nearest to one that there is not, at most one."""
+    return get_close_matches(name, function_names(), n=1)
+
+
+def function_names() -> list[str]:
+    """All names, sorted."""
+    return sorted(_names("kernel_functions.txt") | _names("own_functions.txt"))
 
 
 def kernel_name(function: str) -> str | None:
