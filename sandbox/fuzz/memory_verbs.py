@@ -68,6 +68,8 @@ def _file(d: Draw) -> list[str]:
     name, size = d.name("F"), d.size()
     path = f"/{d.random.choice('tx')}/{name.lower()}"
     d.world.files[name] = size
+    if path.startswith("/x"):
+        d.world.disks.add(name)
     chunks = [chunk for chunk in (1, 4, 16) if size % chunk == 0 and chunk < size]
     chunk = f" {d.random.choice(chunks)}p" if chunks and d.flip(0.6) else ""
     return [f"file {name} {size}p {path}{chunk}"]

@@ -113,7 +113,7 @@ def _clearrefs(d: Draw) -> list[str]:
 
 
 def _uffd(d: Draw) -> list[str]:
-    span = d.any_span(lambda page: page.sure and page.private)
+    span = d.any_span(lambda page: page.sure)
     if span is None:
         return []
     known = d.world.uffds.get(span.proc)
@@ -123,9 +123,12 @@ def _uffd(d: Draw) -> list[str]:
     mode = "off" if known and d.flip(0.2) else mode
     d.world.uffds[span.proc] = known or mode
     pages = list(d.world.pages(span))
-    certain = all(page is not None and page.sure and page.private for page in pages)
+    certain = all(page is not None and page.sure for page in pages)
     was = {page.uffd for page in pages if page is not None}
-    if mode == "off" and certain:
+    disks = {page.uffd for page in pages if page is not None and page.source in d.world.disks}
+    if certain and ((disks if mode == "off" else disks and {mode}) - {"async"}):
+        pass  # -EINVAL, and nothing changes
+    elif mode == "off" and certain:
         d.world.change(span, uffd="")
     elif mode != "off" and certain and was <= {""}:
         d.world.change(span, uffd=mode)

@@ -80,6 +80,8 @@ class World:
     """Every process there ever was."""
     files: dict[str, int] = field(default_factory=dict)
     """Pages of each."""
+    disks: set[str] = field(default_factory=set)
+    """The files that are on a disk: userfaultfd protects them asynchronously or not at all."""
     opened: dict[str, frozenset[str]] = field(default_factory=dict)
     """By process, the files that it has: those that were made before it, or its ancestor, began."""
     holds: dict[str, bool] = field(default_factory=dict)

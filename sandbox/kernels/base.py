@@ -52,6 +52,7 @@ from sandbox.mm.swapfile import SwapfileMixin
 from sandbox.mm.swapoff import SwapoffMixin
 from sandbox.mm.truncate import TruncateMixin
 from sandbox.mm.userfaultfd import UserfaultfdMixin
+from sandbox.mm.userfaultfd_copy import UffdCopyMixin
 from sandbox.mm.userfaultfd_move import UffdMoveMixin
 from sandbox.mm.vma import VmaMixin
 from sandbox.mm.vmscan import VmscanMixin
@@ -69,6 +70,7 @@ class Kernel(
     TruncateMixin,
     KsmMixin,
     UserfaultfdMixin,
+    UffdCopyMixin,
     UffdMoveMixin,
     UffdMoveHugeMixin,
     ForkMixin,

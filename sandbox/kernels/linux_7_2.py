@@ -71,6 +71,7 @@ class Linux72(SwapTableMixin, Linux615):
     collapse_batches = True
     collapse_files = True
     pt_reclaim = True
+    mfill_by_ops = True
     uffd_move_flushes_once = True
     uffd_move_locks_anon_vma = False
     proc_mem_force = False  # CONFIG_PROC_MEM_* of the recorded build

@@ -101,16 +101,27 @@ class BatchZapMixin(KernelPart):
         page = yield from self.vm_normal_page(ptent)
         if page is None:
             yield from self.get_and_clear_full_ptes(tlb.mm, addr, pte, 1, tlb.fullmm)
+            yield from self.zap_install_uffd_wp_if_needed(tlb, vma, addr, pte, 1, ptent)
             return self.tlb_remove_tlb_entries(tlb, addr, 1), 1, False
         folio = yield from self.page_folio(page)
         nr = 1
         if folio.large and end - addr != 1:
             nr = (yield from self.folio_pte_batch(folio, pte, ptent, end - addr)).nr
-        tlb, full = yield from self.zap_present_folio_ptes(tlb, vma, folio, page, pte, nr, addr)
+        tlb, full = yield from self.zap_present_folio_ptes(
+            tlb, vma, folio, page, pte, ptent, nr, addr
+        )
         return tlb, nr, full
 
     def zap_present_folio_ptes(
-        self, tlb: MmuGather, vma: Vma, folio: Folio, page: Page, pte: int, nr: int, addr: int
+        self,
+        tlb: MmuGather,
+        vma: Vma,
+        folio: Folio,
+        page: Page,
+        pte: int,
+        ptent: int,
+        nr: int,
+        addr: int,
     ) -> Gen[tuple[MmuGather, bool]]:
         """Clear, rss, rmap, gather; True when the gather is full."""
         delay = False
@@ -121,6 +132,7 @@ class BatchZapMixin(KernelPart):
             tlb, delay = yield from self.zap_file_bits(tlb, folio, ptent)
         tlb = tlb.charge((yield from self.mm_counter(folio)), -nr)
         tlb = self.tlb_remove_tlb_entries(tlb, addr, nr)
+        yield from self.zap_install_uffd_wp_if_needed(tlb, vma, addr, pte, nr, ptent)
         if not delay:
             yield from self.folio_remove_rmap_ptes(folio, page, nr, vma)
         return (yield from self._tlb_remove_folio_pages(tlb, folio, page, nr, delay))

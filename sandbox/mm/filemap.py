@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sandbox.machine.part import KernelPart
 from sandbox.memory import ADDR_MASK, Folio, Gen, Mapping, add, bits, load, note, unlock
-from sandbox.mm.flags import HOST_XFS, PG_locked, PG_readahead, PG_uptodate
+from sandbox.mm.flags import HOST_XFS, VM_UFFD_WP, PG_locked, PG_readahead, PG_uptodate
 from sandbox.mm.memory.fault import VmFault
 from sandbox.mm.pgalloc import pmd_is_leaf
 
@@ -70,7 +70,12 @@ class FilemapMixin(KernelPart):
     # -- fault-around ----------------------------------------------------------------------
 
     def do_fault_around(self, vmf: VmFault) -> Gen[bool]:
-        """Map cached pages of the window; True when the fault is dealt with."""
+        """Map cached pages of the window; True when the fault is dealt with.
+
+        Not where userfaultfd watches (`uffd_disable_fault_around`).
+        """
+        if (yield load(vmf.vma.vm_flags)) & VM_UFFD_WP:
+            return False
         start, end = yield from self.fault_around_window(vmf)
         return (yield from self.filemap_map_pages(vmf, start, end))
 

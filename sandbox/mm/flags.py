@@ -86,7 +86,17 @@ MM_ID_SHARED = 1 << 31
 """Top bit of `_mm_id[1]`: the folio may be mapped by several mms."""
 MM_ID_MASK = MM_ID_LOCK - 1
 
-ENOENT, EIO, ENOMEM, EFAULT, EBUSY, EINVAL, EAGAIN, EOPNOTSUPP = 2, 5, 12, 14, 16, 22, 11, 95
+EPERM, ENOENT, EIO, ENOMEM, EFAULT, EBUSY, EINVAL, EAGAIN, EOPNOTSUPP = (
+    1,
+    2,
+    5,
+    12,
+    14,
+    16,
+    22,
+    11,
+    95,
+)
 EEXIST, ENXIO, EACCES, EOWNERDEAD, ENOTRECOVERABLE, EBADF = 17, 6, 13, 130, 131, 9
 
 

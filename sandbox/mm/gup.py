@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sandbox.arch.arm64.pgtable import (
     HPAGE_PMD_NR,
     PTE_SPECIAL,
+    PTE_UFFD_WP,
     PTE_VALID,
     pte_dirty,
     pte_mkdirty,
@@ -50,6 +51,7 @@ from sandbox.mm.flags import (
     MMF_HAS_PINNED,
     VM_READ,
     VM_SHARED,
+    VM_UFFD_WP,
     VM_WRITE,
     PG_anon,
     PG_anon_exclusive,
@@ -256,7 +258,7 @@ class GupMixin(KernelPart):
         shared = VM_SHARED | VM_WRITE
         if (yield load(vma.vm_flags)) & shared != shared:  # vma_needs_dirty_tracking()
             return True
-        return not (yield from self.vma_wants_writenotify(vma))
+        return not (yield from self.vm_ops_needs_writenotify(vma))
 
     def gup_must_unshare(
         self, vma: Vma | None, flags: int, folio: Folio | None, page: Page
@@ -409,6 +411,8 @@ class GupMixin(KernelPart):
             return False
         vm_flags = yield load(vma.vm_flags)
         if vm_flags & VM_WRITE or not is_cow_mapping(vm_flags):
+            return False
+        if pte & PTE_UFFD_WP and vm_flags & VM_UFFD_WP:
             return False
         page = yield from self.vm_normal_page(pte)
         return page is not None and (yield from self.page_anon_and_exclusive(page))

@@ -11,6 +11,7 @@ from sandbox.arch.arm64.pgtable import (
     HPAGE_PMD_ORDER,
     PTE_HUGE,
     PTE_SPECIAL,
+    PTE_UFFD_WP,
     access_flags,
     pfn_pte,
     pte_mkdirty,
@@ -40,11 +41,14 @@ from sandbox.memory import (
     xchg,
 )
 from sandbox.mm.flags import (
+    EFAULT,
     FAULT_FLAG_UNSHARE,
     FAULT_FLAG_WRITE,
     MM_ANONPAGES,
     VM_HUGEPAGE,
     VM_NOHUGEPAGE,
+    VM_UFFD_WP,
+    VM_UFFD_WP_ASYNC,
     PG_anon_exclusive,
     PG_locked,
     PG_uptodate,
@@ -74,13 +78,26 @@ class HugeFaultMixin(KernelPart):
             return None
         vmf = vmf._replace(orig_pte=pmdval)
         wants_write = vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE) and not pte_write(pmdval)
-        if wants_write and (yield load(vmf.vma.vm_file)):  # wp_huge_pmd(): copied by entries
-            yield from self.split_huge_pmd(vmf.vma, vmf.pmd, vmf.address)
-            return None
         if wants_write:
-            return 0 if (yield from self.do_huge_pmd_wp_page(vmf)) else None
+            return (yield from self.wp_huge_pmd(vmf))
         yield from self.huge_pmd_set_accessed(vmf)
         return 0
+
+    def wp_huge_pmd(self, vmf: VmFault) -> Gen[int | None]:
+        """A write (or unshare) met a read-only leaf; None when the entries below are to do it.
+
+        A file's are copied by entries, and so is what userfaultfd protects asynchronously.
+        """
+        split = bool((yield load(vmf.vma.vm_file)))
+        if not split and vmf.orig_pte & PTE_UFFD_WP and not vmf.flags & FAULT_FLAG_UNSHARE:
+            vm_flags = yield load(vmf.vma.vm_flags)
+            if vm_flags & (VM_UFFD_WP | VM_UFFD_WP_ASYNC) == VM_UFFD_WP:
+                return -EFAULT  # handle_userfault(): VM_FAULT_SIGBUS
+            split = bool(vm_flags & VM_UFFD_WP)
+        if split:
+            yield from self.split_huge_pmd(vmf.vma, vmf.pmd, vmf.address)
+            return None
+        return 0 if (yield from self.do_huge_pmd_wp_page(vmf)) else None
 
     def thp_vma_allowable_pmd(self, vma: Vma, addr: int) -> Gen[bool]:
         """Is the PMD size enabled here, and does its aligned range fit the VMA?"""

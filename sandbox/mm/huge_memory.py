@@ -11,7 +11,9 @@ from sandbox.arch.arm64.pgtable import (
     PTE_HUGE,
     PTE_PRESENT_INVALID,
     PTE_SPECIAL,
+    PTE_UFFD_WP,
     PTE_VALID,
+    pte_clear_uffd_wp,
     pte_dirty,
     pte_mkold,
     pte_mkwrite,
@@ -52,6 +54,7 @@ from sandbox.mm.flags import (
 )
 from sandbox.mm.memory.fork import CopyContext
 from sandbox.mm.memory.zap import MmuGather
+from sandbox.mm.mprotect import MM_CP_TRY_CHANGE_WRITABLE, change_uffd_wp
 from sandbox.mm.mremap import PagetableMove
 from sandbox.mm.pgalloc import pmd_is_leaf
 
@@ -123,7 +126,7 @@ class HugeMemoryMixin(KernelPart):
                 yield from self.folio_put(folio)
         if ok:
             yield from self.ptep_set_wrprotect(src_pmd)
-            yield store(dst_pmd, pte_mkold(pte_wrprotect(pmdval)))
+            yield store(dst_pmd, pte_mkold(pte_wrprotect(pmdval)) & ~PTE_UFFD_WP)
         yield unlock(src_ptl)
         yield unlock(dst_ptl)
         if not ok:
@@ -174,12 +177,9 @@ class HugeMemoryMixin(KernelPart):
     # -- protection and moving -----------------------------------------------------------
 
     def change_huge_pmd(
-        self, mm: Mm, vma: Vma, pmd: int, addr: int, end: int, newprot: int, try_upgrade: bool
+        self, mm: Mm, vma: Vma, pmd: int, addr: int, newprot: int, cp_flags: int
     ) -> Gen[int]:
-        """Mprotect of a leaf: as a whole, or split first."""
-        if end - addr != HPAGE_PMD_NR:
-            yield from self.split_huge_pmd(vma, pmd, addr)
-            return (yield load(pmd))
+        """Protect a leaf as a whole; what is there if it is none any more, else 0."""
         ptl = self.pmd_lockptr(pmd, addr)
         yield lock(ptl)
         pmdval = yield load(pmd)
@@ -187,9 +187,9 @@ class HugeMemoryMixin(KernelPart):
             yield unlock(ptl)
             return pmdval
         old = yield xchg(pmd, pmdval & ~PTE_VALID | PTE_PRESENT_INVALID)
-        entry = pte_modify(old, newprot) | PTE_HUGE
-        upgrade = try_upgrade and not pte_write(entry) and not old & PTE_SPECIAL
-        if upgrade and entry & PTE_VALID:
+        entry = change_uffd_wp(pte_modify(old, newprot) | PTE_HUGE, cp_flags)
+        upgrade = cp_flags & MM_CP_TRY_CHANGE_WRITABLE and not pte_write(entry)
+        if upgrade and entry & (PTE_VALID | PTE_SPECIAL | PTE_UFFD_WP) == PTE_VALID:
             page = page_of_pfn(pte_pfn(old))
             if (yield from self.can_change_pmd_writable(vma, entry, page)):
                 entry = pte_mkwrite(entry)
@@ -215,7 +215,7 @@ class HugeMemoryMixin(KernelPart):
             if new_ptl != old_ptl:
                 yield lock(new_ptl)
             pmdval = yield xchg(old_pmd, 0)
-            yield store(new_pmd, pmdval)
+            yield store(new_pmd, pte_clear_uffd_wp(pmdval))
             if pte_present(pmdval):
                 yield tlb_flush(pmc.mm, pmc.old_addr, pmc.old_addr + HPAGE_PMD_NR)
             if new_ptl != old_ptl:

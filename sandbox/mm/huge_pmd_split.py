@@ -11,6 +11,7 @@ from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
     PTE_PRESENT_INVALID,
     PTE_SPECIAL,
+    PTE_UFFD_WP,
     PTE_VALID,
     pfn_pte,
     pte_dirty,
@@ -80,11 +81,12 @@ class HugePmdSplitMixin(KernelPart):
     def _split_huge_zero_page_pmd(self, vma: Vma, pmd: int, haddr: int) -> Gen[None]:
         """The huge zero page becomes 512 zero pages; nothing is counted."""
         mm = Mm((yield load(vma.vm_mm)))
-        yield xchg(pmd, 0)
+        old = yield xchg(pmd, 0)
         yield tlb_flush(mm, haddr, haddr + HPAGE_PMD_NR)
         table = yield from self.new_pte_table(mm, haddr)
         zero = Page((yield load(Globals.zero_page)))
         entry = pfn_pte(zero.pfn, (yield from self.vm_page_prot(vma))) | PTE_SPECIAL
+        entry |= old & PTE_UFFD_WP
         for i in range(HPAGE_PMD_NR):
             yield store(table + i, entry)
         yield store(pmd, table << TABLE_SHIFT)
@@ -158,6 +160,7 @@ class HugePmdSplitMixin(KernelPart):
             entry = pte_mkwrite(entry)
         if not pte_young(old):
             entry = pte_mkold(entry)
+        entry |= old & PTE_UFFD_WP
         return pte_mkdirty(entry) if pte_dirty(old) else entry
 
     def pmdp_invalidate(self, mm: Mm, haddr: int, pmd: int) -> Gen[int]:

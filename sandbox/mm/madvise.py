@@ -13,7 +13,7 @@ from sandbox.mm.flags import (
     VM_SHARED,
     VM_WIPEONFORK,
 )
-from sandbox.mm.memory.zap import MmuGather
+from sandbox.mm.memory.zap import MmuGather, ZapDetails
 
 
 class MadviseMixin(KernelPart):
@@ -29,7 +29,8 @@ class MadviseMixin(KernelPart):
     def madvise_dontneed(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_DONTNEED: drop the pages of [start, end); -EINVAL in a locked VMA."""
         yield lock(mm.mmap_lock, READ)
-        visit, tlb = self.madvise_dontneed_single_vma, MmuGather(mm, reclaim_pt=self.pt_reclaim)
+        visit = self.madvise_dontneed_single_vma
+        tlb = MmuGather(mm, details=ZapDetails(reclaim_pt=self.pt_reclaim))
         ret, tlb = yield from self.madvise_walk_vmas(mm, start, end, visit, tlb)
         if self.madvise_gathers:
             yield from self.tlb_flush_mmu(tlb)

@@ -23,7 +23,7 @@ from sandbox.memory import (
     unlock,
 )
 from sandbox.mm.flags import EEXIST, VM_EXEC, VM_LOCKED, VM_READ, VM_WRITE
-from sandbox.mm.memory.zap import MmuGather
+from sandbox.mm.memory.zap import UNMAP, MmuGather
 from sandbox.mm.pgalloc import PMD_NR, USER_PGTABLES_CEILING
 from sandbox.mm.vma import VmaMerge
 
@@ -349,7 +349,7 @@ class MmapMixin(KernelPart):
         if self.unmap_drains:
             yield from self.lru_add_drain()
         start, end = (yield load(vmas[0].vm_start)), (yield load(vmas[-1].vm_end))
-        tlb = yield from self.unmap_vmas(MmuGather(mm), vmas, start, end)
+        tlb = yield from self.unmap_vmas(MmuGather(mm, details=UNMAP), vmas, start, end)
         tlb = yield from self.free_pgtables(tlb, vmas, floor, ceiling)
         yield from self.tlb_flush_mmu(tlb)
 
@@ -403,7 +403,7 @@ class MmapMixin(KernelPart):
         vmas = yield from self.all_vmas(mm)
         if self.unmap_drains:
             yield from self.lru_add_drain()
-        tlb = MmuGather(mm, fullmm=True)
+        tlb = MmuGather(mm, fullmm=True, details=UNMAP)
         if vmas:
             end = yield load(vmas[-1].vm_end)
             tlb = yield from self.unmap_vmas(tlb, vmas, 0, end)

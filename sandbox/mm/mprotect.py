@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandbox.arch.arm64.pgtable import (
+    HPAGE_PMD_NR,
     PTE_UFFD_WP,
     pte_clear_uffd_wp,
     pte_dirty,
@@ -61,7 +62,9 @@ class MprotectMixin(KernelPart):
         vma = yield from self.vma_modify_flags(mm, vma, start, end, newflags)
         yield from self.vma_start_write(vma)
         yield store(vma.vm_flags, newflags)
-        yield from self.change_protection(mm, vma, start, end)
+        try_upgrade = yield from self.vma_wants_manual_pte_write_upgrade(vma)
+        cp_flags = MM_CP_TRY_CHANGE_WRITABLE if try_upgrade else 0
+        yield from self.change_protection(mm, vma, start, end, cp_flags)
         if oldflags & (VM_WRITE | VM_SHARED | VM_LOCKED) == VM_LOCKED and newflags & VM_WRITE:
             yield from self.populate_vma_page_range(mm, vma, start, end)
         return 0, prot
@@ -78,33 +81,54 @@ class MprotectMixin(KernelPart):
         anonymous = not (yield load(vma.vm_file)) and not (yield load(vma.anon_vma))
         return newflags & ~VM_ACCOUNT if anonymous else newflags
 
-    def change_protection(self, mm: Mm, vma: Vma, start: int, end: int) -> Gen[None]:
+    def change_protection(self, mm: Mm, vma: Vma, start: int, end: int, cp_flags: int) -> Gen[None]:
         """Give the entries of [start, end) the protection of their VMA."""
-        try_upgrade = yield from self.vma_wants_manual_pte_write_upgrade(vma)
         newprot = yield from self.vm_page_prot(vma)
         addr = start
         while addr < end:
             next_ = min((addr | 511) + 1, end)
-            pmd = yield from self.pmd_offset(mm, addr)
-            pmdval = (yield load(pmd)) if pmd else 0
-            if pmdval and pmd_is_leaf(pmdval):
-                pmdval = yield from self.change_huge_pmd(
-                    mm, vma, pmd, addr, next_, newprot, try_upgrade
-                )
-            if pmdval:
-                cp_flags = MM_CP_TRY_CHANGE_WRITABLE if try_upgrade else 0
-                yield from self.change_pte_range(mm, vma, pmd, addr, next_, newprot, cp_flags)
+            yield from self.change_pmd(mm, vma, addr, next_, newprot, cp_flags)
             addr = next_
         yield tlb_flush(mm, start, end)
+
+    def change_pmd(
+        self, mm: Mm, vma: Vma, addr: int, end: int, newprot: int, cp_flags: int
+    ) -> Gen[None]:
+        """One entry of change_pmd_range(): a leaf whole or split, a table by its entries.
+
+        There is a table, and no leaf of a file's, where markers are wanted.
+        """
+        markers = cp_flags & MM_CP_UFFD_WP and (yield from self.userfaultfd_wp_use_markers(vma))
+        if markers:
+            pmd = yield from self.pmd_alloc(mm, addr)
+            yield from self.pte_alloc(mm, pmd, addr)
+        else:
+            pmd = yield from self.pmd_offset(mm, addr)
+        pmdval = (yield load(pmd)) if pmd else 0
+        if pmdval and pmd_is_leaf(pmdval):
+            split = end - addr != HPAGE_PMD_NR
+            if not split and cp_flags & MM_CP_UFFD_WP:  # pgtable_split_needed()
+                split = bool((yield load(vma.vm_file)))
+            if split:
+                yield from self.split_huge_pmd(vma, pmd, addr)
+                if markers:
+                    yield from self.pte_alloc(mm, pmd, addr)
+                pmdval = yield load(pmd)
+            else:
+                pmdval = yield from self.change_huge_pmd(mm, vma, pmd, addr, newprot, cp_flags)
+        if pmdval:
+            yield from self.change_pte_range(mm, vma, pmd, addr, end, newprot, cp_flags)
 
     def vma_wants_manual_pte_write_upgrade(self, vma: Vma) -> Gen[bool]:
         """May entries be made writable here, not by a fault?
 
-        Those of private VMAs, and of files that want to know of the first write.
+        Those of private VMAs, and of files that want to know of the first write.  Where
+        userfaultfd alone has shared memory read-only, vma_wants_writenotify() finds the VMA's
+        protection changed, and says no.
         """
         vm_flags = yield load(vma.vm_flags)
         if vm_flags & VM_SHARED:
-            return bool(vm_flags & VM_WRITE) and (yield from self.vma_wants_writenotify(vma))
+            return bool(vm_flags & VM_WRITE) and (yield from self.vm_ops_needs_writenotify(vma))
         return bool(vm_flags & VM_WRITE)
 
     def change_pte_range(

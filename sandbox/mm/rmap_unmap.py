@@ -126,6 +126,7 @@ class RmapUnmapMixin(KernelPart):
     ) -> Gen[bool]:
         """One entry or batch of try_to_unmap_one(); False when it was put back."""
         pte = yield from self.unmap_clear_ptes(mm, addr, ptep, nr)
+        yield from self.pte_install_uffd_wp_if_needed(mm, vma, addr, ptep, pte)
         if pte_dirty(pte):
             yield from self.folio_mark_dirty(folio)
         flags = yield load(folio.flags)

@@ -123,10 +123,17 @@ class ShmemMixin(KernelPart):
         yield from self.folio_put(folio)
 
     def add_to_page_cache(self, folio: Folio, mapping: Mapping, index: int) -> Gen[int]:
-        """Put a folio into empty slots, locked and with the cache's references; then the LRU.
+        """Put a folio into empty slots, then on its way to the LRU (`filemap_add_folio`)."""
+        err: int = yield from self.shmem_add_to_page_cache(folio, mapping, index)
+        if not err:
+            yield from self.folio_add_lru(folio)
+        return err
 
-        -EEXIST when another CPU was faster at one of the slots (`shmem_add_to_page_cache`,
-        `filemap_add_folio`).
+    def shmem_add_to_page_cache(self, folio: Folio, mapping: Mapping, index: int) -> Gen[int]:
+        """Put a folio into empty slots, locked and with the cache's references.
+
+        -EEXIST when another CPU was faster at one of the slots (for others than shared memory
+        `__filemap_add_folio`).
         """
         swapbacked = PG_swapbacked if (yield load(mapping.host)) != HOST_XFS else 0
         yield bits(folio.flags, PG_locked | swapbacked)
@@ -146,7 +153,6 @@ class ShmemMixin(KernelPart):
             yield store(first + i, folio)
         yield add(mapping.nrpages, folio.nr_pages)
         yield unlock(mapping.xa_lock)
-        yield from self.folio_add_lru(folio)
         return 0
 
     def folio_mark_dirty(self, folio: Folio) -> Gen[None]:

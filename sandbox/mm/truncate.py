@@ -33,7 +33,7 @@ from sandbox.mm.flags import (
     PG_unevictable,
     PG_writeback,
 )
-from sandbox.mm.memory.zap import MmuGather
+from sandbox.mm.memory.zap import MmuGather, ZapDetails
 from sandbox.mm.swap import PAGEVEC_SIZE
 from sandbox.mm.xarray import xa_value_at, xa_value_pages
 from sandbox.syscalls import Result
@@ -233,12 +233,23 @@ class TruncateMixin(KernelPart):
         """No mapping, no state of the filesystem, not dirty any more."""
         if (yield from self.folio_mapcount(folio)):
             index = yield load(folio.index)
-            yield from self.unmap_mapping_range(mapping, index, index + folio.nr_pages)
+            yield from self.unmap_mapping_folio(mapping, index, index + folio.nr_pages)
         yield bits(folio.flags, 0, PG_dirty)
         yield from self.ifs_free(folio)
 
     def unmap_mapping_range(self, mapping: Mapping, first: int, last: int) -> Gen[None]:
         """Zap file pages [first, last) in every mapping; private copies stay (mm/memory.c)."""
+        yield from self.unmap_mapping_range_tree(mapping, first, last, False)
+
+    def unmap_mapping_folio(self, mapping: Mapping, first: int, last: int) -> Gen[None]:
+        """The same for the pages of a locked folio, and for userfaultfd's markers there."""
+        yield from self.unmap_mapping_range_tree(mapping, first, last, True)
+
+    def unmap_mapping_range_tree(
+        self, mapping: Mapping, first: int, last: int, drop_markers: bool
+    ) -> Gen[None]:
+        """Zap file pages [first, last) in the VMAs of the file, under its lock."""
+        details = ZapDetails(even_cows=False, drop_markers=drop_markers)
         yield lock(mapping.i_mmap_rwsem)
         for vma in (yield from self.file_vmas(mapping)):
             base = (yield load(vma.vm_start)) - (yield load(vma.vm_pgoff))
@@ -246,7 +257,8 @@ class TruncateMixin(KernelPart):
             end = min(base + last, (yield load(vma.vm_end)))
             if start < end:  # zap_page_range_single()
                 yield from self.lru_add_drain()
-                tlb = MmuGather(Mm((yield load(vma.vm_mm))), even_cows=False)
+                mm = Mm((yield load(vma.vm_mm)))
+                tlb = MmuGather(mm, details=details)
                 tlb = yield from self.unmap_page_range(tlb, vma, start, end)
                 yield from self.tlb_flush_mmu(tlb)
         yield unlock(mapping.i_mmap_rwsem)

@@ -45,16 +45,6 @@ def _pageout(p: Planner) -> Call:
     return p.call("sys_madvise", mm, start, end, p.action.verb)
 
 
-def _no_files(p: Planner, mm: Mm, start: int, end: int) -> None:
-    """Refuse ranges with a file (or shmem) in them."""
-    cells = p.ledger.cells
-    for vma in p.ledger.vmas(mm):
-        if cells[vma.vm_file] and cells[vma.vm_start] < end and cells[vma.vm_end] > start:
-            raise p.refuse(
-                f"'{p.action.verb}' is not modelled for files", "private anonymous memory"
-            )
-
-
 def _other_span(p: Planner, region: str, first: int, pages: int) -> int:
     """First virtual page of *pages* pages of another region."""
     p.within(first + pages)
@@ -85,7 +75,6 @@ def _uffd_range(p: Planner) -> tuple[Mm, int, int]:
         raise p.refuse(
             f"kernel {p.kernel.id} has no userfaultfd write-protection on arm64", "6.12 or later"
         )
-    _no_files(p, mm, start, end)
     return mm, start, end
 
 

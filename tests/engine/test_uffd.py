@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.arch.arm64.pgtable import PTE_MARKER, PTE_UFFD_WP, PTE_WRITE
+from sandbox.arch.arm64.pgtable import PTE_MARKER, PTE_UFFD_WP, PTE_WRITE, UFFD_WP_MARKER
 from sandbox.errors import UsageError
 from sandbox.memory import LOCK, OP_NAMES
 from sandbox.mm.flags import EEXIST, EFAULT, EINVAL, ENOENT, EOWNERDEAD
@@ -233,10 +233,92 @@ def test_what_cannot_be_meant_is_refused(kernel: str, lines: str, message: str) 
     assert snapshot(session) == before
 
 
-def test_files_are_refused() -> None:
-    session = run("7.2", "memfd F 16K\nmmap A R 16K shared fd=F")
-    with pytest.raises(UsageError, match="not modelled for files"):
-        act(session, "uffd A R 0 4 async")
+MEMORIES = {
+    "shared": "mmap A R 64K shared nohuge",
+    "memfd": "memfd F 64K\nmmap A R 64K shared fd=F nohuge",
+    "private memfd": "memfd F 64K\nmmap A R 64K fd=F nohuge",
+    "file": "file F 64K /x/f 1p\nmmap A R 64K shared fd=F nohuge",
+    "private file": "file F 64K /x/f 1p\nmmap A R 64K fd=F nohuge",
+}
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_a_file_on_a_disk_is_only_protected_asynchronously(kernel: str, memory: str) -> None:
+    session = run(kernel, f"{MEMORIES[memory]}\nuffd A R 0 16 sigbus")
+    refused = "file" in memory
+    assert ret(session) == (-EINVAL if refused else 0)
+    act(session, "uffdwp A R 0 4 on")
+    assert ret(session) == (-ENOENT if refused else 0)
+    act(session, "uffd A R 0 16 off")
+    assert ret(session) == (-EINVAL if refused else 0)
+    act(session, "uffd A R 0 16 async\nuffdwp A R 0 4 on")
+    assert ret(session) == 0
+    act(session, "uffdcopy A R 6 7")
+    assert ret(session) == (-EINVAL if refused else 0)
+    act(session, "uffd A R 0 16 off")
+    assert ret(session) == 0
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_a_file_s_protection_outlives_its_pages(kernel: str, memory: str) -> None:
+    session = run(kernel, f"{MEMORIES[memory]}\nuffd A R 0 16 async\ntouch A R 0 2 w\nread A R 2 4")
+    act(session, "uffdwp A R 0 6 on")
+    now = values(session)
+    assert [now[page] & (PTE_UFFD_WP | PTE_WRITE) for page in range(4)] == [PTE_UFFD_WP] * 4
+    assert [now[page] for page in (4, 5)] == [UFFD_WP_MARKER] * 2, "also of what is not there yet"
+    act(session, "dontneed A R 1 5")
+    assert [values(session)[page] for page in range(1, 6)] == [UFFD_WP_MARKER] * 5
+    act(session, "read A R 3 4\nwrite A R 4 5")
+    now = values(session)
+    assert now[3] & (PTE_UFFD_WP | PTE_WRITE) == PTE_UFFD_WP
+    assert now[4] & (PTE_UFFD_WP | PTE_WRITE) == PTE_WRITE
+    act(session, "fork A B")
+    child = values(session, "B")
+    assert not any(entry & PTE_UFFD_WP for entry in child.values()), "a child is not watched"
+    act(session, "munmap A R 0 3\nexit B\nexit A")
+    assert not session.state()["procs"]
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_hole_in_the_file_leaves_the_marks(kernel: str) -> None:
+    session = run(kernel, f"{MEMORIES['memfd']}\nuffd A R 0 16 async\ntouch A R 0 4 w")
+    act(session, "uffdwp A R 0 3 on\nremove A R 1 4")
+    now = values(session)
+    assert [now.get(page) for page in (1, 2, 3)] == [UFFD_WP_MARKER, UFFD_WP_MARKER, None]
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_leaf_is_protected_whole_and_a_file_s_becomes_markers(kernel: str) -> None:
+    session = run(kernel, "mthp 2M madvise\nmmap A R 2M\nwrite A R 0 1\nuffd A R 0 512 async")
+    act(session, "uffdwp A R 0 512 on\nread A R 3 4")
+    ((region, _, count, kind, *_rest),) = session.state()["procs"]["A"]["ptes"]
+    assert (region, count, kind) == ("R", 512, "pmd")
+    act(session, "fork A B")
+    assert session.state()["procs"]["B"]["uffd_wp"] == []
+    act(session, "write A R 3 4")
+    assert session.state()["procs"]["A"]["uffd_wp"] == [["R", 0, 3], ["R", 4, 508]]
+    assert not broken(session), explain(session)
+    session = run(kernel, "shmem 2M always\nmmap A R 2M shared\nwrite A R 0 1")
+    act(session, "uffd A R 0 512 async\nuffdwp A R 0 512 on")
+    assert set(values(session).values()) == {UFFD_WP_MARKER}
+    assert not broken(session), explain(session)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_write_to_a_protected_leaf_is_delivered(kernel: str) -> None:
+    session = run(kernel, "mthp 2M madvise\nmmap A R 2M\nwrite A R 0 1\nuffd A R 0 512 sigbus")
+    act(session, "uffdwp A R 0 512 on\nmprotect A R 0 512 r\nmprotect A R 0 512 rw")
+    assert session.state()["procs"]["A"]["uffd_wp"] == [["R", 0, 512]]
+    act(session, "populate_write A R 0 1")
+    assert ret(session) == -EFAULT
+    act(session, "write A R 5 6")
+    assert ret(session) == -EOWNERDEAD
+    assert not broken(session), explain(session)
 
 
 @pytest.mark.parametrize("kernel", ["6.12", "7.2"])

@@ -29,6 +29,8 @@ PTE_MIGRATION = 2048
 PTE_MIGRATION_WRITE = 4096
 PTE_MIGRATION_EXCLUSIVE = 8192
 PTE_MARKER = 16384
+UFFD_WP_MARKER = PTE_MARKER | PTE_UFFD_WP
+"""Entry of an empty place that is write-protected (PTE_MARKER_UFFD_WP)."""
 PTE_HUGE = 32768
 """In a PMD word: a leaf; a PMD word with neither VALID nor HUGE points to a table."""
 PFN_SHIFT = 16

@@ -40,6 +40,7 @@ from sandbox.mm.flags import (
     MM_ANONPAGES,
     VM_NOHUGEPAGE,
     VM_SHARED,
+    VM_UFFD_WP,
     PG_dirty,
     PG_locked,
     PG_uptodate,
@@ -91,7 +92,7 @@ class FileFaultMixin(KernelPart):
         folio = yield from self.vm_ops_fault(vmf)
         if folio is None:
             return -EFAULT
-        if (yield from self.vma_wants_writenotify(vmf.vma)):
+        if (yield from self.vm_ops_needs_writenotify(vmf.vma)):
             yield bits(folio.flags, 0, PG_locked)
             if not (yield from self.do_page_mkwrite(folio)):
                 yield from self.folio_put(folio)
@@ -248,6 +249,8 @@ class FileFaultMixin(KernelPart):
             HOST_SHMEM,
         ):
             return False
+        if (yield load(vmf.vma.vm_flags)) & VM_UFFD_WP:  # it wants to hear of each page
+            return False
         start = vmf.address - at
         if start < (yield load(vmf.vma.vm_start)):
             return False
@@ -286,7 +289,7 @@ class FileFaultMixin(KernelPart):
             yield unlock(vmf.ptl)
             return 0
         yield from self.folio_get(folio)
-        if (yield from self.vma_wants_writenotify(vmf.vma)):
+        if (yield from self.vm_ops_needs_writenotify(vmf.vma)):
             yield unlock(vmf.ptl)
             if not (yield from self.do_page_mkwrite(folio)):
                 yield from self.folio_put(folio)
@@ -315,6 +318,12 @@ class FileFaultMixin(KernelPart):
         return True
 
     def vma_wants_writenotify(self, vma: Vma) -> Gen[bool]:
-        """Whether the filesystem must hear of the first write (mm/vma.c)."""
+        """Whether shared entries are born read-only, for the first write to fault (mm/vma.c)."""
+        if (yield from self.vm_ops_needs_writenotify(vma)):
+            return True
+        return bool((yield load(vma.vm_flags)) & VM_UFFD_WP)
+
+    def vm_ops_needs_writenotify(self, vma: Vma) -> Gen[bool]:
+        """Whether the filesystem must hear of the first write (`page_mkwrite`)."""
         mapping = Mapping((yield load(vma.vm_file)))
         return bool(mapping) and (yield load(mapping.host)) == HOST_XFS

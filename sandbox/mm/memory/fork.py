@@ -250,8 +250,8 @@ class CopyMixin(KernelPart):
             ctx, pte = yield from self.copy_swap_entry(ctx, src_pte, addr, pte)
         elif pte & PTE_MIGRATION:
             ctx, pte = yield from self.copy_migration_entry(ctx, src_pte, addr, pte)
-        if not pte & PTE_MARKER:
-            yield from self.set_pte_at(ctx.dst_mm, addr, dst_pte, pte)
+        if not pte & PTE_MARKER:  # nobody watches the child: what is protected here is not there
+            yield from self.set_pte_at(ctx.dst_mm, addr, dst_pte, pte & ~PTE_UFFD_WP)
         return ctx
 
     def copy_swap_entry(

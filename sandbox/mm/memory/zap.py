@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 from sandbox.arch.arm64.pgtable import (
     PFN_SHIFT,
+    PTE_MARKER,
     PTE_MIGRATION,
     PTE_SWP,
+    PTE_UFFD_WP,
     PTRS_PER_PTE,
+    UFFD_WP_MARKER,
     pte_dirty,
     pte_pfn,
     pte_present,
@@ -31,7 +34,7 @@ from sandbox.memory import (
     trylock,
     unlock,
 )
-from sandbox.mm.flags import MM_SWAPENTS, PG_anon, PG_referenced
+from sandbox.mm.flags import MM_SWAPENTS, VM_UFFD_WP, PG_anon, PG_referenced
 from sandbox.mm.memory.rss import NO_RSS, Rss, count_rss
 from sandbox.mm.pgalloc import pmd_is_leaf
 
@@ -41,6 +44,21 @@ MAX_GATHER_BATCH = 510
 
 MMU_GATHER_BUNDLE = 8
 """Items that a gather has room for in itself (include/asm-generic/tlb.h)."""
+
+
+class ZapDetails(NamedTuple):
+    """What a zap is to take (struct zap_details, include/linux/mm.h)."""
+
+    even_cows: bool = True
+    """Whether private copies of file pages go as well."""
+    reclaim_pt: bool = False
+    """Whether page tables that are empty then go as well."""
+    drop_markers: bool = False
+    """Whether a file's write protection by userfaultfd goes as well (ZAP_FLAG_DROP_MARKER)."""
+
+
+UNMAP = ZapDetails(drop_markers=True)
+"""What munmap and exit take: everything."""
 
 
 class MmuGather(NamedTuple):
@@ -57,16 +75,13 @@ class MmuGather(NamedTuple):
     """References parked: folio, first page, pages, and whether their rmap was delayed."""
     rss: Rss = NO_RSS
     """What the present table adds to rss; the kernel keeps it beside the gather."""
-    even_cows: bool = True
-    """Whether private copies of file pages go as well (`zap_details`)."""
-    reclaim_pt: bool = False
-    """Whether page tables that are empty then go as well."""
+    details: ZapDetails = ZapDetails()
 
     def charge(self, member: int, nr: int) -> MmuGather:
         """The gather with *nr* pages more of a counter in its rss vector."""
-        mm, fullmm, start, end, delayed_rmap, items, rss, even_cows, reclaim_pt = self
+        mm, fullmm, start, end, delayed_rmap, items, rss, details = self
         rss = count_rss(rss, member, nr)
-        return MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss, even_cows, reclaim_pt)
+        return MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss, details)
 
 
 class ZapMixin(KernelPart):
@@ -83,11 +98,11 @@ class ZapMixin(KernelPart):
 
     def tlb_remove_tlb_entries(self, tlb: MmuGather, addr: int, nr: int) -> MmuGather:
         """Widen the range to flush (local, no memory touched)."""
-        mm, fullmm, start, end, delayed_rmap, items, rss, even_cows, reclaim_pt = tlb
+        mm, fullmm, start, end, delayed_rmap, items, rss, details = tlb
         if start < 0 or addr < start:
             start = addr
         end = max(end, addr + nr)
-        return MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss, even_cows, reclaim_pt)
+        return MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss, details)
 
     def _tlb_remove_folio_pages(
         self, tlb: MmuGather, folio: Folio, page: Page, nr: int, delay: bool
@@ -96,9 +111,9 @@ class ZapMixin(KernelPart):
         i = yield load(PerCpu.gather_nr(self.cpu))
         yield store(PerCpu.gather_page(self.cpu, i), page << 11 | nr << 1 | delay)
         yield store(PerCpu.gather_nr(self.cpu), i + 1)
-        mm, fullmm, start, end, delayed_rmap, items, rss, even_cows, reclaim_pt = tlb
+        mm, fullmm, start, end, delayed_rmap, items, rss, details = tlb
         items = (*items, (folio, page, nr, delay))
-        tlb = MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss, even_cows, reclaim_pt)
+        tlb = MmuGather(mm, fullmm, start, end, delayed_rmap, items, rss, details)
         return tlb, i + 1 >= MAX_GATHER_BATCH
 
     def tlb_flush_mmu_tlbonly(self, tlb: MmuGather) -> Gen[MmuGather]:
@@ -171,7 +186,7 @@ class ZapMixin(KernelPart):
         self, tlb: MmuGather, vma: Vma, pmd: int, addr: int, end: int
     ) -> Gen[MmuGather]:
         """Zap one table's entries, flushing early when the gather says so."""
-        reclaim = tlb.reclaim_pt and end - addr == PTRS_PER_PTE
+        reclaim = tlb.details.reclaim_pt and end - addr == PTRS_PER_PTE
         while addr < end:
             pte, ptl = yield from self.pte_offset_map_lock(tlb.mm, pmd, addr)
             if not ptl:
@@ -215,17 +230,19 @@ class ZapMixin(KernelPart):
     ) -> Gen[tuple[MmuGather, int, bool]]:
         """One entry or batch: (the gather, entries done, gather full)."""
         ptent = yield from self.ptep_get(pte)
-        if not ptent or not (tlb.even_cows or (yield from self.should_zap_folio(ptent))):
+        if not ptent or not (
+            tlb.details.even_cows or (yield from self.should_zap_folio(tlb, ptent))
+        ):
             return tlb, 1, False
         if pte_present(ptent):
             return (yield from self.zap_present_ptes(tlb, vma, pte, ptent, addr, end))
         tlb, nr = yield from self.zap_nonpresent_ptes(tlb, vma, pte, ptent, addr, end)
         return tlb, nr, False
 
-    def should_zap_folio(self, ptent: int) -> Gen[bool]:
-        """Is an entry of a file's page, not of a private copy?"""
+    def should_zap_folio(self, tlb: MmuGather, ptent: int) -> Gen[bool]:
+        """Is an entry of a file's page, not of a private copy? Markers go with the file's."""
         if not ptent & PTE_MIGRATION and not pte_present(ptent):
-            return False
+            return bool(ptent & PTE_MARKER) and tlb.details.drop_markers
         page = page_of_pfn(pte_pfn(ptent))
         folio = yield from self.page_folio(page)
         return not (yield load(folio.flags)) & PG_anon
@@ -238,10 +255,12 @@ class ZapMixin(KernelPart):
         ptent = yield from self.ptep_get_and_clear_full(tlb.mm, addr, pte, tlb.fullmm)
         tlb = self.tlb_remove_tlb_entries(tlb, addr, 1)
         if page is None:
+            yield from self.zap_install_uffd_wp_if_needed(tlb, vma, addr, pte, 1, ptent)
             return tlb, 1, False
         folio = yield from self.page_folio(page)
         tlb, delay = yield from self.zap_file_bits(tlb, folio, ptent)
         tlb = tlb.charge((yield from self.mm_counter(folio)), -1)
+        yield from self.zap_install_uffd_wp_if_needed(tlb, vma, addr, pte, 1, ptent)
         if not delay:
             yield from self.folio_remove_rmap_ptes(folio, page, 1, vma)
         tlb, full = yield from self._tlb_remove_folio_pages(tlb, folio, page, 1, delay)
@@ -277,9 +296,33 @@ class ZapMixin(KernelPart):
         elif ptent & PTE_MIGRATION:
             folio = yield from self.page_folio(page_of_pfn(pte_pfn(ptent)))
             tlb = tlb.charge((yield from self.mm_counter(folio)), -1)
+        elif ptent & PTE_MARKER and not tlb.details.drop_markers and (yield load(vma.vm_file)):
+            return tlb, 1
         for i in range(nr):
             yield from self.pte_clear(tlb.mm, addr + i, pte + i)
+        yield from self.zap_install_uffd_wp_if_needed(tlb, vma, addr, pte, nr, ptent)
         return tlb, nr
+
+    def zap_install_uffd_wp_if_needed(
+        self, tlb: MmuGather, vma: Vma, addr: int, pte: int, nr: int, ptent: int
+    ) -> Gen[None]:
+        """Leave markers where *nr* protected entries of a file were, unless they are to go."""
+        if not ptent & PTE_UFFD_WP or tlb.details.drop_markers:
+            return
+        for i in range(nr):
+            yield from self.pte_install_uffd_wp_if_needed(tlb.mm, vma, addr + i, pte + i, ptent)
+
+    def pte_install_uffd_wp_if_needed(
+        self, mm: Mm, vma: Vma, addr: int, pte: int, pteval: int
+    ) -> Gen[None]:
+        """Leave a marker in an empty entry that was *pteval* (include/linux/mm_inline.h).
+
+        Not for anonymous memory, whose protection goes with the page or into a swap entry.
+        """
+        if not pteval & PTE_UFFD_WP or not (yield load(vma.vm_file)):
+            return
+        if (yield load(vma.vm_flags)) & VM_UFFD_WP:
+            yield from self.set_pte_at(mm, addr, pte, UFFD_WP_MARKER)
 
     # -- entry points ------------------------------------------------------------------
 
