@@ -156,6 +156,40 @@ def _compare(args: argparse.Namespace) -> ExitCode:
     )
 
 
+def _export_options(parser: argparse.ArgumentParser) -> None:
+    from mmtui.export.formats import FORMATS
+
+    parser.add_argument("target", metavar="FILE|PRESET", help=TARGET_HELP)
+    told = "; ".join(f"{each.name}: {each.summary}" for each in FORMATS.values())
+    parser.add_argument("--to", metavar="FORMAT", required=True, help=told)
+    _kernel_option(parser)
+    _rule_option(parser)
+    scenario_option(parser)
+    parser.add_argument(
+        "--step", metavar="N", type=count_of, help="after action N (default: after the last)"
+    )
+    parser.add_argument(
+        "--since", metavar="M", type=count_of, help="only what differs from the state after M"
+    )
+    parser.add_argument(
+        "--walk", action="store_true", help="with the events that led to the first broken rule"
+    )
+
+
+def _export(args: argparse.Namespace) -> ExitCode:
+    from mmtui.headless.export import export
+
+    return export(
+        args.target,
+        args.to,
+        args.kernel,
+        args.scenario,
+        step=args.step,
+        since=args.since,
+        walk=args.walk,
+    )
+
+
 def _list_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
 
@@ -191,6 +225,7 @@ COMMANDS: dict[str, Command] = {
         Command("check", "hold presets against their expectations", _check_options, _check),
         Command("conform", "hold the engine against recordings", _conform_options, _conform),
         Command("compare", "play a scenario on two kernels", _compare_options, _compare),
+        Command("export", "write a state to be sent to somebody", _export_options, _export),
         Command("proc", "show what /proc would show of a state", _proc_options, _proc),
         Command(
             "record",

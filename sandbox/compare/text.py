@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from sandbox.compare.align import align
@@ -14,11 +14,11 @@ from sandbox.truth.compare import Cell
 from sandbox.truth.events import describe_events
 from sandbox.truth.text import wrap
 
-__all__ = ["change_words", "comparison_lines", "event_lines"]
+__all__ = ["cell_words", "change_words", "comparison_lines", "event_lines", "folded"]
 
 _LISTED = 12
 """Steps after the first one that differs, and cells of a state, that are told; JSON has all."""
-_NUMBER = re.compile(r"(?<=\.)\d+")
+_NUMBER = re.compile(r"(?<=F\d\.)\d+|(?<=F\d\d\.)\d+|(?<=F\d\d\d\.)\d+")
 """The page in a folio of an entry's target."""
 
 
@@ -95,12 +95,11 @@ def _flags(value: Word | str) -> list[str]:
 def _in_short(found: Comparison, pair: Paired) -> list[str]:
     """Where a step parts, in one line: what each of them does there."""
     words = _head(pair)
-    for side, other in ((pair.left, pair.right), (pair.right, pair.left)):
-        if side is None:
-            kernel = found.runs[int(other is pair.right)].session.kernel.id
-            return [*words, "on", kernel, "alone"]
-        if side.error is not None:
-            return [*words, *str(side.error).split()]
+    for number, played in enumerate((pair.left, pair.right)):
+        if played is None:
+            return [*words, "on", found.runs[1 - number].session.kernel.id, "alone"]
+        if played.error is not None:
+            return [*words, *str(played.error).split()]
     if pair.first is None:
         return [*words, *_cells_differ(len(pair.cells))]
     ends = []
@@ -123,16 +122,22 @@ def _end(found: Comparison) -> Iterator[str]:
     yield from _cell_lines("  ", found.end)
 
 
-def _cell_lines(head: str, cells: Sequence[Cell]) -> Iterator[str]:
-    """Yield a line for each cell, one for pages in a row that differ alike; the first few."""
+def folded(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """Put cells that differ together: those of pages in a row that differ alike."""
     groups: list[list[Cell]] = []
     for cell in cells:
         if groups and _goes_on(groups[-1][-1], cell):
             groups[-1].append(cell)
         else:
             groups.append([cell])
+    return groups
+
+
+def _cell_lines(head: str, cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield a line for each group of cells, the first few."""
+    groups = folded(cells)
     for group in groups[:_LISTED]:
-        yield from wrap(head, _cell_words(group), "    ")
+        yield from wrap(head, cell_words(group), "    ")
     if len(groups) > _LISTED:
         yield f"  and {sum(map(len, groups[_LISTED:]))} cells more"
 
@@ -148,7 +153,8 @@ def _goes_on(before: Cell, cell: Cell) -> bool:
     return name == its_name and int(numbers[0]) == int(numbers[1]) + 1 and alike[0] == alike[1]
 
 
-def _cell_words(group: Sequence[Cell]) -> list[str]:
+def cell_words(group: Sequence[Cell]) -> list[str]:
+    """A group of cells in words: the object, the field with its pages, and both values."""
     first, field = group[0], group[0].field
     if len(group) > 1:
         name, _, index = field.partition("[")
