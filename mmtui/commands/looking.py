@@ -198,7 +198,7 @@ LOOK = (
         "beyond the outermost is the innermost again.", Group.LOOK, _up(1), ("u",),
     ),
     Command(
-        "pick", "choose", "Go to the event that broke the chosen rule; else zoom the page tables.",
+        "pick", "choose", "Explain the words at the cursor; of a broken rule, go to its event.",
         Group.LOOK, lambda desk, _text: desk.pick(), ("enter",),
     ),
     Command(
@@ -228,6 +228,10 @@ LOOK = (
     Command(
         "cat", "cat /proc", "Show a file of /proc: pagemap, kpagecount, kpageflags, smaps, status.",
         Group.LOOK, _cat, (), "FILE [P]",
+    ),
+    Command(
+        "explain", "explain", "Explain a word, flag, field or rule, or those at the cursor.",
+        Group.LOOK, lambda desk, text: desk.explain(text), (), "[WORD]",
     ),
     Command(
         "search", "search", "Go to the next line of the pane with a text in it.", Group.LOOK,

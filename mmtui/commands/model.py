@@ -94,6 +94,9 @@ class Desk(Protocol):
     def help(self) -> None:
         """Show the help."""
 
+    def explain(self, word: str) -> None:
+        """Explain a word, or those at the cursor of the focused pane."""
+
     def proc(self, lines: Sequence[str]) -> None:
         """Show the lines of a file of /proc."""
 

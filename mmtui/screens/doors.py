@@ -61,6 +61,15 @@ class DoorsScreen(ShowingScreen):
 
         self.app.push_screen(HelpScreen(self.bench))
 
+    def explain(self, word: str) -> None:
+        """Explain a word, or those at the cursor of the pane."""
+        from mmtui.screens.explain import ExplainScreen
+        from mmtui.views.explain import terms_of
+
+        spec = self.frame.spec
+        terms = terms_of(self.frame.current.doc, letters=spec.letters) if spec.explains else []
+        self.app.push_screen(ExplainScreen(terms, word))
+
     def proc(self, lines: Sequence[str]) -> None:
         """Show the lines of a file of /proc."""
         from mmtui.screens.proc import ProcScreen

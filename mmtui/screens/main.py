@@ -235,8 +235,11 @@ class MainScreen(PromptingScreen, DoorsScreen):
         self.say("")
 
     def pick(self) -> None:
-        """Go to the event of the chosen rule; elsewhere, change the zoom of the page tables."""
+        """Go to the event of the chosen rule, or explain what is at the cursor."""
         event = self.frame.spec.event
+        if event is None and self.frame.spec.explains:
+            self.explain("")
+            return
         if event is None:
             invoke(self, "level")
             return

@@ -61,7 +61,11 @@ class PaneSpec:
     """How the cursor moves in it; None where there is none, so that it scrolls."""
     event: Callable[[Bench], int | None] | None = None
     """Where Enter goes: the position after the event that is looked at, None if there is none.
-    Without it, Enter changes the zoom of the page tables."""
+    Without it, Enter explains what is shown, or changes the zoom of the page tables."""
+    explains: bool = False
+    """Whether Enter explains the words at the cursor."""
+    letters: bool = False
+    """Whether single letters are such words."""
     alarms: bool = False
     """Whether it shows what is broken, and says so in its title."""
 
@@ -77,14 +81,17 @@ _ALL = (
     PaneSpec(
         name="tables", title="page tables", column=MIDDLE, share=5,
         document=tables.document, clicked=tables.clicked, move=move_over_pages,
+        explains=True, letters=True,
     ),
     PaneSpec(
         name="folios", title="folios", column=MIDDLE, share=6,
         document=folios.document, clicked=folios.clicked, move=move_across, alarms=True,
+        explains=True,
     ),
     PaneSpec(
         name="processes", title="processes", column=RIGHT, share=4,
         document=processes.document, clicked=processes.clicked, move=move_over_areas,
+        explains=True,
     ),
     PaneSpec(
         name="rules", title="rules", column=RIGHT, share=5, document=rules.document,
