@@ -64,8 +64,6 @@ def _punctuation() -> set[str]:
         "greater_than_sign",
         "less_than_sign",
         "space",
-        "comma",
-        "full_stop",
     }
 
 
