@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-KEYS = ("right_square_bracket", "right_square_bracket", "v", "v", "4")
+KEYS = tuple("nnnnnnnJvv4")
 SIZE = (132, 42)
 
 

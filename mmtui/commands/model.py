@@ -49,6 +49,18 @@ class Desk(Protocol):
     def replay_on(self, kernel: str) -> None:
         """Replay on another kernel; it can be stopped."""
 
+    def read(self, *, step: bool) -> bool:
+        """Show more of the story if it is to be read before the next action, or all of a step.
+
+        Returns whether there was something to read.
+        """
+
+    def read_on(self) -> None:
+        """Bring into sight what the story has to say of what was just done."""
+
+    def to_story(self) -> None:
+        """Go to where the story stands."""
+
     def cursor(self, across: int, down: int) -> None:
         """Move the cursor or scroll in the focused pane."""
 

@@ -41,6 +41,46 @@ def _once(move: Callable[[Bench], None]) -> Callable[[Desk, str], None]:
     return run
 
 
+def _reading(step: bool, move: Callable[[Bench], None]) -> Callable[[Desk, str], None]:
+    """Read what is unread before a move; a count is of moves, without reading."""
+
+    def run(desk: Desk, text: str) -> None:
+        if not text and desk.read(step=step):
+            return
+        reason = forward(desk.bench)
+        if reason is not None:
+            desk.say(reason)
+            return
+        count = _count(text)
+
+        def job() -> None:
+            for _ in range(count):
+                move(desk.bench)
+
+        desk.work(job, lambda _: _told(desk))
+
+    return run
+
+
+def _told(desk: Desk) -> None:
+    desk.moved()
+    desk.read_on()
+
+
+def _back_story(desk: Desk, text: str) -> None:
+    count = _count(text)
+
+    def job() -> None:
+        for _ in range(count):
+            desk.bench.back_story()
+
+    def done(_: None) -> None:
+        desk.moved()
+        desk.to_story()
+
+    desk.work(job, done)
+
+
 def _until_violation(desk: Desk, _text: str) -> None:
     desk.work(
         desk.bench.run_until_violation,
@@ -107,8 +147,17 @@ def _branches(bench: Bench) -> str | None:
 
 COMMANDS = (
     Command(
+        "read-on", "read on", "Show the next screenful of the story; when all of it up to the next "
+        "action has been on the screen, do that action.",
+        Group.STEP, _reading(False, Bench.step_action), ("space",), "[N]", footer=101,
+    ),
+    Command(
+        "place", "story's place", "Go to where the story stands.", Group.STEP,
+        lambda desk, _text: desk.to_story(), ("J",),
+    ),
+    Command(
         "step", "event", "Do the next memory event.", Group.STEP,
-        _times(Bench.step_event), ("s", "space"), "[N]", forward, 100,
+        _times(Bench.step_event), ("s",), "[N]", forward, 100,
     ),
     Command(
         "back", "back", "Take the last memory event back.", Group.STEP,
@@ -131,8 +180,9 @@ COMMANDS = (
         Group.STEP, _once(Bench.back_function), ("O",), "[N]", backward,
     ),
     Command(
-        "story", "story step", "Do the story's next step and check what is expected of it.",
-        Group.STEP, _once(Bench.step_story), ("]",), "[N]", forward, 85,
+        "story", "story step", "Do the story's next step and check what is expected of it; what "
+        "was not yet on the screen of its text is shown first.",
+        Group.STEP, _reading(True, Bench.step_story), ("]",), "[N]", footer=85,
     ),
     Command(
         "unstory", "story back", "Go back to the start of the story's step.", Group.STEP,

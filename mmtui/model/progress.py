@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from mmtui.model.script import Script
 from sandbox.errors import SandboxError
@@ -15,7 +15,9 @@ from sandbox.run.session import Session, Step
 from sandbox.scenario.expect import ExpectResult, evaluate_all
 from sandbox.scenario.expect_state import Refusal
 
-__all__ = ["Progress", "Unexpected", "step_state"]
+__all__ = ["NOTHING_UNEXPECTED", "Progress", "Unexpected", "step_state"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,11 @@ class Unexpected(NamedTuple):
     """The script's actions that the machine refused."""
     surplus: dict[int, int]
     """By story step, results that belong to no expectation."""
+    failed: dict[int, tuple[int, ...]]
+    """By story step, the numbers of its expectations that do not hold."""
+
+
+NOTHING_UNEXPECTED = Unexpected((), {}, {})
 
 
 class _Told(Follower[Step]):
@@ -133,7 +140,9 @@ class Progress:
         """Positions of the refusals, ascending."""
         self._surplus: dict[tuple[int, int], int] = {}
         """How many of these results belong to no expectation, where there are such."""
-        self._unexpected = Unexpected((), {})
+        self._failed: dict[tuple[int, int], tuple[int, ...]] = {}
+        """Which expectations of these do not hold, where there are such."""
+        self._unexpected = NOTHING_UNEXPECTED
         self._when: tuple[int, int, int] | None = None
         """The refusals reached, the last step and the results, when that was found."""
 
@@ -178,18 +187,16 @@ class Progress:
         if self._when != key:
             reached = {i for i, refusal in self._refusals.items() if refusal.position <= position}
             refused = tuple(sorted(reached.difference(told.again)))
-            steps, stories, places = session.steps, told.stories, told.places
-            surplus = {
-                story: more
-                for (story, history), more in self._surplus.items()
-                if history
-                == (id(steps[places[at - 1]]) if (at := bisect_right(stories, story)) else 0)
-            }
-            found = Unexpected(refused, surplus)
+            surplus = self._of_now(session, self._surplus)
+            found = Unexpected(refused, surplus, self._of_now(session, self._failed))
             self._when = key
             if found != self._unexpected:
                 self._unexpected = found
         return self._unexpected
+
+    def _of_now(self, session: Session, kept: Mapping[tuple[int, int], T]) -> dict[int, T]:
+        """What is kept of story steps in the history that led here."""
+        return {key[0]: value for key, value in kept.items() if key == self._key(session, key[0])}
 
     def refusal(self, index: int, session: Session) -> SandboxError | None:
         """Why the machine refused an action at this point of history, if it did."""
@@ -264,6 +271,8 @@ class Progress:
         self._results[key] = results
         if len(results) > len(expected):
             self._surplus[key] = len(results) - len(expected)
+        if failed := tuple(i for i, result in enumerate(results[: len(expected)]) if not result.ok):
+            self._failed[key] = failed
         return results
 
     def _altered(self, session: Session, story: int) -> bool:

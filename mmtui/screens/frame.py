@@ -10,6 +10,7 @@ from textual.containers import Container
 from mmtui.views.panes import COLUMNS, PANES, PaneSpec, titled
 from mmtui.widgets.contained import ContainedWidget
 from mmtui.widgets.pane import Pane
+from mmtui.widgets.reading import StoryPane
 
 __all__ = ["Frame"]
 
@@ -43,7 +44,10 @@ class Frame(ContainedWidget, Container):
 
     def __init__(self) -> None:
         super().__init__(id="columns")
-        self.panes = {name: Pane(name, titled(name)) for name in PANES}
+        self.story = StoryPane("story", titled("story"))
+        self.panes = {
+            name: self.story if name == "story" else Pane(name, titled(name)) for name in PANES
+        }
         self._chosen = {"upper": _UPPER[0], "lower": _LOWER[0]}
         self._current = next(iter(PANES))
         self._alarms: frozenset[str] = frozenset()

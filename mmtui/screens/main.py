@@ -21,6 +21,7 @@ from mmtui.model.session_list import list_sessions
 from mmtui.model.workbook import Workbook
 from mmtui.screens.doors import DoorsScreen
 from mmtui.screens.prompting import PromptingScreen
+from mmtui.screens.reading import ReadingScreen
 from mmtui.screens.working import WorkingScreen
 from mmtui.views import status
 from mmtui.views.lines import join, say
@@ -49,7 +50,7 @@ def _bindings() -> list[BindingType]:
     ]  # fmt: skip
 
 
-class MainScreen(PromptingScreen, DoorsScreen):
+class MainScreen(PromptingScreen, ReadingScreen, DoorsScreen):
     """The workbench on the screen; it is the `Desk` that commands work at."""
 
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
@@ -81,7 +82,7 @@ class MainScreen(PromptingScreen, DoorsScreen):
             (height, self.VERTICAL_BREAKPOINTS),
         ):
             self.add_class([name for least, name in steps if size >= least][-1])
-        hint = "s steps, ] does a step of the story, v runs until a rule breaks, ? lists every key"
+        hint = "space reads on and does the story's next action, s one event, ? lists every key"
         if any(not (kept.left or kept.busy) for kept in list_sessions(5)):
             hint = (
                 "a session ended in the middle: L lists it, or mmtui --continue; ? lists every key"

@@ -6,25 +6,33 @@ A story may have thousands of actions; a line is made when it is looked at.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from itertools import accumulate
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from mmtui.model.bench import Bench
-from mmtui.model.progress import Progress, Unexpected
-from mmtui.model.script import Script
-from mmtui.views.lines import EMPTY, Line, clip, join, pure_text, say
+from mmtui.model.progress import Progress
+from mmtui.views.lines import EMPTY, Line, clip, join, plain, pure_text, say
 from mmtui.views.marks import Marks
 from mmtui.views.prose import prose_lines
+from mmtui.views.story_layout import Layout
 from sandbox.run.session import Step
-from sandbox.scenario.expect import Expectation, ExpectResult
-from sandbox.scenario.presets import Prose
+from sandbox.scenario.expect import ExpectResult
 
-__all__ = ["Phase", "StoryDoc", "document", "view"]
+__all__ = ["Phase", "Place", "StoryDoc", "document", "view"]
+
+
+class Place(NamedTuple):
+    """A line of the story whatever the width: a part, and how far down in it."""
+
+    part: int
+    """Its number; -1 for what stands above the story, one too many for what stands below."""
+    row: int = 0
+    of: int = 1
+    """Lines that the part has where the row was counted."""
 
 
 class Phase(Enum):
@@ -37,92 +45,7 @@ class Phase(Enum):
     REFUSED = "refused"
 
 
-class _Part(NamedTuple):
-    """Lines of the story that belong together, with the blank one that follows them."""
-
-    story: int
-    """Number of the story step."""
-    height: int
-    """How many lines, while nothing was refused; that of prose depends on the width."""
-    prose: str | None = None
-    item: int | None = None
-    """An action of the script."""
-    expected: tuple[Expectation, ...] = ()
-    before: int = 0
-    """Expectations of the same story step that stand above these."""
-
-
-class _Layout:
-    """What a script consists of, and where its parts begin before anything was done."""
-
-    def __init__(self, script: Script) -> None:
-        self.parts: list[_Part] = []
-        self.stories: list[int] = []
-        """The first part of each story step."""
-        self.lasts: list[int] = []
-        """The last part of each story step."""
-        self.items: list[int] = []
-        """The part of each action."""
-        self.expectations: list[int] = []
-        """How many each story step has."""
-        self._starts: dict[int, list[int]] = {}
-        self._longer = (Unexpected((), {}), _NONE)
-        for story, step in enumerate(script.steps):
-            self.stories.append(len(self.parts))
-            if step.prose:
-                self.parts.append(_Part(story, 1, step.prose))
-            self._add_actions(script, story)
-            before = 0
-            for part in step.after:
-                if isinstance(part, Prose):
-                    self.parts.append(_Part(story, 1, part.text))
-                    continue
-                block = part.expectations
-                self.parts.append(_Part(story, len(block) + 1, expected=block, before=before))
-                before += len(block)
-            self.expectations.append(before)
-            self.lasts.append(len(self.parts) - 1)
-
-    def _add_actions(self, script: Script, story: int) -> None:
-        items, index = script.items, len(self.items)
-        while index < len(items) and items[index].step == story:
-            self.items.append(len(self.parts))
-            self.parts.append(_Part(story, items[index].action.source.count("\n") + 1, item=index))
-            index += 1
-        if self.parts and self.parts[-1].item is not None and self.parts[-1].story == story:
-            self.parts[-1] = self.parts[-1]._replace(height=self.parts[-1].height + 1)
-
-    def starts(self, width: int) -> list[int]:
-        """Where each part begins at a width, and where the last one ends."""
-        if width not in self._starts:
-            if len(self._starts) > _WIDTHS:
-                self._starts.clear()
-            heights = (
-                part.height + (len(prose_lines(part.prose, width)) if part.prose else 0)
-                for part in self.parts
-            )
-            self._starts[width] = list(accumulate(heights, initial=0))
-        return self._starts[width]
-
-    def longer(self, unexpected: Unexpected) -> tuple[list[int], list[int]]:
-        """The parts that something unexpected adds lines to, and how many more are above each."""
-        if self._longer[0] is not unexpected:
-            # Why an action was refused, and the results with a blank line after them.
-            more = dict.fromkeys(map(self.items.__getitem__, unexpected.refused), 1)
-            for story, surplus in unexpected.surplus.items():
-                last = self.lasts[story]
-                more[last] = more.get(last, 0) + surplus + 1
-            parts = sorted(more)
-            above = list(accumulate(map(more.__getitem__, parts), initial=0))
-            self._longer = (unexpected, (parts, above))
-        return self._longer[1]
-
-
-_NONE: tuple[list[int], list[int]] = ([], [0])
-_WIDTHS = 4
-"""Widths for which it is kept where the parts begin: that of the pane, and zoomed."""
-
-_LAYOUTS: WeakKeyDictionary[Progress, _Layout] = WeakKeyDictionary()
+_LAYOUTS: WeakKeyDictionary[Progress, Layout] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -130,7 +53,7 @@ class StoryDoc:
     """The story as it is told on the bench's kernel, and what was done apart from it."""
 
     bench: Bench
-    layout: _Layout
+    layout: Layout
     width: int
     base: list[int]
     """Where each part would begin if nothing was refused."""
@@ -183,8 +106,64 @@ class StoryDoc:
     @cached_property
     def height(self) -> int:
         """Number of lines."""
-        story = self._start(len(self.layout.parts))
-        return len(self._lead) + story + (len(self.own) + 1 if self.own else 0)
+        return self.told + (len(self.own) + 1 if self.own else 0)
+
+    @cached_property
+    def told(self) -> int:
+        """The line after the story; one's own actions follow."""
+        return len(self._lead) + self._start(len(self.layout.parts))
+
+    # -- places ------------------------------------------------------------------------
+
+    def place(self, y: int) -> Place:
+        """Where a line is, whatever the width."""
+        parts = len(self.layout.parts)
+        if y < len(self._lead):
+            return Place(-1, max(y, 0), len(self._lead))
+        if y >= self.told:
+            return Place(parts, y - self.told, len(self.own) + 1)
+        y -= len(self._lead)
+        number = self._part_at(y)
+        return Place(number, y - self._start(number), self._start(number + 1) - self._start(number))
+
+    def line_of(self, place: Place) -> int:
+        """The line of a place; where its part has another number of lines, as far down in it."""
+        parts = len(self.layout.parts)
+        if place.part >= parts:
+            return min(self.told + place.row, self.height)
+        if place.part < 0:
+            return place.row * len(self._lead) // max(place.of, 1)
+        start = self._start(place.part)
+        size = self._start(place.part + 1) - start
+        row = place.row if size == place.of else place.row * size // place.of
+        return len(self._lead) + start + row
+
+    def due(self, *, step: bool) -> int:
+        """The line up to which the story is to be read before what it does next.
+
+        That is an action, or all those of a story step; nothing when one's own action runs.
+        """
+        if self.running is None and not self.bench.idle:
+            return 0
+        active = self.upcoming if self.running is None else self.running
+        if active is None:
+            end = self.told
+        else:
+            if step:
+                story = self.layout.parts[self.layout.items[active]].story
+                items = self.bench.script.items
+                while active + 1 < len(items) and items[active + 1].step == story:
+                    active += 1
+            end = len(self._lead) + self._start(self.layout.items[active] + 1)
+        while end > 0 and not plain(self.line(end - 1)).strip():
+            end -= 1
+        return end
+
+    def judged(self, results: Sequence[ExpectResult]) -> int:
+        """The line of the first of some results, the end of the story if they stand nowhere."""
+        parts = (self.layout.judged.get(result.where.line) for result in results)
+        first = next((part for part in parts if part is not None), len(self.layout.parts))
+        return len(self._lead) + self._start(first)
 
     @property
     def focus(self) -> int | None:
@@ -201,6 +180,10 @@ class StoryDoc:
             number = part if self.layout.parts[part].story == self.current else number
         return len(self._lead) + self._start(number)
 
+    def _part_at(self, y: int) -> int:
+        """The part that has a line of the story."""
+        return bisect_right(range(len(self.layout.parts)), y, key=self._start) - 1
+
     # -- lines -------------------------------------------------------------------------
 
     def line(self, y: int) -> Line:
@@ -211,7 +194,7 @@ class StoryDoc:
         parts = len(self.layout.parts)
         if y >= self._start(parts):
             return self._own_line(y - self._start(parts))
-        number = bisect_right(range(parts), y, key=self._start) - 1
+        number = self._part_at(y)
         if number not in self._drawn:
             self._drawn[number] = self._part(number)
         drawn, row = self._drawn[number], y - self._start(number)
@@ -241,11 +224,11 @@ class StoryDoc:
         else:
             for place, expectation in enumerate(part.expected, part.before):
                 result = results[place] if place < len(results) else None
-                lines.append(clip(_check_line(expectation.text, result), width))
+                lines += (clip(line, width) for line in _check_lines(expectation.text, result))
             lines.append(EMPTY)
         surplus = results[self.layout.expectations[part.story] :]
         if surplus and number == self.layout.lasts[part.story]:
-            lines += [*(clip(_check_line(r.text, r), width) for r in surplus), EMPTY]
+            lines += [*(clip(_surplus_line(r), width) for r in surplus), EMPTY]
         return lines
 
     def _phase(self, index: int) -> Phase:
@@ -275,7 +258,7 @@ def view(bench: Bench, width: int) -> StoryDoc:
     session, progress = bench.session, bench.progress
     layout = _LAYOUTS.get(progress)
     if layout is None:
-        layout = _LAYOUTS[progress] = _Layout(bench.script)
+        layout = _LAYOUTS[progress] = Layout(bench.script)
     longer, above = layout.longer(progress.unexpected(session))
     return StoryDoc(
         bench, layout, width, layout.starts(width), longer, above, progress.current(session),
@@ -305,13 +288,20 @@ and then `f` to fork, `p` to pin what is selected, `d` to drop it, and so on.
 `?` lists every key."""
 
 
-def _check_line(text: str, result: ExpectResult | None) -> Line:
+def _check_lines(text: str, result: ExpectResult | None) -> Iterator[Line]:
     """An expectation: not looked at yet, held, or what was found instead."""
     if result is None:
-        return say(f"     ? {text}", "dim")
-    if result.ok:
-        return join((("    ok ", "ok"), (text, "")))
-    return join((("  FAIL ", "violation"), (text, ""), (f"  got {result.got}", "violation")))
+        yield say(f"     ? {text}", "dim")
+    elif result.ok:
+        yield join((("    ok ", "ok"), (text, "")))
+    else:
+        yield join((("  FAIL ", "violation"), ("expected ", "dim"), (text, "")))
+        yield join((("       ", ""), ("got      ", "dim"), (result.got, "violation")))
+
+
+def _surplus_line(result: ExpectResult) -> Line:
+    """What was found that nobody expected."""
+    return join((("  FAIL ", "violation"), (f"{result.text}  got {result.got}", "violation")))
 
 
 def document(bench: Bench, _marks: Marks, width: int, _height: int) -> StoryDoc:
