@@ -200,10 +200,40 @@ def _rules_options(parser: argparse.ArgumentParser) -> None:
     _list_options(parser)
 
 
-def _kernels(args: argparse.Namespace) -> ExitCode:
-    from mmtui.headless.catalogue import list_kernels
+def _kernels_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kernel", metavar="KERNEL", nargs="?", help=_KERNEL_HELP)
+    parser.add_argument(
+        "function", metavar="FUNCTION", nargs="?",
+        help="its definition in effect, the others, who calls it, which presets reach it",
+    )  # fmt: skip
+    _list_options(parser)
 
-    return list_kernels(as_json=args.json)
+
+def _kernels(args: argparse.Namespace) -> ExitCode:
+    if args.kernel is None:
+        from mmtui.headless.catalogue import list_kernels
+
+        return list_kernels(as_json=args.json)
+    if args.function is None:
+        raise UsageError("no function of the kernel is named", expected="KERNEL FUNCTION")
+    from mmtui.headless.own_kernel import show_function
+
+    return show_function(args.kernel, args.function, as_json=args.json)
+
+
+def _new_kernel_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("functions", metavar="FUNCTION", nargs="*", help="what is to be changed")
+    parser.add_argument(
+        "--base", metavar="KERNEL", default="7.2", dest="kernel",
+        help="what it is a change of (7.2); " + _KERNEL_HELP,
+    )  # fmt: skip
+    parser.add_argument("-o", metavar="FILE.py", required=True, dest="file", help="the new file")
+
+
+def _new_kernel(args: argparse.Namespace) -> ExitCode:
+    from mmtui.headless.own_kernel import new_kernel
+
+    return new_kernel(args.kernel, args.functions, args.file)
 
 
 def _rules(args: argparse.Namespace) -> ExitCode:
@@ -241,7 +271,10 @@ COMMANDS: dict[str, Command] = {
             real.fuzz_command,
         ),
         Command("rig", "set up what records on real kernels", real.rig_options, real.rig_command),
-        Command("kernels", "list the modelled kernels", _list_options, _kernels),
+        Command(
+            "kernels", "list the modelled kernels, or show a function", _kernels_options, _kernels
+        ),
+        Command("new-kernel", "begin a kernel of your own", _new_kernel_options, _new_kernel),
         Command("rules", "list the rules, or explain some", _rules_options, _rules),
         Command("presets", "list the library of presets", _list_options, _presets),
     )

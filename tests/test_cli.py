@@ -80,7 +80,7 @@ def test_each_command_has_help(mmtui: Callable[..., Outcome], name: str) -> None
 
 @pytest.mark.parametrize(
     "line",
-    [["--wrong"], ["run"], ["run", SEED, "--json", "--text"], ["conform"], ["kernels", "extra"]],
+    [["--wrong"], ["run"], ["run", SEED, "--json", "--text"], ["conform"], ["presets", "extra"]],
     ids=" ".join,
 )
 def test_a_wrong_command_line_is_refused(mmtui: Callable[..., Outcome], line: list[str]) -> None:

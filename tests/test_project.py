@@ -28,7 +28,7 @@ def test_the_readme_lists_every_exit_status() -> None:
 
 
 def test_the_readme_lists_every_command() -> None:
-    assert re.findall(r"^\| `mmtui (\w+)", README, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^\| `mmtui ([\w-]+)", README, re.MULTILINE) == list(COMMANDS)
 
 
 def test_textual_is_pinned_exactly() -> None:

@@ -13,7 +13,6 @@ import argparse
 import ast
 import builtins
 import copy
-import functools
 import importlib
 import sys
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from typing import NamedTuple
 
 from sandbox.kernels import REGISTRY, kernel_by_name
 from sandbox.kernels.base import Kernel
+from sandbox.kernels.texts import class_node, declared, names_of, tree
 from sandbox.machine.part import KernelPart
 from sandbox.truth.names.functions import is_ours
 
@@ -91,8 +91,8 @@ def _kernels() -> list[type]:
 def _members(cls: type) -> Iterator[tuple[str, _Member]]:
     if issubclass(cls, KernelPart):
         module = importlib.import_module(cls.__module__)
-        for statement in _class_node(module, cls).body:
-            for name in _declared(statement):
+        for statement in class_node(module, cls).body:
+            for name in declared(statement):
                 yield name, _Member(cls, module, statement)
 
 
@@ -101,29 +101,9 @@ def _called_by(modules: set[ModuleType]) -> set[str]:
     return {
         node.attr
         for module in modules
-        for node in ast.walk(_tree(module))
+        for node in ast.walk(tree(module))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
     }
-
-
-def _class_node(module: ModuleType, cls: type) -> ast.ClassDef:
-    for node in _tree(module).body:
-        if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
-            return node
-    raise LookupError(cls)
-
-
-@functools.cache
-def _tree(module: ModuleType) -> ast.Module:
-    return ast.parse(Path(str(module.__file__)).read_bytes())
-
-
-def _declared(statement: ast.stmt) -> Iterator[str]:
-    match statement:
-        case ast.FunctionDef(name=name) | ast.AnnAssign(target=ast.Name(id=name)):
-            yield name
-        case ast.Assign(targets=[ast.Name(id=name)]):
-            yield name
 
 
 def _lines(name: str, member: _Member, imports: _Imports) -> Iterator[str]:
@@ -199,7 +179,7 @@ class _Imports(ast.NodeTransformer):
         """A copy of a type in which every name is one that the stub imports."""
         self._module = module.__name__
         if self._module not in self._tables:
-            self._tables[self._module] = _table(module)
+            self._tables[self._module] = names_of(module)
         changed: ast.expr = self.visit(copy.deepcopy(node))
         return changed
 
@@ -232,20 +212,6 @@ class _Imports(ast.NodeTransformer):
 
 def _order(module: str) -> tuple[bool, str]:
     return module.startswith("sandbox"), module
-
-
-def _table(module: ModuleType) -> dict[str, tuple[str, str]]:
-    """The names of a module and where each is from, imports for checkers alone included."""
-    table: dict[str, tuple[str, str]] = {}
-    for node in ast.walk(_tree(module)):
-        match node:
-            case ast.ImportFrom(module=str(origin), names=names):
-                table.update({a.asname or a.name: (origin, a.name) for a in names})
-            case ast.ClassDef(name=name):
-                table[name] = module.__name__, name
-            case ast.Assign(targets=[ast.Name(id=name)]):
-                table.setdefault(name, (module.__name__, name))
-    return table
 
 
 def main(argv: list[str] | None = None) -> int:
