@@ -22,9 +22,9 @@ _COUNTERS = (
         name="_mapcount", kind=Kind.COUNTER, aliases=("mapcount",), symbols=("mc", "M"),
         what="How many page-table entries map this page by itself.",
         more="Of a large folio every page has its own. A mapping of the whole folio by one PMD is in "
-             "_entire_mapcount instead. M in the rules is the sum over the folio.",
+             "_entire_mapcount instead. M in the rules is the sum over the folio. With "
+             "CONFIG_NO_PAGE_MAPCOUNT (6.15) large folios do without.",
         bias="It starts at -1: the number of mappings is the raw value + 1.",
-        since="with CONFIG_NO_PAGE_MAPCOUNT (6.15) large folios have none",
         source="struct page (include/linux/mm_types.h); mm/rmap.c", writes=("_mapcount",),
     ),
     Term(
@@ -50,7 +50,7 @@ _COUNTERS = (
         more="Statistics and folio_mapped() came from it; when it falls, part of the folio is unused "
              "and it may wait for a split.",
         bias="ENTIRELY_MAPPED (0x800000) is added once while a PMD maps the folio.",
-        since="6.3 by this name; unused with CONFIG_NO_PAGE_MAPCOUNT (6.15)",
+        since="6.3 by this name (subpages_mapcount in 6.2)",
         source=f"{_HEADER}; __folio_add_rmap() (mm/rmap.c)", writes=("_nr_pages_mapped",),
     ),
     Term(
