@@ -53,6 +53,7 @@ class Linux612(Linux69):
     uring_many_folios = True
     uring_unpins_folio = True  # the stable tree has the fix (5afb4bf9fc62)
     finish_fault_counts_last = True
+    fault_around_spares_eof = finish_fault_spares_eof = True  # likewise (74207de2ba10)
     contpte_af_noop = False  # the stable tree has the fix (97c5550b7631)
 
     def folio_set_large_mapcount(self, folio: Folio, mapcount: int, mm: Mm) -> Gen[None]:

@@ -29,6 +29,7 @@ class Linux615(Linux612):
     summary = "MM owner tracking: a large folio knows whether one mm owns all its mappings."
     has_mm_id = True
     uring_unpins_folio = False
+    fault_around_spares_eof = finish_fault_spares_eof = False  # mainline until 6.18
     huge_zero_wp_allocates = True  # 6.13
     extra_ref_sets_swapbacked = False  # 6.15
     contpte_af_noop = True  # mainline until 7.0 (97c5550b7631)

@@ -71,6 +71,7 @@ class Linux72(SwapTableMixin, Linux615):
     collapse_batches = True
     collapse_files = True
     pt_reclaim = True
+    fault_around_spares_eof = finish_fault_spares_eof = True  # 6.18
     mfill_by_ops = True
     uffd_move_flushes_once = True
     uffd_move_locks_anon_vma = False

@@ -17,9 +17,9 @@ class FilemapMixin(KernelPart):
 
     fault_around_iterator_ref = False
     """7.2 and later: the iterator's reference pays for one of the mapped pages."""
-    fault_around_spares_eof = True
-    """No table is made for a folio that ends with the file: since 6.18, and in stable trees since
-    November 2025, whose state the older releases are in here."""
+    fault_around_spares_eof = False
+    """No table is made for a folio that ends with the file: 6.18 and later, and the stable trees of
+    November 2025 and later (74207de2ba10)."""
     fault_around_whole = False
     """6.18 and later (Map the entire large folio): beyond the window where the folio fits."""
 

@@ -375,7 +375,6 @@ HANDLERS: dict[str, Handler] = {
     "free": _madvise,
     "cold": _madvise,
     "wipeonfork": _madvise,
-    "softoffline": _madvise,
     "split": _split,
     "poke": _poke,
     "munmap": _munmap,

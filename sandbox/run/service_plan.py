@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sandbox.arch.arm64.pgtable import PTE_SPECIAL, pte_pfn, pte_present
 from sandbox.machine.calls import Call
+from sandbox.machine.handles import Folio, page_of_pfn
 from sandbox.machine.memory import Mm
+from sandbox.mm.flags import PG_ksm
 
 if TYPE_CHECKING:
     from sandbox.run.planner import Planner
@@ -39,10 +42,17 @@ def _exec(p: Planner) -> Call:
     return p.call("sys_execve", mm, region, base, p.step, p.last_ring(mm))
 
 
-def _pageout(p: Planner) -> Call:
+def _unmerged(p: Planner) -> Call:
+    """Advice that walks back from a folio to its mappings: no way leads there from a merged one."""
     mm = p.mm()
     start, end = p.span(mm)
-    return p.call("sys_madvise", mm, start, end, p.action.verb)
+    cells, verb = p.ledger.cells, p.action.verb
+    for addr, _, pte in p.ledger.leaf_entries(mm) if mm else ():
+        if not start <= addr < end or not pte_present(pte) or pte & PTE_SPECIAL:
+            continue
+        if cells[Folio(cells[page_of_pfn(pte_pfn(pte)).compound_head]).flags] & PG_ksm:
+            raise p.refuse(f"'{verb}' of merged pages is not modelled", "pages of no 'ksm'")
+    return p.call("sys_madvise", mm, start, end, verb)
 
 
 def _other_span(p: Planner, region: str, first: int, pages: int) -> int:
@@ -110,7 +120,8 @@ SERVICE_HANDLERS: dict[str, Handler] = {
     "dropcache": _dropcache,
     "fsync": _fsync,
     "exec": _exec,
-    "pageout": _pageout,
+    "pageout": _unmerged,
+    "softoffline": _unmerged,
     "ksm": _ksm,
     "unmerge": _madvise_unmerge,
     "uffd": _uffd,

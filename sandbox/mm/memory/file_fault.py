@@ -54,7 +54,7 @@ class FileFaultMixin(KernelPart):
 
     finish_fault_whole = ""
     """Which files' folios a fault maps whole: none, `anon_shmem` (6.12) or `all` (6.17)."""
-    finish_fault_spares_eof = True
+    finish_fault_spares_eof = False
     """No whole mapping of what ends behind the file: as `fault_around_spares_eof`."""
     mkdirty_if_folio_dirty = False
     """6.17 and later: a writable entry for a dirty folio is born dirty."""
