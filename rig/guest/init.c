@@ -68,7 +68,7 @@ struct proc {
 static struct proc procs[MAX_PROCS];
 static char regions[MAX_REGIONS][16];
 static int nr_regions, nr_files, oracle = -1, con = 1, step, autodrain, tracing;
-static char files[16][32];
+static char files[16][32], paths[16][256];	/* of files, "" of a memfd */
 static char scenario[512];
 static char *big, *fill;		/* not inherited by the scenario's processes */
 static char *said, *value, *escaped;	/* likewise: the pieces of an answer; a step's out; the same as JSON */
@@ -1002,6 +1002,8 @@ static int perform(char *line, char *val, int vlen)
 			}
 		dup2(fd, FILE_FD + nr_files);
 		close(fd);
+		if (is_file)
+			snprintf(paths[nr_files], sizeof(*paths), "%s", w[3]);
 		snprintf(files[nr_files++], 32, "%s", w[1]);
 		return 0;
 	}
@@ -1115,8 +1117,11 @@ static void reset(void)
 	}
 	ask(oracle, "releaseall");
 	ask(oracle, "begin");			/* nothing of the dead is watched */
-	for (int i = 0; i < nr_files; i++)
+	for (int i = 0; i < nr_files; i++) {
 		close(FILE_FD + i);
+		unlink(paths[i]);		/* O_TRUNC of an old file would drain the LRU batches */
+		paths[i][0] = 0;
+	}
 	nr_files = nr_regions = step = 0;
 	autodrain = 1;
 	for (unsigned i = 0; i < sizeof(all_sizes) / sizeof(*all_sizes); i++) {
@@ -1272,6 +1277,7 @@ int main(void)
 	put_file("/sys/kernel/mm/transparent_hugepage/khugepaged/pages_to_scan", "1");
 	put_file("/proc/sys/kernel/numa_balancing", "0");
 	put_file("/proc/sys/vm/swappiness", "60");
+	put_file("/proc/sys/vm/dirty_writeback_centisecs", "0");	/* it drains LRU batches */
 	put_file("/sys/block/zram0/disksize", "64M");
 	if ((fd = open("/dev/zram0", O_RDWR)) >= 0) {	/* the swap signature mkswap would write */
 		static char page[4096];

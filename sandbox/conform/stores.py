@@ -52,6 +52,7 @@ COUNTERS = frozenset(
     if f.struct is Struct.PAGE and f.name.startswith("_") and f.number != DEFERRED_LIST
 )
 FLAGS_KIND = field_number(Struct.PAGE, "flags")
+LARGE_MAPCOUNT = field_number(Struct.PAGE, "_large_mapcount")
 RSS = {
     field_number(Struct.MM, f"rss_stat[{name}]"): member
     for name, member in (
@@ -61,6 +62,7 @@ RSS = {
         ("MM_SWAPENTS", "swap"),
     )
 }
+MAPCOUNTS = ("_mapcount", "_entire_mapcount", "_large_mapcount")
 LOGGED_PAGES = 64
 """Per-page words of a folio that the log follows."""
 PAGE_WORDS = 16
@@ -185,7 +187,18 @@ def engine_stores(session: Session, before: Before) -> list[Store]:
         new = value_after(event, old, machine.cpus[i])
         if new != old:
             out += _projected(words, session.ledger, (event[1], old, new), names, before)
-    return out
+    return _followed(out, before)
+
+
+def _followed(stores: list[Store], before: Before) -> list[Store]:
+    """Without the words of folios that a log does not follow: in no state, and mapped by nobody."""
+    followed = {name for _, name in before.folios}
+    for store in stores:
+        if store[0] == "pte":
+            followed.update(str(value).split()[0].rsplit(".", 1)[0] for value in store[2:4])
+        elif store[0] in MAPCOUNTS:
+            followed.add(str(store[1]))
+    return [store for store in stores if store[0] in ("pte", "rss") or store[1] in followed]
 
 
 def _projected(
@@ -207,6 +220,8 @@ def _projected(
         name, index = known or (words.folio(addr), ledger.folio(addr).index_of(page))
         if kind == DEFERRED_LIST:
             yield "deferred list", name
+        elif index and kind == LARGE_MAPCOUNT:
+            return  # of a piece of a split: its list's place is no word of the folio's
         elif index < LOGGED_PAGES:
             yield from _of_page(name, index, kind, old, new, names)
 

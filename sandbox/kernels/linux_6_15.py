@@ -32,6 +32,7 @@ class Linux615(Linux612):
     fault_around_spares_eof = finish_fault_spares_eof = False  # mainline until 6.18
     huge_zero_wp_allocates = True  # 6.13
     extra_ref_sets_swapbacked = False  # 6.15
+    split_lists_backwards = True
     contpte_af_noop = True  # mainline until 7.0 (97c5550b7631)
 
     # -- ids (include/linux/mm.h, kernel/fork.c) ---------------------------------------

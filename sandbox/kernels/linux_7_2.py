@@ -51,6 +51,8 @@ class Linux72(SwapTableMixin, Linux615):
     merge_with_unfaulted = True
     free_drains = False
     unmap_drains = False
+    lru_add_frees_dead = True
+    end_writeback_refs_first = True
     mremap_moves_many = True
     contpte_set_invalid = True
     finish_fault_whole = "all"

@@ -171,6 +171,7 @@ _layout(
     [
         ("xa_lock", 0),
         ("ci_lock", 0),
+        ("header", 0),
         ("cluster_info.table", 0, SWAP_CLUSTERS),
         ("cluster_info.count", 0, SWAP_CLUSTERS),
         ("cluster_info.flags", 0, SWAP_CLUSTERS),
@@ -200,6 +201,10 @@ _layout(
         ("mmu_gather.nr", 0),
         ("mmu_gather.pages", 0, 510),
         ("lru_add.folios", 0, 31),
+        ("lru_move_tail.nr", 0),
+        ("lru_move_tail.folios", 0, 31),
+        ("lru_deactivate_file.nr", 0),
+        ("lru_deactivate_file.folios", 0, 31),
         ("lru_deactivate.nr", 0),
         ("lru_deactivate.folios", 0, 31),
         ("lru_lazyfree.nr", 0),
@@ -298,7 +303,9 @@ POINTS_TO: dict[int, Points] = {
         (Struct.XARRAY, "slot", Points.FOLIO),
         (Struct.SWAP, "cluster_info.table", Points.ADDRESS),
         (Struct.SWAP_TABLE, "swap_cache", Points.FOLIO),
-        (Struct.CPU, "lru_add.folios lru_deactivate.folios", Points.FOLIO),
+        (Struct.SWAP, "header", Points.FOLIO),
+        (Struct.CPU, "lru_add.folios lru_move_tail.folios", Points.FOLIO),
+        (Struct.CPU, "lru_deactivate_file.folios lru_deactivate.folios", Points.FOLIO),
         (Struct.CPU, "lru_lazyfree.folios mlock_fbatch.folios", Points.FOLIO),
         (Struct.CPU, "mmu_gather.pages", Points.GATHERED),
         (Struct.GLOBALS, "zero_page swap_device s_inodes init_mm.mmlist", Points.ADDRESS),
@@ -314,6 +321,8 @@ table must be there and not a page; None where it leads nowhere.  The architectu
 
 COUNTED_BY: dict[int, int] = {
     field(Struct.CPU, "lru_add.folios"): field(Struct.CPU, "lru_add.nr"),
+    field(Struct.CPU, "lru_move_tail.folios"): field(Struct.CPU, "lru_move_tail.nr"),
+    field(Struct.CPU, "lru_deactivate_file.folios"): field(Struct.CPU, "lru_deactivate_file.nr"),
     field(Struct.CPU, "lru_deactivate.folios"): field(Struct.CPU, "lru_deactivate.nr"),
     field(Struct.CPU, "lru_lazyfree.folios"): field(Struct.CPU, "lru_lazyfree.nr"),
     field(Struct.CPU, "mlock_fbatch.folios"): field(Struct.CPU, "mlock_fbatch.nr"),

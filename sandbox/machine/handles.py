@@ -196,13 +196,22 @@ class Fbatch(IntEnum):
     """A CPU's batches of folios, in the order in which `lru_add_drain` moves them (mm/swap.c)."""
 
     LRU_ADD = 0
-    LRU_DEACTIVATE = 1
-    LRU_LAZYFREE = 2
-    MLOCK = 3
+    LRU_MOVE_TAIL = 1
+    LRU_DEACTIVATE_FILE = 2
+    LRU_DEACTIVATE = 3
+    LRU_LAZYFREE = 4
+    MLOCK = 5
     """`mlock_fbatch` (mm/mlock.c)."""
 
 
-_FBATCHES = ("lru_add", "lru_deactivate", "lru_lazyfree", "mlock_fbatch")
+_FBATCHES = (
+    "lru_add",
+    "lru_move_tail",
+    "lru_deactivate_file",
+    "lru_deactivate",
+    "lru_lazyfree",
+    "mlock_fbatch",
+)
 _FBATCH_NR = tuple(offset(Struct.CPU, f"{name}.nr") for name in _FBATCHES)
 _FBATCH_FOLIOS = tuple(offset(Struct.CPU, f"{name}.folios") for name in _FBATCHES)
 _MLOCK_KINDS = offset(Struct.CPU, "mlock_fbatch.kinds")

@@ -39,6 +39,8 @@ PAGE_DATA = offset(Struct.PAGE, "data")
 
 XA_LOCK, CI_LOCK = offset(Struct.SWAP, "xa_lock"), offset(Struct.SWAP, "ci_lock")
 """Locks of the swap cache, and of the clusters, counts and claims (7.x: one lock a cluster)."""
+SWAP_HEADER = offset(Struct.SWAP, "header")
+"""The page of the device's header in the page cache of the block device."""
 CLUSTER_TABLE = offset(Struct.SWAP, "cluster_info.table")
 CLUSTER_COUNT = offset(Struct.SWAP, "cluster_info.count")
 CLUSTER_FLAGS = offset(Struct.SWAP, "cluster_info.flags")

@@ -163,5 +163,14 @@ class BatchFreeMixin(KernelPart):
                 yield from self.folio_unqueue_deferred_split(folio)
             yield from self.page_cache_release(folio)
             unref = (*unref, folio)
-        for folio in unref:
-            yield from self.free_pages_prepare(folio)
+        yield from self.free_unref_folios(unref)
+
+    def reclaim_free(self, folio: Folio, free: tuple[Folio, ...]) -> Gen[tuple[Folio, ...]]:
+        """Add a frozen folio to the batch of those that are freed together."""
+        if folio.large:
+            yield from self.folio_unqueue_deferred_split(folio)
+        free = (*free, folio)
+        if len(free) < PAGEVEC_SIZE:
+            return free
+        yield from self.free_unref_folios(free)
+        return ()

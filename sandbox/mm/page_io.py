@@ -9,7 +9,7 @@ from __future__ import annotations
 from sandbox.machine.offsets import TABLE_DATA, TABLE_ZERO
 from sandbox.machine.part import KernelPart
 from sandbox.memory import Folio, Gen, add, bits, load, store
-from sandbox.mm.flags import PG_locked, PG_uptodate, PG_writeback
+from sandbox.mm.flags import PG_locked, PG_reclaim, PG_uptodate, PG_writeback
 
 
 class PageIoMixin(KernelPart):
@@ -17,6 +17,8 @@ class PageIoMixin(KernelPart):
 
     has_swap_zeromap = False
     """6.12 and later (0ca0c24e3211): what is zero is remembered as such and not written."""
+    end_writeback_refs_first = False
+    """7.x: the end of writeback has its reference before the folio may go to the LRU's tail."""
 
     def swap_writepage(self, folio: Folio) -> Gen[None]:
         """Write a locked folio that is in the swap cache, and unlock it (`swap_writeout`, 6.16).
@@ -62,7 +64,13 @@ class PageIoMixin(KernelPart):
 
     def folio_end_writeback(self, folio: Folio) -> Gen[None]:
         """The write is over; writeback itself holds no reference (mm/filemap.c)."""
-        yield add(folio._refcount, 1)
+        if self.end_writeback_refs_first:
+            yield add(folio._refcount, 1)
+        if (yield load(folio.flags)) & PG_reclaim:
+            yield bits(folio.flags, 0, PG_reclaim)
+            yield from self.folio_rotate_reclaimable(folio)
+        if not self.end_writeback_refs_first:
+            yield add(folio._refcount, 1)
         yield bits(folio.flags, 0, PG_writeback)
         yield from self.folio_put(folio)
 

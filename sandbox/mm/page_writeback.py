@@ -28,7 +28,7 @@ from sandbox.memory import (
     store,
     unlock,
 )
-from sandbox.mm.flags import HOST_XFS, VM_SHARED, PG_dirty, PG_locked, PG_reclaim, PG_writeback
+from sandbox.mm.flags import HOST_XFS, VM_SHARED, PG_dirty, PG_locked, PG_writeback
 from sandbox.mm.swap import PAGEVEC_SIZE
 from sandbox.mm.xarray import xa_of_disk
 from sandbox.syscalls import Result
@@ -48,27 +48,26 @@ class PageWritebackMixin(KernelPart):
 
         A batch of them that is given back drains the LRU batches first (`__folio_batch_release`).
         """
-        at = index
+        at, drained = index, False
         while at < end:
             folios, at = yield from self.filemap_get_folios_tag(mapping, at, end, PG_dirty)
             for folio, _ in folios:
                 yield lock_bit(folio.flags, PG_locked)
                 yield from self.iomap_writepage(mapping, folio)
-            yield from self.folio_batch_release(folios)
+            drained = yield from self.folio_batch_release(folios, drained)
         yield from self._filemap_fdatawait_range(mapping, index, end)
 
     def _filemap_fdatawait_range(self, mapping: Mapping, index: int, end: int) -> Gen[None]:
         """Wait for what is being written; the device is done with it meanwhile."""
+        drained = False
         while index < end:
             folios, index = yield from self.filemap_get_folios_tag(
                 mapping, index, end, PG_writeback
             )
             for folio, _ in folios:
                 if (yield load(folio.flags)) & PG_writeback:  # another CPU may wait, too
-                    if (yield load(folio.flags)) & PG_reclaim:
-                        yield bits(folio.flags, 0, PG_reclaim)
                     yield from self.folio_end_writeback(folio)
-            yield from self.folio_batch_release(folios)
+            drained = yield from self.folio_batch_release(folios, drained)
 
     def filemap_get_folios_tag(
         self, mapping: Mapping, index: int, end: int, tag: int

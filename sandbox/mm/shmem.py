@@ -22,6 +22,7 @@ from sandbox.memory import (
     bits,
     load,
     lock,
+    lock_bit,
     note,
     store,
     unlock,
@@ -242,7 +243,7 @@ class ShmemMixin(KernelPart):
 
     def shmem_undo_range(self, mapping: Mapping, start: int, end: int) -> Gen[None]:
         """Take file pages [start, end) out: whole folios in batches, then parts, then the rest."""
-        index = start
+        index, drained = start, False
         while index < end:
             found, index = yield from self.find_lock_entries(mapping, index, end)
             if not found:
@@ -254,38 +255,57 @@ class ShmemMixin(KernelPart):
                 yield from self.truncate_inode_folio(mapping, Folio(entry))
                 yield bits(Folio(entry).flags, 0, PG_locked)
             folios = tuple((Folio(entry), 1) for _, entry in found if entry > 0)
-            yield from self.folio_batch_release(folios)
-        lo, hi = yield from self.truncate_partial_folios(mapping, start, end, True)
-        index = lo
-        while index < hi:
-            index = yield from self.shmem_undo_left(mapping, index, (lo, hi), (start, end))
+            drained = yield from self.folio_batch_release(folios, drained)
+        left = yield from self.truncate_partial_folios(mapping, start, end, True)
+        yield from self.shmem_undo_left(mapping, left, (start, end), drained)
 
     def shmem_undo_left(
-        self, mapping: Mapping, index: int, left: tuple[int, int], hole: tuple[int, int]
-    ) -> Gen[int]:
-        """Take out what is left at a page, waiting for it; where to go on."""
-        entry = yield load((yield load(mapping.i_pages)) + index)
+        self, mapping: Mapping, left: tuple[int, int], hole: tuple[int, int], drained: bool
+    ) -> Gen[None]:
+        """Take out what is left of a hole, waiting for it."""
+        index, end = left
+        while index < end:
+            found, next_ = yield from self.find_get_entries(mapping, index, end)
+            if not found:
+                break
+            for at, entry in found:
+                again = yield from self.shmem_undo_entry(mapping, at, entry, left, hole)
+                if again is not None:
+                    next_ = again
+                    break
+            folios: tuple[tuple[Folio, int], ...] = ()
+            for _, entry in found:
+                if entry > 0:
+                    folios = (*folios, ((yield from self.page_folio(Folio(entry).page(0))), 1))
+            drained = yield from self.folio_batch_release(folios, drained)
+            index = next_
+
+    def shmem_undo_entry(
+        self, mapping: Mapping, at: int, entry: int, left: tuple[int, int], hole: tuple[int, int]
+    ) -> Gen[int | None]:
+        """Take out what was found at a page; where to begin again, if the batch is out of date."""
         if entry < 0:
-            first = index & -xa_value_pages(entry)
-            if left[0] <= first and first + xa_value_pages(entry) <= left[1]:
-                yield from self.shmem_free_swap(mapping, index, entry)
-            return first + xa_value_pages(entry)
-        folio = yield from self.filemap_lock_folio(mapping, index)
-        if folio is None:
-            return index + 1
-        next_ = (yield load(folio.index)) + folio.nr_pages
-        if not folio.large:
+            first = at & -xa_value_pages(entry)
+            inside = left[0] <= first and first + xa_value_pages(entry) <= left[1]
+            if inside and not (yield from self.shmem_free_swap(mapping, at, entry)):
+                return first
+            return None
+        folio = Folio(entry)
+        yield lock_bit(folio.flags, PG_locked)
+        again: int | None = None
+        if (yield load(folio.mapping)) != mapping:
+            again = at
+        elif not folio.large:
             yield from self.truncate_inode_folio(mapping, folio)
         elif (yield from self.truncate_inode_partial_folio(mapping, folio, *hole)):
             split = yield from self.page_folio(folio.page(0))
-            next_ = next_ if split.large else left[0]
+            again = None if split.large else left[0]
         kept = yield from self.page_folio(folio.page(0))
         yield bits(kept.flags, 0, PG_locked)
-        yield from self.folio_put(kept)
-        return next_
+        return again
 
-    def shmem_free_swap(self, mapping: Mapping, index: int, entry: int) -> Gen[None]:
-        """Forget what was swapped out of a file, and free its slots."""
+    def shmem_free_swap(self, mapping: Mapping, index: int, entry: int) -> Gen[bool]:
+        """Forget what was swapped out of a file, and free its slots; False if that has changed."""
         nr = xa_value_pages(entry)
         slots = (yield load(mapping.i_pages)) + (index & -nr)
         yield lock(mapping.xa_lock)
@@ -296,3 +316,4 @@ class ShmemMixin(KernelPart):
         if same:
             first = radix_to_swp_entry(entry) - (index & nr - 1)
             yield from self.free_swap_and_cache_nr(first, nr)
+        return same

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sandbox.machine.part import KernelPart
-from sandbox.memory import Fbatch, Folio, Gen, PerCpu, Vma, add, bits, load, store, try_add
+from sandbox.memory import Fbatch, Folio, Gen, PerCpu, Vma, add, bits, cas, load, store, try_add
 from sandbox.mm.flags import (
     MLOCK_COUNT_MASK,
     VM_LOCKED,
@@ -17,13 +17,17 @@ from sandbox.mm.flags import (
     PG_anon,
     PG_anon_exclusive,
     PG_buddy,
+    PG_dirty,
     PG_large_rmappable,
+    PG_locked,
     PG_lru,
     PG_mlocked,
+    PG_reclaim,
     PG_referenced,
     PG_swapbacked,
     PG_swapcache,
     PG_unevictable,
+    PG_writeback,
 )
 
 PAGEVEC_SIZE = 31
@@ -32,6 +36,9 @@ PAGEVEC_SIZE = 31
 
 class SwapMixin(KernelPart):
     """References and per-CPU LRU batches."""
+
+    lru_add_frees_dead = False
+    """7.x: a folio that only its batch holds is freed without having been on the LRU."""
 
     def folio_get(self, folio: Folio) -> Gen[None]:
         """Take one reference."""
@@ -96,7 +103,11 @@ class SwapMixin(KernelPart):
             else:
                 yield from self.page_cache_release(folio)
                 pages_to_free = (*pages_to_free, folio)
-        for folio in pages_to_free:
+        yield from self.free_unref_folios(pages_to_free)
+
+    def free_unref_folios(self, folios: tuple[Folio, ...]) -> Gen[None]:
+        """Give folios that nobody holds back together (mm/page_alloc.c)."""
+        for folio in folios:
             yield from self.free_pages_prepare(folio)
 
     def folio_unqueue_deferred_split(self, folio: Folio) -> Gen[None]:
@@ -127,17 +138,22 @@ class SwapMixin(KernelPart):
     def folio_batch_move_lru(self, which: Fbatch) -> Gen[None]:
         """Move the folios of a batch to where they belong, and drop the batch's references."""
         batch: tuple[tuple[Folio, int], ...] = ()
+        dead: tuple[Folio, ...] = ()
+        adds = which is Fbatch.LRU_ADD
         for i in range((yield load(PerCpu.fbatch_nr(self.cpu, which)))):
             folio = Folio((yield load(PerCpu.fbatch_folio(self.cpu, which, i))))
+            if adds and self.lru_add_frees_dead and (yield cas(folio._refcount, 1, 0)):
+                yield bits(folio.flags, 0, PG_active | PG_unevictable)
+                yield from self.folio_unqueue_deferred_split(folio)
+                dead = (*dead, folio)
+                continue
             batch = (*batch, (folio, 1))
-            if which is Fbatch.LRU_ADD:
+            if adds:
                 yield from self.lru_add_fn(folio)
             elif (yield bits(folio.flags, 0, PG_lru)) & PG_lru:  # else isolated meanwhile
-                if which is Fbatch.LRU_LAZYFREE:
-                    yield from self.lru_lazyfree_fn(folio)
-                else:
-                    yield from self.lru_deactivate_fn(folio)
+                yield from self.lru_move_fn(which, folio)
                 yield bits(folio.flags, PG_lru)
+        yield from self.free_unref_folios(dead)
         yield from self.folios_put(batch)
         yield store(PerCpu.fbatch_nr(self.cpu, which), 0)
 
@@ -145,18 +161,45 @@ class SwapMixin(KernelPart):
         """Drop the references of a batch."""
         yield from self.release_pages(folios)
 
-    def folio_batch_release(self, folios: Sequence[tuple[Folio, int]]) -> Gen[None]:
-        """Give a batch of references back, behind a drain of this CPU's LRU batches."""
-        if folios:
+    def folio_batch_release(self, folios: Sequence[tuple[Folio, int]], drained: bool) -> Gen[bool]:
+        """Give a batch of references back; the first time with a drain of this CPU's LRU batches.
+
+        *drained* is the batch's `percpu_pvec_drained`, which is the answer, too.
+        """
+        if not folios:
+            return drained
+        if not drained:
             yield from self.lru_add_drain()
-            yield from self.folios_put(folios)
+        yield from self.folios_put(folios)
+        return True
 
     def lru_add_drain(self) -> Gen[None]:
         """Move this CPU's batches and drop their references."""
-        for which in (Fbatch.LRU_ADD, Fbatch.LRU_DEACTIVATE, Fbatch.LRU_LAZYFREE):
-            if (yield load(PerCpu.fbatch_nr(self.cpu, which))):
+        for which in Fbatch:
+            if which is not Fbatch.MLOCK and (yield load(PerCpu.fbatch_nr(self.cpu, which))):
                 yield from self.folio_batch_move_lru(which)
         yield from self.mlock_drain_local()
+
+    # -- what is done with the folios of a batch that were taken off their list --------------
+
+    def lru_move_fn(self, which: Fbatch, folio: Folio) -> Gen[None]:
+        """What a batch of folios that are on the LRU is for; moving one to the tail is no word."""
+        if which is Fbatch.LRU_LAZYFREE:
+            yield from self.lru_lazyfree_fn(folio)
+        elif which is Fbatch.LRU_DEACTIVATE:
+            yield from self.lru_deactivate_fn(folio)
+        elif which is Fbatch.LRU_DEACTIVATE_FILE:
+            yield from self.lru_deactivate_file_fn(folio)
+        elif (yield load(folio.flags)) & (PG_active | PG_unevictable) == PG_active:
+            yield bits(folio.flags, 0, PG_active)
+
+    def lru_deactivate_file_fn(self, folio: Folio) -> Gen[None]:
+        """A file's page that nobody maps is to go soon: once it is written, if it is dirty."""
+        if (yield load(folio.flags)) & PG_unevictable or (yield from self.folio_mapcount(folio)):
+            return
+        yield bits(folio.flags, 0, PG_active | PG_referenced)
+        if (yield load(folio.flags)) & (PG_writeback | PG_dirty):
+            yield bits(folio.flags, PG_reclaim)
 
     def lru_deactivate_fn(self, folio: Folio) -> Gen[None]:
         """To the tail of the inactive list."""
@@ -172,6 +215,19 @@ class SwapMixin(KernelPart):
         flags = yield load(folio.flags)
         if flags & (PG_swapbacked | PG_swapcache | PG_unevictable) == PG_swapbacked:
             yield bits(folio.flags, 0, PG_active | PG_referenced | PG_swapbacked)
+
+    # -- queueing ----------------------------------------------------------------------------
+
+    def deactivate_file_folio(self, folio: Folio) -> Gen[None]:
+        """Queue a file's folio that could not be dropped to be made inactive."""
+        if (yield load(folio.flags)) & (PG_lru | PG_unevictable) == PG_lru:
+            yield from self.folio_batch_add_and_move(Fbatch.LRU_DEACTIVATE_FILE, folio)
+
+    def folio_rotate_reclaimable(self, folio: Folio) -> Gen[None]:
+        """Queue a folio that was written to be reclaimed, for the tail of the inactive list."""
+        keeps = PG_locked | PG_dirty | PG_unevictable
+        if (yield load(folio.flags)) & (keeps | PG_lru) == PG_lru:
+            yield from self.folio_batch_add_and_move(Fbatch.LRU_MOVE_TAIL, folio)
 
     def folio_deactivate(self, folio: Folio) -> Gen[None]:
         """MADV_COLD: queue the folio for the inactive list."""

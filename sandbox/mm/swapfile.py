@@ -11,6 +11,7 @@ from sandbox.fields import Struct
 from sandbox.machine.offsets import (
     CI_LOCK,
     CLUSTER_TABLE,
+    SWAP_HEADER,
     SWAPFILE_CLUSTER,
     TABLE_HAS_CACHE,
     TABLE_MAP,
@@ -64,6 +65,9 @@ class SwapfileMixin(KernelPart):
         device = yield alloc(Struct.SWAP)
         if not (yield cas(Globals.swap_device, 0, device)):  # swapon_mutex: the first one stays
             return -EBUSY
+        header = yield from self.vma_alloc_folio(0)  # read_mapping_folio()
+        yield store(device + SWAP_HEADER, header)
+        yield from self.folio_add_lru(header)
         yield store(Globals.swap_on, 1)
         return 0
 
@@ -73,8 +77,11 @@ class SwapfileMixin(KernelPart):
             return -EINVAL
         yield store(Globals.swap_on, 0)
         yield from self.try_to_unuse()
+        header = Folio((yield load((yield load(Globals.swap_device)) + SWAP_HEADER)))
         yield store(Globals.swap_device, 0)
-        yield from self.lru_add_drain()  # invalidate_bdev(), for the page of the device's header
+        yield from self.folio_get(header)  # truncate_inode_pages_range() of the block device
+        yield from self.folio_put(header)
+        yield from self.folio_batch_release(((header, 1),), False)
         return 0
 
     def swap_word(self, array: int, slot: int) -> Gen[int]:

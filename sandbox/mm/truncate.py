@@ -23,14 +23,9 @@ from sandbox.memory import (
 )
 from sandbox.mm.flags import (
     HOST_XFS,
-    PG_active,
     PG_dirty,
     PG_locked,
-    PG_lru,
     PG_private,
-    PG_reclaim,
-    PG_referenced,
-    PG_unevictable,
     PG_writeback,
 )
 from sandbox.mm.memory.zap import MmuGather, ZapDetails
@@ -64,7 +59,7 @@ class TruncateMixin(KernelPart):
 
     def invalidate_mapping_pages(self, mapping: Mapping, end: int) -> Gen[None]:
         """Try to evict every cached folio of a file (`mapping_try_invalidate`)."""
-        index = 0
+        index, drained = 0, False
         while index < end:
             found, index = yield from self.find_lock_entries(mapping, index, end)
             if not found:
@@ -75,18 +70,7 @@ class TruncateMixin(KernelPart):
                 yield bits(folio.flags, 0, PG_locked)
                 if not evicted:
                     yield from self.deactivate_file_folio(folio)
-            yield from self.folio_batch_release(folios)
-
-    def deactivate_file_folio(self, folio: Folio) -> Gen[None]:
-        """A page that nobody maps is to go soon: once it is written, if it is dirty (mm/swap.c).
-
-        The kernel does so by a batch of its own.
-        """
-        flags = yield load(folio.flags)
-        if flags & (PG_unevictable | PG_lru) != PG_lru or (yield from self.folio_mapcount(folio)):
-            return
-        dirty = PG_reclaim if flags & PG_dirty else 0
-        yield bits(folio.flags, dirty, PG_active | PG_referenced)
+            drained = yield from self.folio_batch_release(folios, drained)
 
     def mapping_evict_folio(self, folio: Folio) -> Gen[bool]:
         """Remove a locked folio unless it is dirty, mapped or held; the caller has a reference."""
@@ -104,7 +88,7 @@ class TruncateMixin(KernelPart):
 
     def truncate_inode_pages_range(self, mapping: Mapping, start: int, end: int) -> Gen[None]:
         """Take file pages [start, end) out of the cache: whole folios in batches, then parts."""
-        index = start
+        index, drained = start, False
         while index < end:
             found, index = yield from self.find_lock_entries(mapping, index, end)
             if not found:
@@ -116,16 +100,18 @@ class TruncateMixin(KernelPart):
                 yield from self.filemap_remove_folio(mapping, folio)
             for folio, _ in folios:
                 yield bits(folio.flags, 0, PG_locked)
-            yield from self.folio_batch_release(folios)
-        lo, hi = yield from self.truncate_partial_folios(mapping, start, end, False)
-        for index in range(lo, hi):
-            left = yield from self.filemap_get_folio(mapping, index)
-            if left is None:
-                continue
-            yield lock_bit(left.flags, PG_locked)
-            yield from self.truncate_inode_folio(mapping, left)
-            yield bits(left.flags, 0, PG_locked)
-            yield from self.folio_put(left)
+            drained = yield from self.folio_batch_release(folios, drained)
+        index, hi = yield from self.truncate_partial_folios(mapping, start, end, False)
+        while index < hi:
+            found, index = yield from self.find_get_entries(mapping, index, hi)
+            if not found:
+                break
+            left = tuple((Folio(entry), 1) for _, entry in found)
+            for folio, _ in left:
+                yield lock_bit(folio.flags, PG_locked)
+                yield from self.truncate_inode_folio(mapping, folio)
+                yield bits(folio.flags, 0, PG_locked)
+            drained = yield from self.folio_batch_release(left, drained)
 
     def truncate_partial_folios(
         self, mapping: Mapping, start: int, end: int, dirty: bool
@@ -256,7 +242,8 @@ class TruncateMixin(KernelPart):
             start = max(base + first, (yield load(vma.vm_start)))
             end = min(base + last, (yield load(vma.vm_end)))
             if start < end:  # zap_page_range_single()
-                yield from self.lru_add_drain()
+                if self.unmap_drains:
+                    yield from self.lru_add_drain()
                 mm = Mm((yield load(vma.vm_mm)))
                 tlb = MmuGather(mm, details=details)
                 tlb = yield from self.unmap_page_range(tlb, vma, start, end)
@@ -290,6 +277,28 @@ class TruncateMixin(KernelPart):
                     batch, index = (*batch, (at, entry)), at + nr
             at = (at & -nr) + nr
         return batch, index
+
+    def find_get_entries(self, mapping: Mapping, index: int, end: int) -> Gen[tuple[Entries, int]]:
+        """A batch of what is cached of [index, end), and where to go on.
+
+        Folios of which a page lies in the range, referenced; and values.
+        """
+        batch: Entries = ()
+        slots = yield load(mapping.i_pages)
+        at = index
+        while at < end and len(batch) < PAGEVEC_SIZE:
+            entry = yield load(slots + at)
+            nr = 1
+            if entry < 0:
+                nr = xa_value_pages(entry)
+                batch = (*batch, (at, entry))
+            elif entry:
+                folio = yield from self.filemap_get_folio(mapping, at)
+                if folio is not None:
+                    nr = folio.nr_pages
+                    batch = (*batch, (at, folio))
+            at = (at & -nr) + nr
+        return batch, at
 
     def find_lock_folio(
         self, mapping: Mapping, folio: Folio, index: int, end: int, slot: int

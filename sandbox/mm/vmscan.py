@@ -38,6 +38,8 @@ class VmscanMixin(KernelPart):
 
     splits_partially_mapped = False
     """6.12 and later: a folio that is mapped in part is split before it gets slots."""
+    split_lists_backwards = False
+    """6.15 and later: the last piece of a split comes first on the list that the split is given."""
 
     def madvise_pageout(self, mm: Mm, start: int, end: int) -> Gen[int]:
         """MADV_PAGEOUT of [start, end): isolate what is ours alone, then reclaim it."""
@@ -55,19 +57,34 @@ class VmscanMixin(KernelPart):
         return Advised(nr)
 
     def reclaim_pages(self, folios: tuple[Folio, ...]) -> Gen[None]:
-        """Reclaim isolated folios; what cannot go returns to the LRU."""
-        while folios:
-            folio, gone, pieces = yield from self.shrink_folio_list(folios[0])
-            folios = (*folios[1:], *pieces)
-            if not gone:
-                yield from self.folio_putback_lru(folio)
+        """Reclaim isolated folios; then what cannot go returns to the LRU."""
+        for folio in (yield from self.shrink_folio_list(folios)):
+            yield from self.folio_putback_lru(folio)
 
     def folio_putback_lru(self, folio: Folio) -> Gen[None]:
         """Back to the LRU, by this CPU's batch, and isolation's reference goes."""
         yield from self.folio_add_lru(folio)
         yield from self.folio_put(folio)
 
-    def shrink_folio_list(self, folio: Folio) -> Gen[tuple[Folio, bool, tuple[Folio, ...]]]:
+    def shrink_folio_list(self, folios: tuple[Folio, ...]) -> Gen[tuple[Folio, ...]]:
+        """Reclaim what can be, and free it in batches; the folios that stay.
+
+        Pieces of a split come next, in the order in which the split leaves them on the list.
+        """
+        free: tuple[Folio, ...] = ()
+        kept: tuple[Folio, ...] = ()
+        while folios:
+            folio, gone, pieces = yield from self.shrink_folio(folios[0])
+            pieces = pieces[::-1] if self.split_lists_backwards else pieces
+            folios = (*pieces, *folios[1:])
+            if gone:
+                free = yield from self.reclaim_free(folio, free)
+            else:
+                kept = (*kept, folio)
+        yield from self.free_unref_folios(free)
+        return kept
+
+    def shrink_folio(self, folio: Folio) -> Gen[tuple[Folio, bool, tuple[Folio, ...]]]:
         """One folio of the list: (what it is now, reclaimed, pieces to go on with)."""
         if (yield bits(folio.flags, PG_locked)) & PG_locked:
             return folio, False, ()
@@ -88,7 +105,7 @@ class VmscanMixin(KernelPart):
         if ready:
             ready = yield from self.filemap_release_folio(folio)
         if ready and (yield from self._remove_mapping(folio)):
-            yield from self.reclaim_free(folio)
+            yield bits(folio.flags, 0, PG_locked)
             return folio, True, pieces
         yield bits(folio.flags, 0, PG_locked)
         return folio, False, pieces
@@ -201,9 +218,13 @@ class VmscanMixin(KernelPart):
             yield from self.put_swap_folio(folio, slot)
         return bool(frozen)
 
-    def reclaim_free(self, folio: Folio) -> Gen[None]:
-        """Give a frozen folio back (`shrink_folio_list`, free_it)."""
-        yield bits(folio.flags, 0, PG_locked)
-        if folio.large:
-            yield from self.folio_unqueue_deferred_split(folio)
+    def reclaim_free(self, folio: Folio, free: tuple[Folio, ...]) -> Gen[tuple[Folio, ...]]:
+        """Add a frozen folio to those that are freed together (`shrink_folio_list`, free_it).
+
+        Large ones are freed at once (before 6.9, `destroy_large_folio`).
+        """
+        if not folio.large:
+            return (*free, folio)
+        yield from self.folio_unqueue_deferred_split(folio)
         yield from self.free_pages_prepare(folio)
+        return free
