@@ -138,7 +138,15 @@ class GathersTooMuch(Linux69):
     """The gather gets one page more than was unmapped."""
 
     def zap_present_folio_ptes(
-        self, tlb: MmuGather, vma: Vma, folio: Folio, page: Page, pte: int, nr: int, addr: int
+        self,
+        tlb: MmuGather,
+        vma: Vma,
+        folio: Folio,
+        page: Page,
+        pte: int,
+        ptent: int,
+        nr: int,
+        addr: int,
     ) -> Gen[tuple[MmuGather, bool]]:
         return (yield from self._tlb_remove_folio_pages(tlb, folio, page, nr + 1, False))
 
