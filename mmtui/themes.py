@@ -28,11 +28,18 @@ TOKEN_CSS = """
     & > .pane--keyword { color: $mm-keyword; }
     & > .pane--string { color: $mm-string; }
     & > .pane--number { color: $mm-number; }
+    & > .pane--block { background: $mm-block; }
+    & > .pane--blockedge { color: $mm-block; }
+    & > .pane--pmd { background: $mm-pmd; }
+    & > .pane--pmdedge { color: $mm-on-pmd; background: $mm-pmd; }
+    & > .pane--bar { color: $mm-bar; }
     & > .pane--done { background: $mm-done; }
     & > .pane--key { color: $mm-key; text-style: bold; }
     &:ansi > .pane--dim, &:nocolor > .pane--dim { text-style: dim; }
     &:ansi > .pane--alarm, &:nocolor > .pane--alarm { text-style: bold reverse; }
     &:ansi > .pane--current, &:nocolor > .pane--current { text-style: bold reverse; }
+    &:ansi > .pane--block, &:nocolor > .pane--block { text-style: reverse; }
+    &:ansi > .pane--pmd, &:nocolor > .pane--pmd { text-style: reverse; }
     &:ansi > .pane--done, &:nocolor > .pane--done { text-style: underline; }
     &:ansi > .pane--selected, &:nocolor > .pane--selected { text-style: underline; }
 """
@@ -92,6 +99,10 @@ THEMES = (
             "selected": "#34405a",
             "rule": "#3a4250",
             "current": "#2f4f7d",
+            "block": "#2c3d55",
+            "pmd": "#4a3a5c",
+            "on-pmd": "#f2f4f8",
+            "bar": "#8fb3d9",
             "keyword": "#b79cd9",
             "string": "#93b98a",
             "number": "#d9a27a",
@@ -127,6 +138,10 @@ THEMES = (
             "selected": "#cfdcf0",
             "rule": "#c9c5ba",
             "current": "#bcd3f0",
+            "block": "#cfe0f2",
+            "pmd": "#e2d3ee",
+            "on-pmd": "#0b0d10",
+            "bar": "#3a6ea5",
             "keyword": "#6a3f9c",
             "string": "#2f6130",
             "number": "#8a4b00",
@@ -162,6 +177,10 @@ THEMES = (
             "selected": "#003c8c",
             "rule": "#ffffff",
             "current": "#ffffff",
+            "block": "#003c8c",
+            "pmd": "#5a0064",
+            "on-pmd": "#ffffff",
+            "bar": "#ffffff",
             "keyword": "#ffc8ff",
             "string": "#b8ffb8",
             "number": "#ffd780",
@@ -198,6 +217,10 @@ THEMES = (
             "selected": "#1d3f5c",
             "rule": "#3c4652",
             "current": "#1f527f",
+            "block": "#173f5f",
+            "pmd": "#4d3f10",
+            "on-pmd": "#ffffff",
+            "bar": "#56b4e9",
             "keyword": "#56b4e9",
             "string": "#7fd0b8",
             "number": "#e69f00",
@@ -225,6 +248,10 @@ _ANSI = {
     "rule": "ansi_default",
     "current": "ansi_default",
     "on-current": "ansi_default",
+    "block": "ansi_default",
+    "pmd": "ansi_default",
+    "on-pmd": "ansi_default",
+    "bar": "ansi_cyan",
     "keyword": "ansi_cyan",
     "string": "ansi_green",
     "number": "ansi_yellow",

@@ -12,6 +12,7 @@ from mmtui.model.bench import Bench
 from mmtui.model.cursor import LEVELS
 from mmtui.model.selection import Selection, areas_of
 from mmtui.model.stack import look_up
+from mmtui.views import glyphs
 from mmtui.views.panes import PANES
 from mmtui.views.rules import choose, view
 from sandbox.errors import UsageError
@@ -106,6 +107,24 @@ def _up(calls: int) -> Callable[[Desk, str], None]:
     return run
 
 
+def _card(desk: Desk, _text: str) -> None:
+    """Keep the folio that is shown in sight, or let it go."""
+    kept = desk.bench.cards.toggle()
+    desk.looked()
+    desk.say("this folio stays in sight; F lets it go" if kept else "the card follows the event")
+
+
+def _glyphs(desk: Desk, text: str) -> None:
+    """Draw with the other set of shapes, or with one by name."""
+    sets = {one.name: one for one in (glyphs.UNICODE, glyphs.ASCII)}
+    if text and text not in sets:
+        raise UsageError(f"there are no glyphs {text[:20]!r}", expected=", ".join(sets))
+    other = next(one for one in sets.values() if one is not glyphs.glyphs())
+    glyphs.choose(sets[text] if text else other)
+    desk.looked()
+    desk.say(f"glyphs: {glyphs.glyphs().name}")
+
+
 def _select(desk: Desk, text: str) -> None:
     """`select P R [a b]` or `select P`."""
     words = text.split()
@@ -198,6 +217,10 @@ LOOK = (
         "beyond the outermost is the innermost again.", Group.LOOK, _up(1), ("u",),
     ),
     Command(
+        "card", "keep folio", "Keep the folio whose card is shown in sight, or let it go.",
+        Group.LOOK, _card, ("F",),
+    ),
+    Command(
         "pick", "choose", "Explain the words at the cursor; of a broken rule, go to its event.",
         Group.LOOK, lambda desk, _text: desk.pick(), ("enter",),
     ),
@@ -268,6 +291,10 @@ APP = (
     Command(
         "theme", "theme", "Change the colours; without a name, take the next theme.", Group.APP,
         lambda desk, text: desk.set_theme(text), ("T",), "[NAME]",
+    ),
+    Command(
+        "glyphs", "glyphs", "Draw with Unicode's shapes or with ASCII alone.", Group.APP,
+        _glyphs, (), "[unicode | ascii]",
     ),
     Command(
         "save", "save", "Write what was done as a scenario file.", Group.APP,

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mmtui.model.card import Cards
 from mmtui.model.changes import NO_CHANGES, ChangeRecorder, Changes
 from mmtui.model.done import Done
 from mmtui.model.living import Living, Roll
@@ -37,6 +38,8 @@ class Standing:
         self.changes: Changes = NO_CHANGES
         self._moves = 0
         self._living = Living(self.session)
+        self.cards = Cards()
+        """Which folios are looked at whole."""
         self.checked: tuple[ExpectResult, ...] = ()
         """The expectations that the last move came by."""
         self.sought = ""
@@ -106,6 +109,11 @@ class Standing:
     def procs(self) -> tuple[str, ...]:
         """Names of the living processes."""
         return tuple(self.session.ledger.processes())
+
+    @property
+    def moves(self) -> int:
+        """How often this was moved."""
+        return self._moves
 
     def living(self) -> Roll:
         """The folios that are alive."""

@@ -16,6 +16,8 @@ GLYPH_LEGEND = (
     ("n", "PROT_NONE"),
     ("s", "swapped out"),
     ("m", "a migration entry"),
+    ("u", "write-protected by userfaultfd, or a marker of it"),
+    ("o", "in a folio's card: an entry that leads to another folio"),
     ("P p", "part of a PMD leaf, writable or read-only"),
     ("[ ]", "around a block of 16 entries with PTE_CONT"),
     ("( )", "around a block of which only some entries have PTE_CONT"),
@@ -33,6 +35,8 @@ def glyph(pte: int, inside: bool) -> str:
     if not pte:
         return "." if inside else " "
     kind = entry_kind(pte)
+    if pte & pt.PTE_UFFD_WP and (kind in ("present", "pmd") or pte & pt.PTE_MARKER):
+        return "u"
     if kind in _KINDS:
         return _KINDS[kind]
     writable = pt.pte_write(pte)

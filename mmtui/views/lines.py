@@ -50,6 +50,11 @@ TOKENS = {
     "keyword": "a word of the language, in source",
     "string": "a text, in source",
     "number": "a number, in source",
+    "block": "inside a block of entries with PTE_CONT",
+    "blockedge": "the ends of such a block",
+    "pmd": "inside a leaf of the PMD",
+    "pmdedge": "the ends of such a leaf",
+    "bar": "references that a folio has",
     "done": "the line of the event just done (marked -, * or ! as well)",
 }
 """The meanings a span can have, and what each says."""
