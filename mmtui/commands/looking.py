@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from mmtui.commands.acting import parse, perform
 from mmtui.commands.model import Command, Desk, Group
+from mmtui.commands.stepping import forward
 from mmtui.model.bench import Bench
 from mmtui.model.cursor import LEVELS
 from mmtui.model.selection import Selection, areas_of
@@ -251,6 +252,10 @@ LOOK = (
     Command(
         "cat", "cat /proc", "Show a file of /proc: pagemap, kpagecount, kpageflags, smaps, status.",
         Group.LOOK, _cat, (), "FILE [P]",
+    ),
+    Command(
+        "quiz", "quiz", "Guess what the next action does to counters; it is played on a copy.",
+        Group.LOOK, lambda desk, _text: desk.quiz(), (), "", forward,
     ),
     Command(
         "explain", "explain", "Explain a word, flag, field or rule, or those at the cursor.",

@@ -106,6 +106,9 @@ class Desk(Protocol):
     def help(self) -> None:
         """Show the help."""
 
+    def quiz(self) -> None:
+        """Ask what the next action does, on a copy."""
+
     def explain(self, word: str) -> None:
         """Explain a word, or those at the cursor of the focused pane."""
 

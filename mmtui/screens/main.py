@@ -11,6 +11,7 @@ from typing import ClassVar, TypeVar
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
 
 from mmtui import collector
 from mmtui.commands.registry import COMMANDS, execute, invoke
@@ -182,6 +183,22 @@ class MainScreen(PromptingScreen, ReadingScreen, DoorsScreen):
         """Do again what a session has, and go on with it; when stopped, with what was done."""
         with self.guard():
             self.make(lambda _: self.book.begin(), lambda _: self._opened("as it was left"))
+
+    def quiz(self) -> None:
+        """Ask what the next action does, on a copy."""
+        from mmtui.model.quiz import Quiz
+        from mmtui.screens.quiz import QuizScreen
+
+        bench = self.bench
+
+        def job(move: LongMove) -> Quiz:
+            return Quiz(bench, lambda copy: move.turn_to(copy.session))
+
+        self.make(job, lambda quiz: self._play(QuizScreen(quiz)))
+
+    def _play(self, screen: Screen[None]) -> None:
+        self.refresh_panes()
+        self.app.push_screen(screen)
 
     def open_instead(self, target: str, kernel: str | None) -> None:
         """Open another document; it can be stopped, and then nothing has changed."""
