@@ -52,7 +52,6 @@ class Change:
     """An event that changed a word that was asked for."""
 
     event: int
-    text: str
     function: str
     name: str
     old: int
@@ -186,11 +185,9 @@ class Quiz:
             old = question.before if question.told is None else question.told
             if new != old:
                 question.told = new
-                text = Words(session.ledger).event(event)
                 function = stack[-1].function if stack else ""
-                self.changes.append(
-                    Change(session.position - 1, text, function, question.name, old, new)
-                )
+                at = session.position - 1
+                self.changes.append(Change(at, function, question.name, old, new))
                 return self.changes[-1]
         return None
 

@@ -29,7 +29,7 @@ def quiz_doc(quiz: Quiz, typed: str, said: str, width: int) -> Lines:
         lines.append(EMPTY)
     for change in quiz.changes:
         values = f"{change.name} {change.old} -> {change.new}"
-        spans = ((f" {change.event:>6} ", "dim"), (change.text, ""), (f"  {values}", "changed"))
+        spans = ((f" {change.event:>6} ", "dim"), (values, "changed"))
         lines.append(join(spans, ((f"  {change.function}()" if change.function else "", "dim"),)))
         focus = len(lines) - 1
     if quiz.over and quiz.questions:
