@@ -32,6 +32,8 @@ _HOOKS = {
 _QUIET, _QUIET_AT_END, _LONGEST = 400_000, 4_000_000, 60_000_000
 """Instructions without a watched store after which a CPU goes round; those of a whole race."""
 _OF_EACH_PAGE = frozenset({"flags", "_mapcount", "_refcount"})
+_PASSING = frozenset({"referenced", "active", "workingset"})
+"""Flags that depend on what ran before: a change of these alone is not counted."""
 _UNCOUNTED = (*NOISE, "deferred", "_flags_1")
 
 
@@ -128,7 +130,8 @@ class Plan:
 
 def _words(layout: Layout) -> list[_Word]:
     """The words of struct page that landmarks count."""
-    mask = sum(1 << bit for bit in layout.bits.values() if bit < 32)
+    counted = {name: bit for name, bit in layout.bits.items() if name not in _PASSING}
+    mask = sum(1 << bit for bit in counted.values() if bit < 32)
     second = mask | sum(1 << bit for bit in layout.bits1.values() if bit < 32)
     words: list[_Word] = []
     for name, place in layout.fields.items():

@@ -16,6 +16,7 @@ from sandbox.conform.races import conform_race
 from sandbox.conform.recordings import read_race
 from sandbox.conform.states import conform_paths
 from sandbox.conform.stores import compare_stores
+from sandbox.conform.switches import Watcher, kernel_switches
 from sandbox.conform.text import markdown_report, text_report
 from sandbox.conform.unordered import RULES, first_difference
 from sandbox.errors import SandboxError
@@ -102,6 +103,105 @@ def test_landmarks_that_the_model_does_not_come_to_are_counted() -> None:
     assert (report.races, report.unreached, report.mismatch) == (3, 1, None)
 
 
+# -- switches --------------------------------------------------------------------------------
+
+WAITS = {"sleeps": "idle", "spins": "lock"}
+STOPPED = "cpu0 until store:4, cpu1 all, cpu0 all"
+
+
+def stopped(schedule: str = STOPPED) -> dict[str, Any]:
+    """A race with the switches that the model has, as the rig writes them."""
+    race = raced()
+    *scene, block = parse_lines("\n".join([*SCENE, *CALLS, f"schedule {schedule}"]), "x")
+    run = ScenarioRun("7.2", rig=True)
+    for step in scene:
+        before = run.do(step)
+    watcher, switches, states = Watcher(run.session, before), [], []
+
+    def seen(cpu: int, why: str) -> None:
+        watcher(cpu, why)
+        states.append(run.session.state())
+
+    state = run.do(block, seen)
+    stores = [0, 0]
+    for switch, words in zip(watcher.switches, states, strict=True):
+        stores[switch.cpu] += 4
+        ptes = {
+            name: [[run[0], run[1] + i, f"{run[4]}.{run[5] + i}", run[6]]
+                   for run in process["ptes"] for i in range(run[2])]
+            for name, process in words["procs"].items()
+        }  # fmt: skip
+        why = WAITS.get(switch.on, switch.why)
+        switches.append({"cpu": switch.cpu, "why": why, "stores": stores[switch.cpu],
+                         "ptes": ptes, "folios": words["folios"]})  # fmt: skip
+    outcomes = [{"outcome": 1, "schedules": [schedule], "dead": [], "state": state}]
+    races = [{"schedule": schedule, "outcome": 1, "switches": switches, "stores": []}]
+    return race | {"outcomes": outcomes, "races": races}
+
+
+def test_words_at_switches_and_waits_are_those_of_the_model(
+    recording: Callable[[dict[str, Any]], Path],
+) -> None:
+    race = stopped()
+    said = [(switch["cpu"], switch["why"]) for switch in race["races"][0]["switches"]]
+    assert said == [(0, "after"), (1, "idle"), (0, "end"), (1, "end")]
+    report = conform_paths([recording(race)])
+    (one,) = report.races["7.2"]
+    assert (one.switches, one.met, one.words, one.waits, one.waited) == (4, 4, 4, 1, 1)
+    assert one.switch is None
+    assert any("4 of 4 switches are the model's as well" in line for line in text_report(report))
+
+
+def test_another_word_at_a_switch_is_told() -> None:
+    race = stopped()
+    race["races"][0]["switches"][0]["folios"]["F1"]["refcount"] += 7
+    report = conform_race(race, "7.2", "x")
+    assert (report.met, report.words, report.mismatch) == (4, 3, None)
+    assert report.switch is not None
+    assert "switch 1 (cpu0 after): f1.refcount: 9 not 2" in report.switch
+
+
+def test_an_entry_that_one_side_alone_has_is_told() -> None:
+    race = stopped()
+    race["races"][0]["switches"][-1]["ptes"]["B"].clear()
+    report = conform_race(race, "7.2", "x")
+    assert report.words == 3
+    assert report.switch is not None
+    assert "switch 4 (cpu1 end): B.R[0]: none not" in report.switch
+
+
+@pytest.mark.parametrize(
+    ("why", "waited", "words"),
+    [("lock", 0, "cpu1 spins, sleeps on the model"), ("spin", 1, None)],
+)
+def test_how_a_cpu_waits_is_compared(why: str, waited: int, words: str | None) -> None:
+    race = stopped()
+    race["races"][0]["switches"][1]["why"] = why
+    report = conform_race(race, "7.2", "x")
+    assert (report.met, report.waits, report.waited) == (4, 1, waited)
+    assert (report.switch is None) == (words is None)
+    assert words is None or words in str(report.switch)
+
+
+def test_what_follows_a_wait_of_one_side_is_not_compared() -> None:
+    race = stopped()
+    del race["races"][0]["switches"][1]
+    report = conform_race(race, "7.2", "x")
+    assert (report.switches, report.met, report.words) == (3, 1, 1)
+    assert report.switch is not None
+    assert report.switch.endswith("switch 2: cpu0 comes to its end, sleeps on the model")
+
+
+def test_a_frame_that_is_used_anew_has_no_name_of_before() -> None:
+    race = stopped()["races"][0]
+    store = {"cpu": 0, "n": 5, "what": "_refcount", "folio": "F1", "page": 0, "new": 0, "at": ["f"]}
+    before = stopped()["before"]
+    first = [switch.words for switch in kernel_switches(race | {"stores": [store]}, before)]
+    assert "f1.refcount" in first[0]
+    assert "n1.refcount" in first[-1]
+    assert "f1.refcount" not in first[-1]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
@@ -122,6 +222,11 @@ def test_what_is_no_race_is_refused(key: str, value: object, words: str) -> None
         ("races", [{"schedule": "cpu0 all"}], r"races\[0\]\.outcome is missing"),
         ("before", {}, r"before\.step is missing"),
         ("outcomes", [{"schedules": [], "state": {}}], r"outcomes\[0\]\.schedules"),
+        (
+            "races",
+            [{"schedule": "", "outcome": 1, "switches": [{"cpu": 2}]}],
+            r"races\[0\]\.switches\[0\]",
+        ),
     ],
 )
 def test_a_malformed_recording_is_refused_with_its_path(

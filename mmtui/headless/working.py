@@ -14,6 +14,7 @@ from mmtui.streams import bare
 from sandbox.printable import printable
 from sandbox.run.long_move import LongMove
 from sandbox.run.runner import ScenarioRun
+from sandbox.run.scheduling import Seen
 from sandbox.run.session import Session
 from sandbox.scenario.language import Action, CpuBlock
 
@@ -75,10 +76,10 @@ class WatchedRun(ScenarioRun):
         with own_streams(f"loading {kernel}"), confined():
             super().__init__(kernel, name=name, about=about)
 
-    def do(self, step: Action | CpuBlock) -> dict[str, Any]:
+    def do(self, step: Action | CpuBlock, seen: Seen | None = None) -> dict[str, Any]:
         """Do a step, which Ctrl+C ends between two events."""
         with watched(self.session, step.text):
-            return super().do(step)
+            return super().do(step, seen)
 
 
 def _meter(screen: TextIO) -> Callable[[str], None]:

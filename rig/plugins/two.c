@@ -469,13 +469,50 @@ static uint64_t target(unsigned cpu, uint32_t op, unsigned *len)
 
 struct before { uint64_t pc; uint32_t op; };
 
+/* the bytes a store instruction is about to write, as far as general registers hold them */
+static void stored(unsigned cpu, uint32_t op, unsigned len, uint64_t v[2])
+{
+	bool pair = (op & 0x3e400000) == 0x28000000;
+	unsigned rt[2] = { op & 31, op >> 10 & 31 };
+
+	for (int i = 0; i < 1 + pair; i++)
+		v[i] = rt[i] == 31 ? 0 : reg(cpu, rt[i]);
+	if (pair && len == 8)
+		v[0] = (uint32_t)v[0] | v[1] << 32;
+}
+
+/* the watched word that a store of len bytes of v to va changes, or -1 */
+static int about_to_change(unsigned cpu, uint64_t va, unsigned len, uint64_t v[2])
+{
+	uint8_t *from = (void *)v;
+	int word = -1;
+
+	if (va - vm_lo < vm_hi - vm_lo)
+		for (uint64_t a = va & ~3ul; a < va + len && word < 0; a += 4) {
+			uint32_t was = *(uint32_t *)(vm_shadow + (a - vm_lo)), now = was;
+
+			for (unsigned i = 0; i < 4; i++)
+				if (a + i - va < len)
+					((uint8_t *)&now)[i] = from[a + i - va];
+			if (was != now)
+				word = word_at(a, was ^ now);
+		}
+	else if (va - lin_lo < lin_hi - lin_lo && tables[(va - lin_lo) >> 12])
+		word = memcmp(tables[(va - lin_lo) >> 12] + (va & 4095), from, len) ? PTE_WORD : -1;
+	else
+		for (unsigned i = 0; i < nr_extra; i++)
+			if (va < extra[i].addr + 4 && va + len > extra[i].addr)
+				word = extra[i].word;
+	return word;
+}
+
 static void before_cb(unsigned cpu, void *p)
 {
 	struct before *b = p;
 	struct phase *ph;
-	uint64_t a, va;
+	uint64_t va, v[2] = { 0, 0 };
 	unsigned len;
-	int word = -1;
+	int word;
 
 	if (!window || (int)cpu != running || !(ph = now(cpu)) || (ph->kind != 'b' && ph->kind != 'v') || count + 1 < ph->n)
 		return;
@@ -484,15 +521,10 @@ static void before_cb(unsigned cpu, void *p)
 		return;
 	}
 	va = target(cpu, b->op, &len);
-	if (va - vm_lo < vm_hi - vm_lo) {
-		for (a = va & ~3ul; a < va + len && word < 0; a += 4)
-			word = word_at(a, ~0u);
-	} else if (va - lin_lo < lin_hi - lin_lo && tables[(va - lin_lo) >> 12])
-		word = PTE_WORD;
-	else
-		for (unsigned i = 0; i < nr_extra; i++)
-			if (va < extra[i].addr + 4 && va + len > extra[i].addr)
-				word = extra[i].word;
+	if (!va)
+		return;
+	stored(cpu, b->op, len, v);
+	word = about_to_change(cpu, va, len, v);
 	if (word < 0 || (ph->kind == 'v' && ph->arg != word) || (ph->kind == 'b' && word == SEQ_WORD))
 		return;
 	leave_before(cpu, b->pc, "before");

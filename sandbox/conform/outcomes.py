@@ -8,7 +8,7 @@ from typing import Any
 
 from sandbox.truth.compare import FOLIO_FLAGS
 
-__all__ = ["Outcome", "differences", "outcome"]
+__all__ = ["Outcome", "differences", "names_before", "outcome"]
 
 Outcome = dict[str, str]
 """Each compared value of a state by what it is of."""
@@ -30,7 +30,7 @@ def outcome(
     Folios of the state before keep the names they have there by place; new ones are named by
     where they first appear in the page tables.
     """
-    names = {name: f"f{at}" for at, name in enumerate(_places(before), 1) if name not in dead}
+    names = names_before(before, dead)
     listed = sorted(state["folios"], key=lambda name: int(name[1:]))
     fresh = dict.fromkeys(name for name in (*_places(state), *listed) if name not in names)
     names |= {name: f"n{at}" for at, name in enumerate(fresh, 1)}
@@ -43,6 +43,11 @@ def outcome(
         pages = " ".join(_renamed(page, names) for page in hold["pages"])
         found[f"hold {ident}"] = f"{hold['kind']} {pages}"
     return dict(sorted(found.items()))
+
+
+def names_before(before: Mapping[str, Any], dead: Collection[str] = ()) -> dict[str, str]:
+    """Names of the folios of a state that are the same on both sides: by their places."""
+    return {name: f"f{at}" for at, name in enumerate(_places(before), 1) if name not in dead}
 
 
 def differences(one: Outcome, other: Outcome) -> dict[str, tuple[str | None, str | None]]:

@@ -3,7 +3,7 @@
 A schedule by landmarks does not stop both at the very same place (a kernel has other events), so
 what is held against each other is not each race but the set of outcomes: an outcome of the kernel's
 must be one that the model has under some schedule of the recording.  How many races end the same
-under their own schedule is reported beside it.
+under their own schedule is reported beside it, and how many switches find the same words.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.conform.outcomes import Outcome, differences, outcome
+from sandbox.conform.switches import Compared, Watcher, compare_switches, kernel_switches
 from sandbox.errors import Cancelled, SandboxError, UsageError
 from sandbox.run.runner import ScenarioRun
 from sandbox.scenario.language import Action, CpuBlock, parse_lines
@@ -39,6 +40,18 @@ class RaceReport:
     """Of them, those that the model has."""
     only_model: int = 0
     """Outcomes that only the model has under these schedules."""
+    switches: int = 0
+    """Of the kernel's CPUs, in races that the model comes through."""
+    met: int = 0
+    """Of them, those before the first that the model does not have."""
+    words: int = 0
+    """Of these, those with the same watched words."""
+    waits: int = 0
+    """How often a CPU of the kernel's waited for the other one."""
+    waited: int = 0
+    """Of these, where the model's did so too, in the same way."""
+    switch: str | None = None
+    """The first switch with other words, or where one side alone waits."""
     mismatch: str | None = None
     """The first outcome that the model does not have, or an error of the engine."""
 
@@ -67,7 +80,7 @@ def conform_race(race: Mapping[str, Any], kernel: str, file: str) -> RaceReport:
         calls = "\n".join(action.source for action in block.actions)
         (played,) = parse_lines(f"{calls}\n{line}", file)
         try:
-            got = _play(kernel, steps[:index], played)
+            got, compared = _play(kernel, steps[:index], played, race, one)
         except Cancelled:
             raise
         except UsageError:
@@ -76,6 +89,7 @@ def conform_race(race: Mapping[str, Any], kernel: str, file: str) -> RaceReport:
         except SandboxError as error:
             report.mismatch = f"{type(error).__name__}: {error}"
             return report
+        _count(report, one["schedule"], compared)
         if got not in ours:
             ours.append(got)
         report.same += 0 < one["outcome"] <= len(theirs) and got == theirs[one["outcome"] - 1]
@@ -86,13 +100,34 @@ def conform_race(race: Mapping[str, Any], kernel: str, file: str) -> RaceReport:
 _NOTHING: dict[str, Any] = {"procs": {}, "folios": {}}
 
 
-def _play(kernel: str, before: list[Action | CpuBlock], block: Action | CpuBlock) -> Outcome:
-    """The model's outcome of one schedule."""
+def _play(
+    kernel: str,
+    before: list[Action | CpuBlock],
+    block: Action | CpuBlock,
+    race: Mapping[str, Any],
+    one: Mapping[str, Any],
+) -> tuple[Outcome, Compared]:
+    """The model's outcome of one schedule, and what came of its switches."""
     run = ScenarioRun(kernel, rig=True)
     state: Mapping[str, Any] = _NOTHING
     for step in before:
         state = run.do(step)
-    return outcome(run.do(block), state)
+    watcher = Watcher(run.session, state)
+    got = outcome(run.do(block, watcher), state)
+    theirs = kernel_switches(one, race.get("before") or _NOTHING)
+    return got, compare_switches(theirs, watcher.switches)
+
+
+def _count(report: RaceReport, schedule: str, compared: Compared) -> None:
+    """Add what came of the switches of one race."""
+    report.switches += compared.switches
+    report.met += compared.met
+    report.words += compared.same
+    report.waits += compared.waits
+    report.waited += compared.waited
+    told = compared.words or compared.wait
+    if report.switch is None and told is not None:
+        report.switch = f'"{schedule or "cpu0 all"}" {told}'
 
 
 def _judge(

@@ -111,6 +111,29 @@ _LOG = record(
 )
 
 
+_SWITCH = record(
+    {
+        "cpu": whole(0, 1),
+        "why": _NAME,
+        "stores": whole(0),
+        "ptes": mapping(_NAME, each(row(_NAME, _PAGE, _NAME, _NAME))),
+        "folios": mapping(
+            _NAME,
+            record(
+                {"refcount": _NUMBER, "flags": each(_NAME)},
+                {"mapcount": _RUNS, "exclusive": _RUNS},
+            ),
+        ),
+    }
+)
+
+
+def _raced(value: object) -> None:
+    """Stand for a store of a race: as in a log, with its CPU and its number there."""
+    record({"cpu": whole(0, 1), "n": whole(0)})(value)
+    _store(value)
+
+
 _RACE = record(
     {
         "scenario": _NAME,
@@ -120,7 +143,12 @@ _RACE = record(
         "outcomes": each(
             record({"schedules": each(_LINE, 1), "state": _STATE}, {"dead": each(_NAME)})
         ),
-        "races": each(record({"schedule": _LINE, "outcome": whole(1)})),
+        "races": each(
+            record(
+                {"schedule": _LINE, "outcome": whole(1)},
+                {"switches": each(_SWITCH), "stores": each(_raced)},
+            )
+        ),
     }
 )
 

@@ -96,6 +96,8 @@ def _differences(report: ConformReport) -> Iterator[str]:
         for race in races:
             if race.mismatch is not None:
                 yield f"{name} {race.scenario}: {race.mismatch}"
+            elif race.switch is not None:
+                yield f"{name} {race.scenario}, not counted as a mismatch: {race.switch}"
     for name, orders in report.orders.items():
         for order in orders:
             if order.mismatch is not None:
@@ -110,7 +112,20 @@ def _race_totals(races: Sequence[RaceReport]) -> str:
     return (
         f"{found} of {outcomes} outcomes of {len(races)} blocks are the model's, {more} only the "
         f"model's; {same} of {played} races end the same, {unreached} have a landmark that it "
-        "does not reach"
+        f"does not reach{_switch_totals(races)}"
+    )
+
+
+def _switch_totals(races: Sequence[RaceReport]) -> str:
+    """Say what came of the switches; nothing of recordings that have none."""
+    switches, met = sum(r.switches for r in races), sum(r.met for r in races)
+    words, waits = sum(r.words for r in races), sum(r.waits for r in races)
+    if not switches:
+        return ""
+    waited = sum(r.waited for r in races)
+    return (
+        f"; {met} of {switches} switches are the model's as well, {words} of them with the same "
+        f"words; {waited} of {waits} waits are the model's"
     )
 
 

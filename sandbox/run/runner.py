@@ -12,6 +12,7 @@ from sandbox.machine.memory import ALLOC, BITS, COPY
 from sandbox.mm.flags import PG_buddy
 from sandbox.rules import RULES, Complaint, Violation
 from sandbox.run.explained import check_explained, copy_of
+from sandbox.run.scheduling import Seen
 from sandbox.run.session import Session, Step
 from sandbox.scenario.language import Action, CpuBlock
 
@@ -41,15 +42,20 @@ class ScenarioRun:
         verb starts a process that it names first."""
         self.name, self.about = name, about
 
-    def do(self, step: Action | CpuBlock) -> dict[str, Any]:
+    def do(self, step: Action | CpuBlock, seen: Seen | None = None) -> dict[str, Any]:
         """Run *step* to its end and return its step object; raises `UsageError` with its place.
+
+        *seen* is told where each turn of a block ends.
 
         The functions of a person's own kernel are done a second time beside the machine, so that
         one that is no pure function of its answers is found out although nothing goes back.
         """
         processes = len(self.session.ledger.processes())
         try:
-            done = self._checked(step) if self.session.machine.checked else self.session.do(step)
+            if self.session.machine.checked:
+                done = self._checked(step, seen)
+            else:
+                done = self.session.do(step, seen)
             if self.rig and len(self.session.ledger.processes()) > processes:
                 self.session.settle()
             with self.session.contained(f"the state after {step.text}"):
@@ -59,11 +65,11 @@ class ScenarioRun:
                 error.where = step.where
             raise
 
-    def _checked(self, step: Action | CpuBlock) -> Step:
+    def _checked(self, step: Action | CpuBlock, seen: Seen | None) -> Step:
         """Do a step and look whether its functions kept their promises."""
         machine = self.session.machine
         before, start = copy_of(machine.memory), machine.position
-        done = self.session.do(step)
+        done = self.session.do(step, seen)
         check_explained(machine, before, start, step.text)
         self.session.verify(done)
         return done

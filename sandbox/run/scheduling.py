@@ -6,7 +6,7 @@ one whose CPU must wait for another one is over, and the CPU goes on in its next
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sandbox.errors import NoProgressError, UsageError
@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from sandbox.machine.tasks import Task
     from sandbox.run.session import Session
 
-__all__ = ["play"]
+__all__ = ["Seen", "play", "play_rest"]
+
+Seen = Callable[[int, str], None]
+"""Is told where a turn ended: its CPU, and why: `after` or `before` a store, `entry` of a function,
+`events`, `wait`, or `end` of all that the CPU has to do.  It may look at the machine."""
 
 
-def play(session: Session, turns: Sequence[Turn]) -> None:
+def play(session: Session, turns: Sequence[Turn], seen: Seen | None = None) -> None:
     """Step the block that has just begun as its schedule says.
 
     Raises:
@@ -32,9 +36,30 @@ def play(session: Session, turns: Sequence[Turn]) -> None:
     """
     for turn in turns:
         _check(session, turn)
-    player = _Player(session, any(turn.until and turn.until.is_store for turn in turns))
+    player = _Player(session, any(turn.until and turn.until.is_store for turn in turns), seen)
     for turn in turns:
         player.turn(turn)
+
+
+def play_rest(session: Session, seen: Seen) -> None:
+    """Step what a schedule leaves out as the rig does: CPUs in order, one that waits yields.
+
+    What cannot go on is left to `Session.finish`, which says why.
+    """
+    last: tuple[int, str] | None = None
+
+    def told(cpu: int, why: str) -> None:
+        nonlocal last
+        last = (cpu, why)
+        seen(cpu, why)
+
+    player, stuck = _Player(session, False, told), 0
+    while session.running and stuck < len(session.machine.running):
+        cpus = [cpu for cpu, task in enumerate(session.machine.running) if task is not None]
+        others = [cpu for cpu in cpus if last != (cpu, "wait")]
+        position = session.position
+        player.turn(Turn((others or cpus)[0]))
+        stuck = stuck + 1 if session.position == position else 0
 
 
 def _check(session: Session, turn: Turn) -> None:
@@ -51,15 +76,34 @@ def _check(session: Session, turn: Turn) -> None:
 
 
 class _Player:
-    def __init__(self, session: Session, counting: bool) -> None:
-        self._session, self._machine = session, session.machine
+    def __init__(self, session: Session, counting: bool, seen: Seen | None) -> None:
+        self._session, self._machine, self._seen = session, session.machine, seen
+        self._rounds = False
+        """Whether the CPU of this turn was seen to go round."""
         self._watched = Watched(session) if counting else None
         """Looks at every event, for a folio is watched from its first rmap on."""
         self._stopped: dict[int, tuple[Task, int]] = {}
         """By CPU, where its last turn ended right before a store."""
 
     def turn(self, turn: Turn) -> None:
-        """Play one turn."""
+        """Play one turn, and tell where it ended if there was anything to do."""
+        busy = self._machine.running[turn.cpu] is not None
+        self._rounds = False
+        self._play(turn)
+        if busy and self._seen is not None:
+            self._seen(turn.cpu, self._why(turn))
+
+    def _why(self, turn: Turn) -> str:
+        """Why a turn has ended."""
+        if self._machine.running[turn.cpu] is None:
+            return "end"
+        if self._rounds or self._task(turn.cpu) is None:
+            return "wait"
+        if turn.until is None:
+            return "events"
+        return "entry" if not turn.until.is_store else "before" if turn.until.before else "after"
+
+    def _play(self, turn: Turn) -> None:
         if turn.events is not None:
             self._events(turn.cpu, turn.events)
         elif turn.until is None:
@@ -100,6 +144,7 @@ class _Player:
         except NoProgressError as error:
             if not error.waits:
                 raise
+            self._rounds = True
             return False
         return True
 

@@ -27,7 +27,7 @@ from sandbox.mm.flags import PG_reserved
 from sandbox.rules import RuleEngine
 from sandbox.run.blocks import check_block
 from sandbox.run.plan import plan
-from sandbox.run.scheduling import play
+from sandbox.run.scheduling import Seen, play, play_rest
 from sandbox.run.steps import Begun, Step
 from sandbox.run.succession import next_action, succeeding
 from sandbox.scenario.language import Action, CpuBlock
@@ -215,8 +215,8 @@ class Session:
         if refusal is not None:
             raise refusal
 
-    def do(self, action: Action | CpuBlock) -> Step:
-        """Begin an action and run it to its end, then drain.
+    def do(self, action: Action | CpuBlock, seen: Seen | None = None) -> Step:
+        """Begin an action and run it to its end, then drain; tell *seen* of the turns of a block.
 
         Raises:
             UsageError: it is refused, or a landmark of its schedule is not reached; nothing is
@@ -226,7 +226,9 @@ class Session:
         step = self.begin(action)
         try:
             if isinstance(action, CpuBlock):
-                play(self, action.schedule)
+                play(self, action.schedule, seen)
+                if seen is not None:
+                    play_rest(self, seen)
             self.finish()
         except UsageError:
             self.machine.goto(before)

@@ -28,19 +28,17 @@ _NOT_COUNTED = (ALLOC, COPY, USER_STORE)
 FLAGS = (
     f.PG_anon_exclusive
     | f.PG_locked
-    | f.PG_referenced
     | f.PG_uptodate
     | f.PG_dirty
     | f.PG_lru
-    | f.PG_active
-    | f.PG_workingset
     | f.PG_swapbacked
     | f.PG_unevictable
     | f.PG_mlocked
     | f.PG_partially_mapped
     | f.PG_large_rmappable
 )
-"""Page flags that have a bit of their own in the kernel's word."""
+"""Page flags that have a bit of their own in the kernel's word, and whose changes are counted: not
+those that depend on what ran before (referenced, active, workingset)."""
 FLAGS_KIND = field(Struct.PAGE, "flags")
 PTE_KIND = field(Struct.PTE_TABLE, "pte")
 SEQ_KIND = field(Struct.MM, "write_protect_seq")

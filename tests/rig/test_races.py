@@ -117,7 +117,7 @@ def test_words_of_the_second_page_are_told_apart() -> None:
 # -- sweeps ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=2, max_size=2), st.integers(0, 99))
 def test_every_schedule_is_one_that_a_scenario_may_have(counts: list[int], seed: int) -> None:
     for schedule in (*singles(counts, [1, 0]), *randoms(counts, 5, seed)):
@@ -126,6 +126,7 @@ def test_every_schedule_is_one_that_a_scenario_may_have(counts: list[int], seed:
         plan().race(schedule, HERE)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=2, max_size=2), st.integers(0, 99))
 def test_random_schedules_stay_within_the_calls(counts: list[int], seed: int) -> None:
     for schedule in randoms(counts, 5, seed):
