@@ -10,6 +10,7 @@ from mmtui.exit_codes import ExitCode
 from mmtui.headless.working import WatchedRun
 from mmtui.model.documents import open_preset
 from sandbox.errors import UsageError
+from sandbox.kernels import must_be_named
 from sandbox.run.check import PresetCheck, check_preset
 from sandbox.scenario.expect import ExpectResult
 from sandbox.scenario.library import list_presets
@@ -28,11 +29,20 @@ def check(
     expectation for a kernel has no verdict, which is a failure.  As JSON it is one object per
     preset and kernel, with every expectation.
 
+    A person's own kernel is checked on the presets that are meant for the model it is made of, and
+    beside it: what fails on both is no failure, and the causes of what is new are told.
+
     Raises:
         SandboxError: no such preset, scenario or kernel, or a malformed document.
     """
     presets = [open_preset(target) for target in targets] if targets else list_presets()
     presets = _named(presets, scenario)
+    if kernel is not None and must_be_named(kernel):
+        from mmtui.headless.own_check import compare_with_base, finish
+
+        return finish(
+            compare_with_base(presets, kernel, lambda one: _write(one, as_json)), as_json=as_json
+        )
     failed = 0
     for preset in presets:
         for name in preset.kernels if kernel is None else (kernel,):

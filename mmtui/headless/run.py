@@ -13,7 +13,10 @@ from sandbox.errors import NoEventError, NoProgressError, UsageError
 from sandbox.printable import one_line
 from sandbox.rules import Complaint
 from sandbox.run.runner import ScenarioRun
+from sandbox.run.stacks import own_first, stack_at
 from sandbox.scenario.language import Scenario
+from sandbox.truth.events import short_path
+from sandbox.truth.names.words import Words
 from sandbox.truth.text import step_lines, wrap
 
 __all__ = ["choose", "run"]
@@ -186,6 +189,19 @@ def _complaint_lines(running: ScenarioRun) -> Iterator[str]:
             yield f"kernel in step {number}: {len(texts) - COMPLAINTS_OF_A_STEP} lines more"
 
 
+def _first_break(running: ScenarioRun) -> Iterator[str]:
+    """Yield where a person's own kernel first broke a rule: its words, and every frame."""
+    violations = running.violations()
+    first = next((v for v in violations if v.known_window is None), violations[0])
+    words = Words(running.session.ledger).at(first.event)
+    names = ", ".join(words.name(word) for word in first.words)
+    yield from wrap(f"first: {first.rule} at event {first.event}: ", first.text.split(), "  ")
+    if names:
+        yield from wrap("  words: ", names.split(), "    ")
+    for level in own_first(stack_at(running.session, first.event)):
+        yield f"  {level.function} ({short_path(level.file)}:{level.line})"
+
+
 def _broken_rules(running: ScenarioRun) -> Iterator[str]:
     """Yield a line for each rule that broke: how often, how long at a time, how badly."""
     known: dict[str, bool] = {}
@@ -196,6 +212,8 @@ def _broken_rules(running: ScenarioRun) -> Iterator[str]:
         known[violation.rule] = known.get(violation.rule, True) and bool(violation.known_window)
     if not known:
         yield "rules: none broken"
+    elif running.session.machine.checked:
+        yield from _first_break(running)
     for rule in sorted(known):
         count = running.broken(rule)
         line = f"rule {rule} broken in {count.micro_states} micro-states"

@@ -191,11 +191,11 @@ def _first(left: Sequence[Change], right: Sequence[Change]) -> Differ | None:
 
 def _paired(left: Sequence[Played], right: Sequence[Played]) -> Iterator[Paired]:
     """Actions that are written alike beside each other, in order."""
-    texts = [[each.text for each in side] for side in (left, right)]
-    if texts[0] == texts[1]:
+    ours, theirs = ([each.text for each in side] for side in (left, right))
+    if ours == theirs:
         yield from map(Paired, left, right)
         return
-    matcher = SequenceMatcher(None, *texts, autojunk=False)
+    matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
     for tag, i, end_i, j, end_j in matcher.get_opcodes():
         if tag == "equal":
             yield from map(Paired, left[i:end_i], right[j:end_j])

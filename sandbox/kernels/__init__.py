@@ -159,6 +159,18 @@ def _installed(name: str) -> Installed | None:
     return found[0] if found else None
 
 
+def model_of(name: str) -> str:
+    """The id under which documents know a kernel: of a person's own, the model that it is made of.
+
+    Raises:
+        UnknownKernelError: there is no such kernel, or nobody named that file.
+    """
+    if name.removesuffix(HWAF) in _ENTRIES:
+        return name
+    ids = (vars(cls).get("id") for cls in kernel_by_name(name).__mro__)
+    return next((str(each) for each in ids if each in _ENTRIES), name)
+
+
 def named_kernels() -> tuple[str, ...]:
     """The names that the person gave at this process, in that order, as they were typed."""
     return tuple(_named)

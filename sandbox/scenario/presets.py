@@ -30,6 +30,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.errors import Cancelled, PresetError, SandboxError, Where
+from sandbox.kernels import model_of
 from sandbox.reading import StopAsked, read_text
 from sandbox.scenario.front_matter import FrontMatter, Mail, check_kernels, read_front_matter
 from sandbox.scenario.language import Action, CpuBlock, Scenario, parse_lines
@@ -150,6 +151,7 @@ class Preset(NamedTuple):
         Prose before expectations belongs to the commands above them, other prose to
         the commands below; that of a block for other kernels goes on to the next step.
         """
+        kernel = self._known(kernel)
         told: list[tuple[str, Commands | None, list[Prose | Expect]]] = []
         prose: list[str] = []
         for part, after in zip(self.parts, (*self.parts[1:], None), strict=True):
@@ -168,8 +170,13 @@ class Preset(NamedTuple):
             told.append(("\n\n".join(prose), None, []))
         return tuple(StoryStep(words, block, tuple(after)) for words, block, after in told)
 
+    def _known(self, kernel: str) -> str:
+        """What the blocks call a kernel: a person's own is told as the model it is made of is."""
+        return kernel if kernel in self.kernels else model_of(kernel)
+
     def scenario(self, kernel: str) -> Scenario:
         """Return the actions for one kernel as a scenario named after the preset."""
+        kernel = self._known(kernel)
         blocks = [
             part
             for part in self.parts
