@@ -13,10 +13,7 @@ from sandbox.errors import NoEventError, NoProgressError, UsageError
 from sandbox.printable import one_line
 from sandbox.rules import Complaint
 from sandbox.run.runner import ScenarioRun
-from sandbox.run.stacks import own_first, stack_at
 from sandbox.scenario.language import Scenario
-from sandbox.truth.events import short_path
-from sandbox.truth.names.words import Words
 from sandbox.truth.text import step_lines, wrap
 
 __all__ = ["choose", "run"]
@@ -191,6 +188,11 @@ def _complaint_lines(running: ScenarioRun) -> Iterator[str]:
 
 def _first_break(running: ScenarioRun) -> Iterator[str]:
     """Yield where a person's own kernel first broke a rule: its words, and every frame."""
+    # Imported here: only a person's own kernel has a need for them.
+    from sandbox.run.stacks import own_first, stack_at
+    from sandbox.truth.events import short_path
+    from sandbox.truth.names.words import Words
+
     violations = running.violations()
     first = next((v for v in violations if v.known_window is None), violations[0])
     words = Words(running.session.ledger).at(first.event)

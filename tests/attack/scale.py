@@ -13,8 +13,8 @@ from tests.attack.terminal import NoAnswer, Terminal
 
 __all__ = ["SCALES", "scale"]
 
-KEYS = ("s", "S", "N", "n", "N", "n", "s", "S")
-"""Keys whose frames are timed, at the end of the history."""
+KEYS = ("S", "s", "N", "n", "N", "n", "S", "s")
+"""Keys whose frames are timed, at the end of the history: there is nothing to go on to there."""
 _AGAIN = 3
 _LEVEL = 1.35
 """What memory may have grown by from the second going forth and back to the last."""
