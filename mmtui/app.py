@@ -146,7 +146,8 @@ class MmtuiApp(SafeApp):
         """
         desk = self.desk
         if not target or desk is None:
-            self.push_screen(LibraryScreen(list_cards(), over=desk is not None))
+            at = "" if desk is None else desk.bench.source.number
+            self.push_screen(LibraryScreen(list_cards(), over=desk is not None, at=at))
             return
         desk.keep(f"open {target}", left=True)
         desk.open_instead(target, None)

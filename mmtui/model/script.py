@@ -61,6 +61,13 @@ class Source:
         return "" if self.scenario is None else self.scenario.name
 
     @property
+    def number(self) -> str:
+        """What opens a preset of the library: its number, or its name; else empty."""
+        if self.preset is None or self.target != self.preset.slug:
+            return ""
+        return self.preset.slug if self.preset.number is None else str(self.preset.number)
+
+    @property
     def mails(self) -> tuple[Mail, ...]:
         """The mails a preset tells of."""
         return self.preset.mails if self.preset else ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -11,68 +10,31 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from mmtui.keys import textual_key
-from mmtui.model.session_list import Kept, list_sessions
+from mmtui.model.course import Stage, stages
+from mmtui.model.session_list import list_sessions
+from mmtui.screens.course import preset_choices, session_choices
 from mmtui.views.lines import EMPTY, Line, join, say
 from mmtui.widgets.bars import Bar
-from mmtui.widgets.chooser import Choice, Chooser
+from mmtui.widgets.chooser import Chooser
 from mmtui.widgets.contained import ContainedScreen
+from mmtui.widgets.file_line import FileLine
 from mmtui.widgets.filter import Filter
-from sandbox.scenario.library import Card
+from sandbox.scenario.library import Card, recorded_presets
 
 if TYPE_CHECKING:
     from mmtui.app import MmtuiApp
 
-__all__ = ["LibraryScreen", "preset_choices"]
+__all__ = ["LibraryScreen"]
 
 _KEYS = (
     ("enter", "open"),
     ("/", "filter"),
-    ("j k", "move"),
+    ("0-9", "number"),
+    ("o", "open a file"),
     ("T", "theme"),
     ("?", "help"),
     ("q", "quit"),
 )
-
-
-def preset_choices(cards: list[Card]) -> list[Choice]:
-    """A row for every preset, and one for an empty machine."""
-    width = max((len(card.front.title) for card in cards), default=0) + 2
-    rows = []
-    for card in cards:
-        front = card.front
-        number = "" if front.number is None else str(front.number)
-        columns = (
-            (f"{number:>3} ", "dim"),
-            (f"{front.title:<{width}}", "strong"),
-            (" ".join(front.kernels), "dim"),
-        )
-        authors = {mail.author for mail in front.mails}
-        keywords = " ".join([card.slug, *front.tags, *authors])
-        part = f"{front.part}: " if front.part else ""
-        about = f"{part}{front.summary} [{', '.join(front.tags)}]"
-        rows.append(Choice(number or card.slug, columns, about, keywords))
-    empty = (("  - ", "dim"), ("An empty machine", "strong"))
-    about = "Map, write, fork, pin and unmap as you like, on any kernel."
-    return [*rows, Choice("", empty, about, "play blank")]
-
-
-def session_choices(sessions: list[Kept]) -> list[Choice]:
-    """A row for every session on file that can be gone on with, those not left first."""
-    rows = []
-    for session in sorted(sessions, key=lambda kept: kept.left):
-        if session.busy:
-            continue
-        when = datetime.fromtimestamp(session.when).strftime("%d %b %H:%M")
-        count = f"{session.actions} action{'s' if session.actions != 1 else ''}"
-        columns = (
-            ("  > ", "key"),
-            (f"{session.name}  ", "strong"),
-            (f"{session.kernel}  {count}  {when}", "dim"),
-            ("" if session.left else "  ended in the middle", "changed"),
-        )
-        about = "Go on with a session: its actions, branches and place come back."
-        rows.append(Choice(session.path, columns, about, "session continue"))
-    return rows
 
 
 class LibraryScreen(ContainedScreen, Screen[None]):
@@ -80,6 +42,11 @@ class LibraryScreen(ContainedScreen, Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(textual_key("/"), "filter", "Filter", show=False, id="library.filter"),
+        Binding("o", "file", "Open a file", show=False, id="library.file"),
+        *(
+            Binding(digit, f"number({digit})", "Go to", show=False, id=f"library.{digit}")
+            for digit in "0123456789"
+        ),
         Binding("escape", "back", "Back", show=False, id="library.back"),
         Binding("T", "theme", "Theme", show=False, id="library.theme"),
         Binding(textual_key("?"), "help", "Help", show=False, id="library.help"),
@@ -89,15 +56,23 @@ class LibraryScreen(ContainedScreen, Screen[None]):
 
     app: MmtuiApp
 
-    def __init__(self, cards: list[Card], *, over: bool) -> None:
+    def __init__(self, cards: list[Card], *, over: bool, at: str = "") -> None:
         super().__init__()
         self._over = over
         """Whether a document is open behind."""
-        choices = [*session_choices(list_sessions(5)), *preset_choices(cards)]
+        self._at = at
+        """The preset that is open behind, by its number or slug."""
+        self._typed = ""
+        """Digits of a number that is being typed."""
+        known = stages()
+        self._finished = (sum(stage is Stage.FINISHED for stage in known.values()), len(cards))
+        presets = preset_choices(cards, known, recorded_presets())
+        choices = [*session_choices(list_sessions(5)), *presets]
         self.chooser = Chooser("library", "", choices)
         self._filter = Filter(
             self.chooser, "filter: words of title, summary, tags, authors, kernels"
         )
+        self._file = FileLine()
         self._title = Bar("title")
         self.message = Bar("message")
 
@@ -105,6 +80,7 @@ class LibraryScreen(ContainedScreen, Screen[None]):
         """Title, filter, list, message, keys."""
         yield self._title
         yield self._filter
+        yield self._file
         yield self.chooser
         yield self.message
         yield Bar("library-keys")
@@ -113,9 +89,12 @@ class LibraryScreen(ContainedScreen, Screen[None]):
         """Draw the fixed lines."""
         title = (
             (" mmtui", "strong"),
-            ("  the accounting rules of Linux memory management, event by event", "dim"),
+            (f"  {self._finished[0]} of {self._finished[1]} finished", "ok"),
+            ("  the accounting rules of Linux memory management", "dim"),
         )
         self._title.show(title)
+        if self._at:
+            self.call_after_refresh(self.chooser.go_to, self._at)
         spans = [span for key, name in _KEYS for span in ((key, "key"), (f" {name}  ", ""))]
         self.query_one("#library-keys", Bar).show(join(((" ", ""),), spans))
 
@@ -130,14 +109,35 @@ class LibraryScreen(ContainedScreen, Screen[None]):
             self.say(EMPTY)
             self.app.open_document(event.value)
 
+    @on(FileLine.Named)
+    def _named(self, event: FileLine.Named) -> None:
+        event.stop()
+        if self.on_top:
+            self.app.open_document(event.path)
+
+    def action_file(self) -> None:
+        """Type the name of a file to open: a preset document, a scenario, a session."""
+        self._file.add_class("-open")
+        self._file.focus()
+
+    def action_number(self, digit: int) -> None:
+        """Go to the preset of a number, as far as it is typed."""
+        longer = f"{self._typed}{digit}"
+        self._typed = longer if self.chooser.go_to(longer) else str(digit)
+        if self._typed != longer:
+            self.chooser.go_to(self._typed)
+
     def action_filter(self) -> None:
         """Type words that narrow the list."""
         self._filter.add_class("-open")
         self._filter.focus()
 
     def action_back(self) -> None:
-        """Empty the filter, then go back to the document behind."""
-        if self._filter.has_class("-open"):
+        """Close the line for a file, empty the filter, then go back to the document behind."""
+        if self._file.has_class("-open"):
+            self._file.remove_class("-open")
+            self.chooser.focus()
+        elif self._filter.has_class("-open"):
             self._filter.value = ""
             self._filter.remove_class("-open")
             self.chooser.focus()

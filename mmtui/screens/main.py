@@ -17,6 +17,7 @@ from mmtui import collector
 from mmtui.commands.registry import COMMANDS, execute, invoke
 from mmtui.keys import textual_key
 from mmtui.model.bench import Bench
+from mmtui.model.course import Stage, note
 from mmtui.model.script import open_named
 from mmtui.model.session_list import list_sessions
 from mmtui.model.workbook import Workbook
@@ -89,6 +90,7 @@ class MainScreen(PromptingScreen, ReadingScreen, DoorsScreen):
                 "a session ended in the middle: L lists it, or mmtui --continue; ? lists every key"
             )
         self.say(hint)
+        self.call_after_refresh(note, self.bench.source, Stage.OPENED)
 
     # -- commands ----------------------------------------------------------------------
 
@@ -159,6 +161,7 @@ class MainScreen(PromptingScreen, ReadingScreen, DoorsScreen):
         self.book.close()
         self.book = book
         collector.renew()
+        note(book.bench.source, Stage.OPENED)
         self._opened(message)
 
     def go_on_with(self, bench: Bench, message: str) -> None:

@@ -16,17 +16,26 @@ __all__ = ["Choice", "Chooser"]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One row: what it stands for, how it is shown, and what is told about it when chosen."""
+    """One row: what it stands for, how it is shown, and what is told about it when chosen.
+
+    What is told may have several lines.
+    """
 
     value: str
     columns: Line
     about: str = ""
     keywords: str = ""
+    heading: str = ""
+    """What stands above it, and above those after it with the same one."""
 
     @property
     def haystack(self) -> str:
         """What a filter looks at."""
         return f"{plain(self.columns)} {self.about} {self.keywords}".casefold()
+
+
+_ABOUT = 8
+"""Lines at the bottom, at most, that tell of the chosen row."""
 
 
 class Chooser(Pane):
@@ -88,16 +97,29 @@ class Chooser(Pane):
             return
         found = self.found
         self._cursor = max(0, min(self._cursor, len(found) - 1))
-        lines = [
-            self._row(choice, index == self._cursor, width) for index, choice in enumerate(found)
-        ]
+        lines: list[Line] = []
+        focus, heading = 0, ""
+        for index, choice in enumerate(found):
+            if choice.heading != heading:
+                heading = choice.heading
+                lines += [EMPTY] if lines else []
+                lines.append(clip(say(f" {heading}", "strong"), width))
+            if index == self._cursor:
+                focus = len(lines)
+            lines.append(self._row(choice, index == self._cursor, width))
         if not found:
             lines = [say(f" nothing has {pure_text(self._filter)!r} in it", "dim")]
-        about = self.chosen.about if self.chosen else ""
-        size = max(0, min(6, height // 3))
-        foot = [say(text) for text in wrap_words(about, width, " ")][: max(size - 1, 0)]
-        foot = [EMPTY] * (size - len(foot)) + foot if size else []
-        self.show(Lines(tuple(lines), self._cursor, foot=tuple(foot)))
+        if self._cursor == 0:
+            self._top = 0  # the heading of the first row as well
+        self.show(Lines(tuple(lines), focus, foot=self._about(width, height)))
+
+    def _about(self, width: int, height: int) -> tuple[Line, ...]:
+        """What is told of the chosen row, at the bottom."""
+        size = max(0, min(_ABOUT, height // 3 if height < 12 else height // 4 + 1))
+        texts = self.chosen.about.split("\n") if self.chosen else []
+        told = [say(line) for text in texts for line in wrap_words(text, width, " ", "   ")]
+        told = told[: max(size - 1, 0)]
+        return (*[EMPTY] * (size - len(told)), *told) if size else ()
 
     def _row(self, choice: Choice, here: bool, width: int) -> Line:
         row = clip(
@@ -109,6 +131,15 @@ class Chooser(Pane):
             (text, "current" if index == 0 else f"{token}+strong")
             for index, (text, token) in enumerate(row)
         )
+
+    def go_to(self, value: str) -> bool:
+        """Move the cursor to the row that stands for something; whether there is one."""
+        for index, choice in enumerate(self.found):
+            if choice.value == value:
+                self._cursor = index
+                self.update()
+                return True
+        return False
 
     def action_move(self, rows: int) -> None:
         """Move the cursor."""

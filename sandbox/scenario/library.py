@@ -10,7 +10,7 @@ from sandbox.scenario.front_matter import FrontMatter, read_front_matter
 from sandbox.scenario.lines import near
 from sandbox.scenario.presets import Preset, lines_of, load_preset, read_document, slug_of, stem_of
 
-__all__ = ["Card", "find_preset", "list_cards", "list_presets"]
+__all__ = ["Card", "find_preset", "list_cards", "list_presets", "recorded_presets"]
 
 
 class Card(NamedTuple):
@@ -42,6 +42,19 @@ def list_cards() -> list[Card]:
         front, _ = read_front_matter(lines_of(read_document(path)), path)
         cards.append(Card(slug_of(stem_of(path)), front, path))
     return sorted(cards, key=lambda card: (card.front.number or 1 << 30, card.slug))
+
+
+def recorded_presets() -> dict[str, tuple[str, ...]]:
+    """Return the kernels on which all actions of a preset were recorded and match, by its slug.
+
+    The tests hold this table against the recordings, which are not part of the package.
+    """
+    import presets
+
+    path = os.path.join(next(iter(presets.__path__)), "recorded.txt")
+    with open(path, encoding="utf-8") as file:
+        rows = [line.split() for line in file]
+    return {row[0]: tuple(row[1:]) for row in rows if row}
 
 
 def list_presets() -> list[Preset]:
