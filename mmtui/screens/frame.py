@@ -128,8 +128,7 @@ class Frame(ContainedWidget, Container):
                 self._label(other, other == name and not everything, short and other != name)
                 for other in names
             )
-            if pane.border_title != title:
-                pane.border_title = title
+            pane.entitle(title)
 
     def _label(self, name: str, active: bool, short: bool) -> str:
         """The title in a row of titles; `short` leaves the number, which is its key."""

@@ -46,16 +46,17 @@ class Reader:
         self._take(doc)
         return doc.line_of(self._unread) < doc.due(step=step)
 
-    def hint(self, doc: StoryDoc, top: int, rows: int) -> str:
-        """Which lines are on the screen, what the reader's key does, and where the story stands."""
-        lines = f"{top + 1}-{min(top + rows, doc.height)} of {doc.height}"
-        if self.unread(doc, step=False):
-            lines += "  space reads on"
-        elif self._bench is not None and self._bench.next_item is not None:
-            lines += "  space does the next"
+    def hint(self, doc: StoryDoc, top: int, rows: int, room: int = 200) -> str:
+        """What the reader's key does, where the story stands, which lines are seen: what fits."""
+        unread = self.unread(doc, step=False)
+        over = self._bench is None or self._bench.next_item is None
+        parts = ["space reads on" if unread else "" if over else "space does the next"]
         if doc.focus is not None and not top <= doc.focus < top + rows:
-            lines += f"  J: it stands {'above' if doc.focus < top else 'below'}"
-        return lines
+            parts.append(f"J: it stands {'above' if doc.focus < top else 'below'}")
+        parts.append(f"{top + 1}-{min(top + rows, doc.height)} of {doc.height}")
+        while len("  ".join(filter(None, parts))) > room and parts:
+            parts.pop()
+        return "  ".join(filter(None, parts))
 
     # -- where to look -----------------------------------------------------------------
 

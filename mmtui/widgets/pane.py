@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,6 +20,8 @@ from mmtui.widgets.contained import ContainedWidget
 
 __all__ = ["Painted", "Pane"]
 
+_MARKUP = re.compile(r"\[/?[a-z]*\]")
+_RULE = "\u2500"
 _KEPT = 2048
 """Strips that a widget keeps; more than it shows at a time."""
 
@@ -88,8 +91,6 @@ class Pane(Painted, can_focus=True):
         color: $foreground;
         border-top: solid $mm-rule;
         border-title-color: $mm-dim;
-        border-subtitle-color: $mm-dim;
-        border-subtitle-align: right;
         &:focus {
             border-top: heavy $primary;
             border-title-color: $mm-strong;
@@ -115,6 +116,7 @@ class Pane(Painted, can_focus=True):
 
     def __init__(self, name: str, title: str) -> None:
         super().__init__(name)
+        self._title, self._more = title, ""
         self.border_title = title
         self._doc: Doc = Lines(())
         self._top = 0
@@ -135,6 +137,25 @@ class Pane(Painted, can_focus=True):
     def rows(self) -> int:
         """Rows that scroll."""
         return max(0, self.room[1] - len(self._doc.head) - len(self._doc.foot))
+
+    @property
+    def name_shown(self) -> str:
+        """The title as it is read."""
+        return _MARKUP.sub("", self._title)
+
+    def entitle(self, title: str = "", more: str | None = None) -> None:
+        """Give the pane a title, or say at the right of it what there is more.
+
+        What is more goes first where there is no room for both.  A title may have markup.
+        """
+        self._title = title or self._title
+        self._more = self._more if more is None else more
+        fill = self.size.width - len(self.name_shown) - len(self._more) - 4
+        whole = self._title
+        if self._more and fill > 0:
+            whole += f" {_RULE * fill}{self._more} "
+        if self.border_title != whole:
+            self.border_title = whole
 
     # -- showing -----------------------------------------------------------------------
 
@@ -172,8 +193,7 @@ class Pane(Painted, can_focus=True):
         more = [("above", self._top > 0), ("below", self._top + self.rows < self._doc.height)]
         text = " and ".join(word for word, there in more if there)
         text = f"more {text}" if text else ""
-        if text != (self.border_subtitle or ""):
-            self.border_subtitle = text
+        self.entitle(more=text and f" {text}")
 
     def _follow(self, line: int) -> None:
         """Bring a line into sight with a margin, moving no more than needed."""

@@ -48,6 +48,6 @@ class StoryPane(Pane):
         if not isinstance(doc, StoryDoc) or self.rows <= 0:
             super()._hint()
             return
-        text = self.reader.hint(doc, self._top, self.rows)
-        if text != (self.border_subtitle or ""):
-            self.border_subtitle = text
+        room = self.size.width - len(self.name_shown) - 6
+        text = self.reader.hint(doc, self._top, self.rows, room)
+        self.entitle(more=text and f" {text}")

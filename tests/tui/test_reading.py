@@ -212,12 +212,12 @@ async def test_space_reads_and_then_acts(size: tuple[int, int]) -> None:
         screen = app.screen
         assert isinstance(screen, MainScreen)
         story = screen.frame.story
-        await until(pilot, lambda: story.border_subtitle)
+        await until(pilot, lambda: "space" in str(story.border_title))
         assert story.room == ROOMS[size]
         bench, presses = screen.bench, 0
         while not bench.session.steps:
             assert screen.frame.story.reader.unread(view(bench, ROOMS[size][0]), step=False) == (
-                "space reads on" in str(screen.frame.story.border_subtitle)
+                "space reads on" in str(screen.frame.story.border_title)
             )
             await pilot.press("space")
             presses += 1
@@ -236,4 +236,4 @@ async def test_the_story_comes_forward_when_something_is_unread() -> None:
         assert screen.frame.current.id == "story"
         assert not screen.bench.session.steps
         await pilot.press("n", "n", "J")
-        assert "J: it stands" not in str(screen.frame.story.border_subtitle)
+        assert "J: it stands" not in str(screen.frame.story.border_title)
