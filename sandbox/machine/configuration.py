@@ -22,7 +22,7 @@ from typing import Any
 
 from sandbox.machine.frames import PASSED_ON
 
-__all__ = ["configuration", "generators"]
+__all__ = ["ITERATORS", "configuration", "generators"]
 
 MOST = 200_000
 """Values that are looked at; a function in the middle of more than that is not compared."""
@@ -43,7 +43,7 @@ _SAMPLES: tuple[Any, ...] = (
     iter({}), iter({}.values()), iter({}.items()), iter(set()), enumerate(()), zip(),
     reversed(range(0)), reversed(()), iter(bytearray()), map(len, ()), filter(None, ()),
 )  # fmt: skip
-_ITERATORS = frozenset(map(type, _SAMPLES))
+ITERATORS = frozenset(map(type, _SAMPLES))
 """Iterators whose `__reduce__` says how far they are, and leaves them there."""
 
 
@@ -128,7 +128,7 @@ def _compound(kind: type, value: Any, budget: _Budget) -> object:  # noqa: ANN40
         return (id(value.__func__), _value(value.__self__, budget))
     if isinstance(value, FrameType):
         return (id(value.f_code), value.f_lasti)
-    if kind in _ITERATORS:
+    if kind in ITERATORS:
         return (kind, _value(value.__reduce__(), budget))
     return (kind, _attributes(kind, value, budget))
 

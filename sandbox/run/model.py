@@ -70,6 +70,11 @@ class Model:
         cpus = range(len(self.machine.running))
         return tuple(tuple(call for cpu, call in self._begun if cpu == own) for own in cpus)
 
+    @property
+    def calls(self) -> tuple[tuple[int, Call], ...]:
+        """(CPU, call) of what was begun of the block so far, in that order."""
+        return self._begun
+
     def apply(self, cpu: int) -> list[Violation]:
         """Let a CPU do its pending event; the rules that do not hold after it.
 

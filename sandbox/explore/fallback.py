@@ -1,0 +1,313 @@
+"""The walker in plain Python: a state is one number, a leaf a mask to exclusive-or it with."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from typing import Any
+
+from sandbox.explore.layout import Layout, TooSmall
+from sandbox.explore.tables import Leaf, Table, Tables, Tree
+from sandbox.explore.walker import Hit, Stopped, Walker
+
+__all__ = ["Fallback"]
+
+NO_PARENT = (1 << 64) - 1
+WAITS = (None, 0, ())
+"""A leaf of a CPU that has to wait."""
+
+
+class _Moved(Exception):
+    """The states have another form than when a look at one of them began."""
+
+
+class Fallback(Walker):
+    """Walks tables that it has made smaller: a table is a list, a leaf a tuple."""
+
+    name = "Python"
+
+    def __init__(self, tables: Tables, most_bytes: int = 1 << 62) -> None:
+        """Start a search that takes about *most_bytes* for its states, and no more."""
+        self.tables = tables
+        self._most_bytes = most_bytes
+        self._found: dict[int, int] = {}
+        self._states: list[int] = []
+        self._parents = array("Q")
+        """By state: number of the one before, times 4, plus the CPU."""
+        self._next = 0
+        self._choices = tables.engine.alternatives
+        self._level_end = 1
+        self._transitions = self._depth = self._deadlocks = 0
+        self._deadlock: int | None = None
+        self._finals: list[int] = []
+        self._hits: dict[int, list[int]] = {}
+        self._layout = Layout(tables, None)
+        self._lay_out()
+        self._add(self._layout.pack(*tables.initial()), NO_PARENT)
+
+    # -- asking ------------------------------------------------------------------------------
+
+    @property
+    def states(self) -> int:
+        """How many there are so far."""
+        return len(self._states)
+
+    @property
+    def frontier(self) -> int:
+        """How many of them were not gone on from yet."""
+        return len(self._states) - self._next
+
+    @property
+    def transitions(self) -> int:
+        """Events done in all states so far."""
+        return self._transitions
+
+    @property
+    def depth(self) -> int:
+        """Events of the longest of the shortest ways to a state."""
+        return self._depth
+
+    @property
+    def deadlocks(self) -> int:
+        """States in which CPUs wait for each other."""
+        return self._deadlocks
+
+    @property
+    def deadlock(self) -> int | None:
+        """The first of them."""
+        return self._deadlock
+
+    @property
+    def bytes_used(self) -> int:
+        """Memory of the states themselves, of the two tables and of the parents."""
+        one = sys.getsizeof(self._states[-1])
+        tables = sys.getsizeof(self._found) + sys.getsizeof(self._states)
+        return tables + (one + 8 + 32) * len(self._states)
+
+    @property
+    def finals(self) -> list[int]:
+        """States in which every CPU is through."""
+        return self._finals
+
+    def hits(self) -> list[Hit]:
+        """What broke."""
+        return [Hit(verdict, *where) for verdict, where in self._hits.items()]
+
+    def parent(self, state: int) -> tuple[int, int] | None:
+        """The state that one was reached from, and the CPU that was."""
+        packed = self._parents[state]
+        return None if packed == NO_PARENT else (packed >> 2, packed & 3)
+
+    def numbers(self, state: int) -> tuple[list[int], list[int]]:
+        """Nodes and values of a state."""
+        return self._layout.unpack(self._states[state])
+
+    # -- tables ------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        """Make all tables anew in the present layout."""
+        tables, layout = self.tables, self._layout
+        while True:
+            self._tables: list[dict[int, Any]] = [{} for _ in range(tables.count + 1)]
+            tables.remade.clear()
+            try:
+                for k, roots in enumerate(tables.roots):
+                    for slot in roots:
+                        self._send(k, slot)
+                break
+            except TooSmall:
+                layout = Layout(tables, layout)
+                self._move(layout)
+        self._alternatives: list[list[int]] = [[] for _ in range(tables.count)]
+
+    def _move(self, layout: Layout) -> None:
+        """Give every state found so far the form of another layout."""
+        unpack, pack = self._layout.unpack, layout.pack
+        self._states = [pack(*unpack(state)) for state in self._states]
+        self._found = {state: number for number, state in enumerate(self._states)}
+        self._layout = layout
+
+    def _send(self, k: int, slot: int) -> None:
+        self._tables[k][slot] = self._smaller(self.tables.roots[k][slot], k, slot, {})
+
+    def _smaller(self, tree: Tree, k: int, slot: int, known: dict[int, int]) -> Any:  # noqa: ANN401  # a list or a tuple
+        if isinstance(tree, Leaf):
+            return self._leaf(tree, k, slot, known)
+        at = self.tables.count + tree.field
+        for number in tree.children:
+            self._layout.check(at, number)
+        children = {
+            number: self._smaller(child, k, slot, {**known, tree.field: number})
+            for number, child in tree.children.items()
+        }
+        tree.sent = [self._layout.shifts[at], self._layout.masks[at], children, self._layout]
+        return tree.sent
+
+    def _leaf(self, leaf: Leaf, k: int, slot: int, known: dict[int, int]) -> Any:  # noqa: ANN401  # a tuple
+        if leaf.blocked:
+            return WAITS
+        layout, count = self._layout, self.tables.count
+        mask = 0
+        if k < count:
+            layout.check(k, leaf.next)
+            node = slot // self._choices
+            mask = (node ^ leaf.next) << layout.shifts[k]
+        for field, number in leaf.writes:
+            layout.check(count + field, number)
+            mask ^= (known[field] ^ number) << layout.shifts[count + field]
+        return mask, leaf.verdict, tuple(leaf.stages)
+
+    def _learn(self, k: int, slot: int, state: int) -> None:
+        """A table ends: have the engine do it, and take that over."""
+        tables = self.tables
+        _, values = self._layout.unpack(state)
+        tables.learn(k, slot, values)
+        again = tables.remade
+        tables.remade = set()
+        if (k, slot) not in again:
+            self._send_path(k, slot, values)
+        for other, own in again:
+            if own in tables.roots[other]:
+                self._send(other, own)
+            else:
+                self._tables[other].pop(own, None)
+
+    def _send_path(self, k: int, slot: int, values: list[int]) -> None:
+        """Take over one new leaf and the tables on the way to it."""
+        at = self.tables.roots[k][slot]
+        known: dict[int, int] = {}
+        sent: Any = None
+        number = 0
+        while isinstance(at, Table) and at.sent is not None and at.sent[3] is self._layout:
+            sent = at.sent
+            number = values[at.field] if at.field < len(values) else 0
+            self._layout.check(self.tables.count + at.field, number)
+            known[at.field] = number
+            at = at.children[number]
+        if sent is None:
+            self._send(k, slot)
+        else:
+            sent[2][number] = self._smaller(at, k, slot, known)
+
+    def _missing(self, k: int, slot: int, state: int) -> Any:  # noqa: ANN401  # a tuple
+        """Learn what a slot does in a state; the leaf.
+
+        Raises:
+            _Moved: the states have another form now.
+        """
+        try:
+            self._learn(k, slot, state)
+        except TooSmall:
+            self._move(Layout(self.tables, self._layout))
+            self._lay_out()
+            raise _Moved from None
+        at = self._tables[k][slot]
+        while at.__class__ is list:
+            at = at[2][state >> at[0] & at[1]]
+        return at
+
+    # -- walking -----------------------------------------------------------------------------
+
+    def _add(self, state: int, parent: int) -> None:
+        self._found[state] = len(self._states)
+        self._states.append(state)
+        self._parents.append(parent)
+
+    def _alternatives_of(self, k: int, node: int) -> int:
+        """How many events a node has to choose from, which is then known of all nodes."""
+        known = self._alternatives[k]
+        engine = self.tables.engine
+        for own in engine.automata[k].nodes[len(known) :]:
+            known.append(len(engine.events(own)))
+        return known[node]
+
+    def run(self, budget: int, *, stop_at_broken: bool = False) -> Stopped:
+        """Go on until there are *budget* states."""
+        one = self.bytes_used // len(self._states)
+        room = max(self._most_bytes // max(one, 400), 1)
+        while self._next < len(self._states):
+            if self._next == self._level_end:
+                self._level_end = len(self._states)
+                self._depth += 1
+            broken = len(self._hits)
+            try:
+                self._go_on(stop_at_broken, min(budget, room))
+            except _Moved:
+                continue  # with the same state once more
+            if stop_at_broken and len(self._hits) > broken:
+                return Stopped.BROKEN
+            if self._next < len(self._states) >= min(budget, room):
+                return Stopped.BUDGET if len(self._states) >= budget else Stopped.NO_ROOM
+        return Stopped.DONE
+
+    def _go_on(self, stop: bool, budget: int) -> None:
+        """Do every event that is possible in the states of a level, or in as many as it may."""
+        layout, states = self._layout, self._states
+        cpus = list(
+            zip(layout.shifts, layout.masks, self._tables, self._alternatives, strict=False)
+        )
+        while self._next < self._level_end and len(states) < budget:
+            number = self._next
+            state = states[number]
+            done, alive = 0, False
+            broke: list[tuple[int, int]] = []
+            for k, (shift, mask, table, known) in enumerate(cpus):
+                node = state >> shift & mask
+                count = known[node] if node < len(known) else self._alternatives_of(k, node)
+                alive = alive or count > 0
+                for slot in range(first := node * self._choices, first + count):
+                    at = table.get(slot)
+                    while at.__class__ is list:
+                        at = at[2].get(state >> at[0] & at[1])
+                    change, verdict, stages = at or self._missing(k, slot, state)
+                    if change is None:
+                        continue
+                    done += 1
+                    if verdict:
+                        broke.append((verdict, k))
+                    new = state ^ change
+                    if stages:
+                        new = self._staged(k, new, stages, broke)
+                    if new not in self._found:
+                        self._add(new, number << 2 | k)
+            self._next += 1
+            self._transitions += done
+            if not done:
+                self._ended(number, alive)
+            if broke:
+                self._broken(number, broke)
+                if stop:
+                    return
+
+    def _staged(
+        self, k: int, state: int, stages: tuple[int, ...], broke: list[tuple[int, int]]
+    ) -> int:
+        """The state after what follows an event; what breaks there is added to *broke*."""
+        last = self._layout.count
+        table = self._tables[last]
+        for stage in stages:
+            at = table.get(stage)
+            while at.__class__ is list:
+                at = at[2].get(state >> at[0] & at[1])
+            change, verdict, _ = at or self._missing(last, stage, state)
+            state ^= change
+            if verdict:
+                broke.append((verdict, k))
+        return state
+
+    def _ended(self, number: int, alive: bool) -> None:
+        """No CPU can go on in a state: all are through, or they wait for each other."""
+        if not alive:
+            self._finals.append(number)
+            return
+        self._deadlocks += 1
+        if self._deadlock is None:
+            self._deadlock = number
+
+    def _broken(self, number: int, broke: list[tuple[int, int]]) -> None:
+        for verdict, k in broke:
+            self._hits.setdefault(verdict, [number, k, 0])[2] += 1
+
+    def close(self) -> None:
+        """Forget all states."""
+        self._states, self._found, self._parents = [], {}, array("Q")

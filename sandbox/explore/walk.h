@@ -1,0 +1,239 @@
+/* What core.c does with states of WORDS words; included once for each number of words. */
+
+static inline u64 OF_WORDS(hash)(const u64 *state)
+{
+	u64 h = 0x9e3779b97f4a7c15ull;
+	for (int i = 0; i < WORDS; i++) {
+		h = (h ^ state[i]) * 0xff51afd7ed558ccdull;
+		h ^= h >> 29;
+	}
+	return h;
+}
+
+static inline u64 OF_WORDS(number)(const u64 *state, struct place place)
+{
+	return (state[WORDS == 1 ? 0 : place.word] >> place.shift) & place.mask;
+}
+
+/* Put the number of every state into the slots, which are empty. */
+static int OF_WORDS(rehash)(struct core *c)
+{
+	for (u64 i = 0; i < c->n; i++) {
+		u64 hash = OF_WORDS(hash)(c->states + i * WORDS), h = hash & c->slot_mask;
+		while (c->slots[h])
+			h = (h + 1) & c->slot_mask;
+		c->slots[h] = (hash & ~NUMBER) | (i + 1);
+	}
+	return 1;
+}
+
+static int OF_WORDS(more_slots)(struct core *c)
+{
+	u64 count = c->slot_mask + 1, *slots;
+	if (!allowed(c, count * 8))
+		return 0;
+	slots = obtain(count * 16);
+	if (!slots) {
+		c->no_room = 1;
+		return 0;
+	}
+	give_back(c->slots, count * 8);
+	c->bytes += count * 8;
+	c->slots = slots;
+	c->slot_mask = count * 2 - 1;
+	return OF_WORDS(rehash)(c);
+}
+
+/*
+ * Take in the states of the batch that are new.  They were put together so that memory is asked
+ * for all of them before the first is looked at.
+ */
+static int OF_WORDS(take_in)(struct core *c)
+{
+	int b;
+	for (b = 0; b < c->nbatch; b++) {
+		u64 slot = c->slots[c->hashes[b] & c->slot_mask];
+		if (slot)
+			__builtin_prefetch(c->states + ((slot & NUMBER) - 1) * WORDS);
+	}
+	for (b = 0; b < c->nbatch; b++) {
+		const u64 *state = c->batch + b * WORDS;
+		u64 hash = c->hashes[b], h = hash & c->slot_mask, slot;
+		int known = 0;
+		while ((slot = c->slots[h])) {
+			if (!((slot ^ hash) & ~NUMBER)) {
+				const u64 *other = c->states + ((slot & NUMBER) - 1) * WORDS;
+				known = 1;
+				for (int i = 0; i < WORDS; i++)
+					known &= other[i] == state[i];
+				if (known)
+					break;
+			}
+			h = (h + 1) & c->slot_mask;
+		}
+		if (known)
+			continue;
+		if (c->n == c->room && !more_states(c))
+			break;
+		for (int i = 0; i < WORDS; i++)
+			c->states[c->n * WORDS + i] = state[i];
+		c->parents[c->n] = c->from[b];
+		c->slots[h] = (hash & ~NUMBER) | ++c->n;
+		if (c->n * 3 > c->slot_mask * 2 && !OF_WORDS(more_slots)(c)) {
+			b++;
+			break;
+		}
+	}
+	if (b < c->nbatch) { /* the rest waits for room that there is not */
+		memmove(c->batch, c->batch + b * WORDS, (u64)(c->nbatch - b) * WORDS * 8);
+		memmove(c->hashes, c->hashes + b, (u64)(c->nbatch - b) * 8);
+		memmove(c->from, c->from + b, (u64)(c->nbatch - b) * 4);
+	}
+	c->nbatch -= b;
+	return !c->no_room;
+}
+
+static int OF_WORDS(start)(struct core *c, const u64 *first)
+{
+	memcpy(c->batch, first, WORDS * 8);
+	c->hashes[0] = OF_WORDS(hash)(first);
+	c->from[0] = NOBODY;
+	c->nbatch = 1;
+	c->level_end = 1;
+	c->stage = -1;
+	return OF_WORDS(take_in)(c);
+}
+
+/* The leaf of a state; 0 where the table ends. */
+static inline const struct leaf *OF_WORDS(leaf_of)(struct core *c, u32 ref, const u64 *state)
+{
+	while (!(ref & 1)) {
+		struct place place;
+		const u32 *table = c->pool + (ref >> 1);
+		if (!ref)
+			return 0;
+		memcpy(&place, table, sizeof place);
+		ref = table[2 + OF_WORDS(number)(state, place)];
+	}
+	return c->leaves + (ref >> 1);
+}
+
+static inline void OF_WORDS(change)(struct core *c, const struct leaf *leaf, u64 *state)
+{
+	const struct change *change = c->changes + leaf->changes;
+	for (int i = 0; i < leaf->nchanges; i++)
+		state[WORDS == 1 ? 0 : change[i].word] ^= change[i].mask;
+}
+
+/*
+ * Do what follows the event of a leaf.  The number of things that broke, which are in *found*; -1
+ * where a table ends.
+ */
+static inline int OF_WORDS(follow)(struct core *c, const struct leaf *leaf, u64 *state, u32 *found)
+{
+	int count = 0;
+	if (leaf->verdict)
+		found[count++] = leaf->verdict;
+	for (int i = 0; i < leaf->nstages; i++) {
+		u32 stage = c->stages[leaf->stages + i];
+		const struct leaf *more = OF_WORDS(leaf_of)(c, c->roots[CPUS][stage], state);
+		if (!more) {
+			memcpy(c->missed, state, WORDS * 8);
+			c->stage = stage;
+			return -1;
+		}
+		OF_WORDS(change)(c, more, state);
+		if (more->verdict && count < MOST_FOUND)
+			found[count++] = more->verdict;
+	}
+	return count;
+}
+
+static void OF_WORDS(note)(struct core *c, int k, const u32 *found, int count)
+{
+	for (int i = 0; i < count; i++) {
+		if (!c->hits[found[i]]++) {
+			c->hit_states[found[i]] = c->at;
+			c->hit_cpus[found[i]] = (u8)k;
+			c->nbroken++;
+		}
+	}
+}
+
+/* No CPU can go on: all are through, or they wait for each other. */
+static void OF_WORDS(nobody_went)(struct core *c)
+{
+	if (c->alive) {
+		if (!c->ndeadlocks++)
+			c->deadlock = c->at;
+		return;
+	}
+	GROW(c->finals, c->nfinals, c->room_finals, 1);
+	c->finals[c->nfinals++] = c->at;
+}
+
+static int OF_WORDS(walk)(struct core *c, u64 budget, int stop)
+{
+	u32 before = c->nbroken;
+	c->no_room = 0;
+	for (;;) {
+		u64 state[WORDS];
+		if (c->at >= c->level_end || c->at >= c->n) {
+			if (!OF_WORDS(take_in)(c))
+				return NO_ROOM;
+			if (c->at >= c->n)
+				return DONE;
+			if (c->at >= c->level_end) {
+				c->level_end = c->n;
+				c->depth++;
+			}
+		}
+		if (c->n >= budget && !c->cpu && !c->choice)
+			return OF_WORDS(take_in)(c) ? BUDGET : NO_ROOM;
+		if (stop && c->nbroken > before)
+			return OF_WORDS(take_in)(c) ? BROKEN : NO_ROOM;
+		memcpy(state, c->states + c->at * WORDS, WORDS * 8);
+		for (; c->cpu < c->cpus; c->cpu++, c->choice = 0) {
+			const int k = c->cpu;
+			const u32 *roots =
+				c->roots[k] + OF_WORDS(number)(state, c->places[k]) * c->choices;
+			for (; c->choice < c->choices; c->choice++) {
+				u32 found[MOST_FOUND + 1];
+				u64 *after = c->batch + c->nbatch * WORDS;
+				const struct leaf *leaf =
+					OF_WORDS(leaf_of)(c, roots[c->choice], state);
+				int count;
+				c->stage = -1;
+				if (!leaf)
+					return OF_WORDS(take_in)(c) ? MISSING : NO_ROOM;
+				if (leaf->kind == NO_MORE)
+					break;
+				c->alive = 1;
+				if (leaf->kind == WAITS)
+					continue;
+				memcpy(after, state, WORDS * 8);
+				OF_WORDS(change)(c, leaf, after);
+				count = OF_WORDS(follow)(c, leaf, after, found);
+				if (count < 0)
+					return OF_WORDS(take_in)(c) ? MISSING : NO_ROOM;
+				if (count)
+					OF_WORDS(note)(c, k, found, count);
+				c->went = 1;
+				c->transitions++;
+				c->hashes[c->nbatch] = OF_WORDS(hash)(after);
+				c->from[c->nbatch] = (u32)(c->at << 2 | k);
+				__builtin_prefetch(c->slots +
+						   (c->hashes[c->nbatch] & c->slot_mask));
+				if (++c->nbatch == BATCH && !OF_WORDS(take_in)(c)) {
+					c->choice++;
+					return NO_ROOM;
+				}
+			}
+		}
+		if (!c->went)
+			OF_WORDS(nobody_went)(c);
+		c->alive = c->went = 0;
+		c->cpu = 0;
+		c->at++;
+	}
+}
