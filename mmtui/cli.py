@@ -13,6 +13,7 @@ from typing import NamedTuple, NoReturn
 
 from mmtui import __version__, collector
 from mmtui import cli_real as real
+from mmtui.cli_explore import explore_command, explore_options
 from mmtui.cli_real import TARGET_HELP, count_of, scenario_option
 from mmtui.crash import CrashNet
 from mmtui.exit_codes import ExitCode
@@ -255,6 +256,12 @@ COMMANDS: dict[str, Command] = {
         Command("check", "hold presets against their expectations", _check_options, _check),
         Command("conform", "hold the engine against recordings", _conform_options, _conform),
         Command("compare", "play a scenario on two kernels", _compare_options, _compare),
+        Command(
+            "explore",
+            "walk every interleaving of a block of CPUs",
+            explore_options,
+            explore_command,
+        ),
         Command("export", "write a state to be sent to somebody", _export_options, _export),
         Command("proc", "show what /proc would show of a state", _proc_options, _proc),
         Command(

@@ -18,7 +18,7 @@ from sandbox.run.scheduling import Seen
 from sandbox.run.session import Session
 from sandbox.scenario.language import Action, CpuBlock
 
-__all__ = ["WatchedRun", "watched"]
+__all__ = ["WatchedRun", "kept_apart", "watched"]
 
 _FIRST, _EVERY = 0.5, 0.1
 """Seconds until there is something worth saying, and between two lines of it."""
@@ -39,7 +39,7 @@ def watched(session: Session, what: str = "the kernel") -> Iterator[None]:
         screen = None
     meter = _meter(screen) if screen is not None else None
     move = LongMove(session, meter)
-    with move, _ctrl_c(move), _kept_apart(session, what):
+    with move, _ctrl_c(move), kept_apart(session, what):
         try:
             yield
         finally:
@@ -49,7 +49,7 @@ def watched(session: Session, what: str = "the kernel") -> Iterator[None]:
 
 
 @contextmanager
-def _kept_apart(session: Session, what: str) -> Iterator[None]:
+def kept_apart(session: Session, what: str) -> Iterator[None]:
     """Confine a person's own kernel."""
     if not session.machine.checked:
         yield

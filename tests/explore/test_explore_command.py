@@ -1,0 +1,121 @@
+"""`mmtui explore`: findings that replay, conditions, bounds, and what its exit status says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmtui.cli import dispatch
+from mmtui.exit_codes import ExitCode
+from sandbox.explore import compiled
+from sandbox.explore.core import Core
+from sandbox.run.runner import ScenarioRun
+from sandbox.scenario.language import parse_scenarios
+from tests.explore.support import FOLIO_16K, ONE_PAGE
+
+RACE = f"{ONE_PAGE}\ncpu0: fork A B\ncpu1: pin A R 0 1 1 w\n"
+SMALL = f"{ONE_PAGE}\ncpu0: dontneed A R 0 1\ncpu1: get A R 0 1 p w\n"
+
+
+def explored(
+    capsys: pytest.CaptureFixture[str], path: Path, text: str, *options: str
+) -> tuple[int, list[dict[str, Any]]]:
+    file = path / "block.scn"
+    file.write_text(f"scenario block\n{text}end\n", encoding="utf-8")
+    status = dispatch(["explore", str(file), "--json", *options])
+    return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "text", "rules"),
+    [
+        ("no-seqcount", RACE, {"I-22", "I-24", "I-26"}),
+        ("ryan-v2", f"{FOLIO_16K}\ncpu0: fork A B\ncpu1: pin A R 1 2 1 w\n", {"I-05", "I-09"}),
+    ],
+)
+def test_each_finding_breaks_the_same_rule_at_the_same_event_when_it_is_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, kernel: str, text: str, rules: set[str]
+) -> None:
+    status, lines = explored(capsys, tmp_path, text, "-k", kernel)
+    *findings, summary = lines
+    assert status == ExitCode.FAILED
+    assert rules <= {finding["rule"] for finding in findings}
+    assert summary["complete"]
+    lengths = []
+    for finding in findings:
+        (scenario,) = parse_scenarios(finding["scenario"], "<finding>")
+        run = ScenarioRun(kernel)
+        for step in scenario.steps:
+            run.do(step)
+        violations = [
+            (own.rule, own.event, own.subject)
+            for own in run.violations()
+            if own.known_window is None
+        ]
+        told = [(own.name, own.event, own.subject) for own in run.complaints()]
+        key = finding["rule"], finding["event"], finding["subject"]
+        assert key in violations + told
+        earlier = [event for rule, event, _ in violations if rule == key[0] and event < key[1]]
+        assert not earlier
+        lengths.append(finding["event"])
+    assert lengths == sorted(lengths)
+
+
+def test_nothing_breaks_where_the_sequence_is_counted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    asked = "--sometimes", "B.R 0 folio != F1", "--always", "rules ok"
+    status, (summary,) = explored(capsys, tmp_path, RACE, "-k", "7.2", *asked)
+    assert status == ExitCode.OK
+    assert [each["ok"] for each in summary["conditions"]] == [True, True]
+    assert summary["endings"]
+    status, (summary,) = explored(
+        capsys, tmp_path, RACE, "-k", "7.2", "--always", "B.R 0 folio != F1"
+    )
+    assert status == ExitCode.FAILED
+    assert summary["conditions"][0]["schedule"]
+
+
+def test_a_bound_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, (summary,) = explored(capsys, tmp_path, SMALL, "-k", "7.2", "--bound", "20")
+    assert status == ExitCode.BOUND
+    assert not summary["complete"]
+    assert summary["stopped"]
+
+
+def test_without_a_compiler_the_same_is_found(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, (compiled_one,) = explored(capsys, tmp_path, SMALL, "-k", "7.2")
+    monkeypatch.setenv(compiled.OFF, "1")
+    compiled._loaded.cache_clear()
+    try:
+        _, (plain,) = explored(capsys, tmp_path, SMALL, "-k", "7.2")
+    finally:
+        monkeypatch.undo()
+        compiled._loaded.cache_clear()
+    assert plain["walker"].startswith("Python: ")
+    for name in ("states", "transitions", "depth", "endings", "findings", "complete"):
+        assert plain[name] == compiled_one[name]
+
+
+def test_what_has_no_block_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "one.scn"
+    file.write_text(f"scenario one\n{ONE_PAGE}\nend\n", encoding="utf-8")
+    assert dispatch(["explore", str(file)]) == ExitCode.USAGE
+    assert "no block of several CPUs" in capsys.readouterr().err
+
+
+def test_a_walker_that_miscounts_is_not_used(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if compiled.library() is None:
+        pytest.skip("there is no C compiler")
+    monkeypatch.setattr(Core, "states", property(lambda self: 2_141))
+    file = tmp_path / "block.scn"
+    file.write_text(f"scenario block\n{SMALL}end\n", encoding="utf-8")
+    assert dispatch(["explore", str(file)]) == ExitCode.USAGE
+    assert "cannot be trusted" in capsys.readouterr().err
