@@ -218,6 +218,10 @@ LOOK = (
         "beyond the outermost is the innermost again.", Group.LOOK, _up(1), ("u",),
     ),
     Command(
+        "hold", "hold panes", "Let the panes stay where they are, or go to what an event changed.",
+        Group.LOOK, lambda desk, _text: desk.toggle_hold(), ("H",),
+    ),
+    Command(
         "card", "keep folio", "Keep the folio whose card is shown in sight, or let it go.",
         Group.LOOK, _card, ("F",),
     ),

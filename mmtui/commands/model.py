@@ -40,6 +40,9 @@ class Desk(Protocol):
     def moved(self, message: str = "") -> None:
         """The bench was moved: show it, with a message or what the move brought."""
 
+    def toggle_hold(self) -> None:
+        """Let panes stay where they are when the machine is moved, or go to what changed."""
+
     def looked(self) -> None:
         """The machine is where it was, and is looked at otherwise: show it, keep the message."""
 

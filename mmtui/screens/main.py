@@ -152,6 +152,11 @@ class MainScreen(PromptingScreen, ReadingScreen, DoorsScreen):
         changes = self.bench.changes
         collector.keep_history(abs(changes.end - changes.start), self.bench.end)
 
+    def toggle_hold(self) -> None:
+        """Let panes stay where they are when the machine is moved, or go to what changed."""
+        self.held = not self.held
+        self.say("panes stay where they are" if self.held else "panes go to what changed")
+
     def looked(self) -> None:
         """Show the bench as it is looked at now."""
         self.refresh_panes()

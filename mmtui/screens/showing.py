@@ -48,6 +48,10 @@ class ShowingScreen(ContainedScreen, Screen[None]):
         self.message = Bar("message")
         self.keys = Bar("keys")
         self.foreseer = Foreseer(self)
+        self.held = False
+        """Whether panes stay where they are when the machine is moved."""
+        self._seen: tuple[Bench, int] | None = None
+        """The bench that was shown last, and how often it had been moved."""
 
     @property
     def bench(self) -> Bench:
@@ -62,9 +66,13 @@ class ShowingScreen(ContainedScreen, Screen[None]):
         with self._contained():
             marks = marks_of(self.bench)
         shown = set(self.frame.shown())
+        now = (self.bench, self.bench.moves)
+        moved = self._seen is not None and self._seen[0] is now[0] and self._seen != now
+        self._seen = now
+        follow = follow and not (moved and self.held)
         for pane in self.frame.panes.values():
             if pane in shown and pane.room[0] > 0:
-                self._show(pane, marks, follow=follow)
+                self._show(pane, marks, follow=follow, moved=moved)
             else:
                 pane.let_go()  # it would be old when it is seen
         broken = self.bench.session.rules.broken.values()
@@ -83,9 +91,10 @@ class ShowingScreen(ContainedScreen, Screen[None]):
             if pane.id in names and pane.room[0] > 0:
                 self._show(pane, marks, follow=False)
 
-    def _show(self, pane: Pane, marks: Marks, *, follow: bool) -> None:
+    def _show(self, pane: Pane, marks: Marks, *, follow: bool, moved: bool = False) -> None:
         try:
-            pane.show(document(pane.id or "", self.bench, marks, *pane.room), follow=follow)
+            doc = document(pane.id or "", self.bench, marks, *pane.room)
+            pane.show(doc, follow=follow, moved=moved)
         except BaseException as error:  # noqa: BLE001  # of any class: views run kernel functions
             words = wrap_words(self.app.contain(error, drawing=True), pane.room[0], " ")
             pane.let_go()

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmtui.model.bench import Bench
 from mmtui.views.marks import Marks, worst
+from sandbox.machine.fields import Struct
 from sandbox.machine.handles import PAGE_WORDS
 from sandbox.machine.memory import ADDR_MASK, MAX_CPUS, Fbatch, Folio, PerCpu
 from sandbox.machine.offsets import MAPCOUNT, PAGE_DATA, REFCOUNT
@@ -65,6 +66,10 @@ class Reader:
         if not self._broken:
             return (), ""
         return self._broken.get(self.name(folio), ((), ""))
+
+    def is_page(self, addr: int) -> bool:
+        """Whether a word is one of a `struct page`."""
+        return self.session.machine.memory.field_at(addr).struct is Struct.PAGE
 
     # -- the folio -----------------------------------------------------------------------
 

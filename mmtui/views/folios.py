@@ -15,6 +15,10 @@ from mmtui.views.lines import EMPTY, Doc, Line, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, worst
 from sandbox.arch.arm64.pgtable import pte_page
 from sandbox.machine.memory import ADDR_MASK, Folio
+from sandbox.machine.offsets import COMPOUND_HEAD
+
+_CHANGED = 64
+"""Changed words of which the folios are looked up, the last ones."""
 
 __all__ = ["FoliosDoc", "clicked", "document", "view"]
 
@@ -93,6 +97,32 @@ class FoliosDoc:
         """Where the card of the folio that is shown begins."""
         return next((at for folio, at, _ in self._cards if folio == self.shown), None)
 
+    @cached_property
+    def changed(self) -> tuple[int, ...]:
+        """The lines of cards that are marked as changed, and those of other changed folios."""
+        marked = [y for y, line in enumerate(self._drawn) if line and line[0][0][:1] == "*"]
+        whole = {int(folio) & ADDR_MASK for folio in self.whole}
+        places = [self.roll.index[head] for head in self._heads_changed - whole]
+        return (*marked, *sorted(len(self._drawn) + at for at in places))
+
+    @cached_property
+    def _heads_changed(self) -> frozenset[int]:
+        """The folios that are alive of which a word changed."""
+        heads = set()
+        for addr in list(self.reader.marks.changes.olds)[-_CHANGED:]:
+            if self.reader.is_page(addr):
+                heads.add(self.reader.cells[(addr & ADDR_MASK) + COMPOUND_HEAD] & ADDR_MASK)
+        return frozenset(heads & self.roll.index.keys())
+
+    @property
+    def goals(self) -> tuple[int, ...]:
+        """The card from its title on, and in it the first line that changed."""
+        start = self.focus
+        if start is None:
+            return ()
+        after = next((at for _, at, _ in self._cards if at > start), len(self._drawn))
+        return (start, *[y for y in self.changed if start < y < after][:1])
+
     def line(self, y: int) -> Line:
         """Line *y* of the document."""
         if not self.roll.folios:
@@ -106,13 +136,14 @@ class FoliosDoc:
         reader = self.reader
         name, seen = reader.name(folio), balance_of(reader, folio)
         rules, mark = reader.broken_for(folio)
-        token = worst((reader.marks.token(folio._refcount), mark))
+        changed = "changed" if folio & ADDR_MASK in self._heads_changed else ""
+        token = worst((changed, mark))
         kind = f"{size(folio)} {reader.kind(folio)}"
         named = (
             "strong+selected" if folio == self.shown else "strong" if folio in self.whole else ""
         )
         spans = [(GLYPHS[token], token), (f" {name:<5}", named), (f" {kind:<10}", "dim")]
-        loud = "violation" if mark == "violation" else token
+        loud = mark or reader.marks.token(folio._refcount)
         spans += [(f"{seen.refs:>9}", loud), (f"{seen.needed:>8}  ", loud), (seen.text, "dim")]
         if rules:
             spans.append((f"  {rules[0]}", mark))

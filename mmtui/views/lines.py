@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 __all__ = [
     "EMPTY",
     "TOKENS",
+    "Changing",
     "Doc",
     "Line",
     "Lines",
@@ -85,6 +86,19 @@ class Doc(Protocol):
 
     def line(self, y: int) -> Line:
         """Line *y* of those that scroll, from 0."""
+
+
+@runtime_checkable
+class Changing(Protocol):
+    """A document that knows where the last move changed something."""
+
+    @property
+    def changed(self) -> Sequence[int]:
+        """The lines with a word that the last move changed, ascending."""
+
+    @property
+    def goals(self) -> Sequence[int]:
+        """The lines to bring into sight after a move, the most important last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,22 @@ def row_at(seen: ProcessesView, y: int) -> tuple[str, str | None] | None:
     return None
 
 
-def render(seen: ProcessesView, width: int) -> Lines:
+@dataclass(frozen=True, slots=True)
+class ProcessesDoc(Lines):
+    """The processes, which knows what changed in them."""
+
+    @property
+    def changed(self) -> tuple[int, ...]:
+        """The lines with a mark of change."""
+        return tuple(y for y, line in enumerate(self.lines) if line and line[0][0][:1] == "*")
+
+    @property
+    def goals(self) -> tuple[int, ...]:
+        """The last line that changed."""
+        return self.changed[-1:]
+
+
+def render(seen: ProcessesView, width: int) -> ProcessesDoc:
     """Draw the processes as a tree with their mappings below them."""
     lines: list[Line] = []
     focus = None
@@ -173,7 +188,7 @@ def render(seen: ProcessesView, width: int) -> Lines:
         ]
     if not lines:
         lines.append(say(" no process yet: mmap starts one", "dim"))
-    return Lines(tuple(lines), focus)
+    return ProcessesDoc(tuple(lines), focus)
 
 
 def _process_line(row: ProcessRow) -> Line:
@@ -205,7 +220,7 @@ def _vma_line(vma: VmaRow, depth: int) -> Line:
     )
 
 
-def document(bench: Bench, marks: Marks, width: int, _height: int) -> Lines:
+def document(bench: Bench, marks: Marks, width: int, _height: int) -> ProcessesDoc:
     """The processes, for a pane."""
     return render(view(bench, marks), width)
 

@@ -85,6 +85,8 @@ def news(bench: Bench) -> Line:
     if len(fresh) > 1:
         rules = ", ".join(sorted({violation.rule for violation in fresh}))
         parts.append((f"  {len(fresh)} times a rule broke: {rules}", "violation"))
+    if bench.changes.end == bench.changes.start + 1:  # one event: what it did comes first
+        return join(_verdict(bench), _changed(bench), parts)
     return join(_verdict(bench), parts)
 
 
@@ -115,13 +117,21 @@ def _changed(bench: Bench) -> Line:
     telling = sorted(olds, key=lambda addr: _rank(fields(addr).name))
     for addr in telling[:3]:
         old = olds[addr]
-        before, after = former.value(addr, old), words.value(addr, cells[addr])
+        now = cells[addr]
+        if fields(addr).name in _FLAGS and isinstance(old, int) and len(telling) == 1:
+            old, now = old & ~now, now & ~old  # the flags that it lost and gained
+        before, after = (
+            shown.removeprefix("VM_").replace(",VM_", ",")
+            for shown in (former.value(addr, old), words.value(addr, now))
+        )
         parts += [(words.name(addr), "changed"), (f" {before} -> {after}  ", "")]
     if len(olds) > 3:
         parts.append((f"and {len(olds) - 3} more words", "dim"))
     return join(parts)
 
 
+_FLAGS = ("flags", "vm_flags")
+"""Fields of many flags, of which only those are named that changed."""
 _TELLING = ("_refcount", "_pincount", "_large_mapcount", "_entire_mapcount", "_mapcount", "pte")
 """The fields to name first when many words changed."""
 

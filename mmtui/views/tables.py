@@ -18,13 +18,17 @@ from mmtui.views.entries import attribute, glyph
 from mmtui.views.lines import EMPTY, Doc, Line, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, worst
 from sandbox.arch.arm64.pgtable import PTE_CONT
+from sandbox.machine.fields import Struct
 from sandbox.machine.memory import Folio
+from sandbox.machine.offsets import LAST_ENTRY, PT_MM, PT_START
 from sandbox.mm.flags import PG_anon_exclusive
 from sandbox.truth.names.values import pte_bits
 from sandbox.truth.names.words import Words
 
 __all__ = ["Tables", "clicked", "document", "view"]
 
+_CHANGED = 64
+"""Changed words of which the lines are looked up, the last ones."""
 _SMALL = 4096
 """Regions of up to so many pages are counted for their headline."""
 
@@ -97,6 +101,40 @@ class Tables:
             area = section.area
             if (area.proc, area.region) == (self.selection.proc, self.selection.region):
                 row = self.selection.page // self.per_row
+                return section.first + 1 + row * self.lines_per_row
+        return None
+
+    @cached_property
+    def changed(self) -> tuple[int, ...]:
+        """The lines of entries that the last move changed, as far as so many are looked at."""
+        return tuple(sorted(set(self._lines_changed)))
+
+    @property
+    def goals(self) -> tuple[int, ...]:
+        """The line of the entry that was changed last."""
+        return tuple(self._lines_changed[-1:])
+
+    @cached_property
+    def _lines_changed(self) -> list[int]:
+        """The same in the order in which they were changed."""
+        found = []
+        for addr in list(self.marks.changes.olds)[-_CHANGED:]:
+            base, struct, _ = self.words.object_at(addr)
+            if struct not in (Struct.PTE_TABLE, Struct.PMD_TABLE) or addr - base > LAST_ENTRY:
+                continue
+            shift = 9 if struct is Struct.PMD_TABLE else 0
+            page = self.cells[base + PT_START] + (addr - base << shift)
+            line = self._line_of(self.cells[base + PT_MM], page)
+            if line is not None:
+                found.append(line)
+        return found
+
+    def _line_of(self, mm: int, page: int) -> int | None:
+        """The line of a virtual page of a process."""
+        for section in self.sections:
+            area = section.area
+            if area.mm == mm and area.base <= page < area.base + area.pages:
+                row = (page - area.base) // self.per_row
                 return section.first + 1 + row * self.lines_per_row
         return None
 

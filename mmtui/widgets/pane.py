@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +16,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from mmtui.themes import TOKEN_CSS
-from mmtui.views.lines import EMPTY, TOKENS, Doc, Line, Lines, pure_text
+from mmtui.views.glyphs import glyphs
+from mmtui.views.lines import EMPTY, TOKENS, Changing, Doc, Line, Lines, pure_text
 from mmtui.widgets.contained import ContainedWidget
 
 __all__ = ["Painted", "Pane"]
@@ -119,6 +121,7 @@ class Pane(Painted, can_focus=True):
         self._title, self._more = title, ""
         self.border_title = title
         self._doc: Doc = Lines(())
+        self._changed: Sequence[int] = ()
         self._top = 0
         self._shown: list[Line] = []
         self._size_drawn = (0, 0)
@@ -159,18 +162,25 @@ class Pane(Painted, can_focus=True):
 
     # -- showing -----------------------------------------------------------------------
 
-    def show(self, doc: Doc, *, follow: bool = True) -> None:
-        """Show a document, drawing the lines that differ; `follow` keeps its focus in sight."""
+    def show(self, doc: Doc, *, follow: bool = True, moved: bool = False) -> None:
+        """Show a document, drawing the lines that differ; `follow` keeps its focus in sight.
+
+        After the machine was *moved*, what changed is brought into sight instead.
+        """
         self._doc = doc
+        self._changed = doc.changed if isinstance(doc, Changing) else ()
         self._top = max(0, min(self._top, doc.height - self.rows))
-        if follow and doc.focus is not None:
+        if follow and moved and isinstance(doc, Changing):
+            for line in doc.goals:
+                self._follow(line)
+        elif follow and doc.focus is not None:
             self._follow(doc.focus)
         self._draw()
 
     def let_go(self) -> None:
         """Forget the document: it is going to be old, and nobody sees it."""
         if self._shown or self._doc.height:
-            self._doc, self._shown = Lines(()), []
+            self._doc, self._shown, self._changed = Lines(()), [], ()
             self._hint()
             self.refresh()
 
@@ -193,6 +203,11 @@ class Pane(Painted, can_focus=True):
         more = [("above", self._top > 0), ("below", self._top + self.rows < self._doc.height)]
         text = " and ".join(word for word, there in more if there)
         text = f"more {text}" if text else ""
+        above = sum(line < self._top for line in self._changed)
+        below = sum(line >= self._top + self.rows for line in self._changed)
+        counts = [(glyphs().above, above), (glyphs().below, below)]
+        edges = "  ".join(f"{shape} {count}" for shape, count in counts if count)
+        text = "  ".join(part for part in (edges, text) if part)
         self.entitle(more=text and f" {text}")
 
     def _follow(self, line: int) -> None:

@@ -23,14 +23,14 @@ class StoryPane(Pane):
         """The width the story is set for, or was when it was last on the screen."""
         return self._measure
 
-    def show(self, doc: Doc, *, follow: bool = True) -> None:
+    def show(self, doc: Doc, *, follow: bool = True, moved: bool = False) -> None:
         """Show the story where its reader left it."""
         if isinstance(doc, StoryDoc):
             self._doc, self._measure = doc, doc.width
             self._top = self.reader.settle(doc, self.rows)
             self._draw()
         else:
-            super().show(doc, follow=follow)
+            super().show(doc, follow=follow, moved=moved)
 
     def turn_to(self, top: int) -> None:
         """Begin at a line."""

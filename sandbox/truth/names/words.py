@@ -125,6 +125,10 @@ class Words:
     def _is_page(self, addr: int) -> bool:
         return self._is(addr & ADDR_MASK, Struct.PAGE)
 
+    def object_at(self, addr: int) -> tuple[int, Struct, int]:
+        """The object that a word belongs to: its address, what it is, its order."""
+        return self._memory.object_at(addr)
+
     # -- names -------------------------------------------------------------------------
 
     def name(self, addr: int) -> str:
