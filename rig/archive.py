@@ -38,12 +38,14 @@ class Archive:
             f"-oDir::Cache={apt / 'cache'}",
             *("-oAPT::Architecture=arm64", "-oAPT::Architectures=arm64"),
             "-oAPT::Sandbox::User=root",
+            "-oAPT::Update::Error-Mode=any",  # lists that could not be fetched are no success
         ]
 
     def update(self) -> None:
         """Fetch the lists."""
         self._narrate(f"fetching the archive's lists for arm64 from {self.mirror}")
-        run(["apt-get", *self._options, "update", "-qq"])
+        doing = f"reading the archive {self.mirror}"
+        run(["apt-get", *self._options, "update", "-qq"], doing=doing)
 
     def release(self, name: str) -> str:
         """The newest release of a version such as `7.2`, as `uname -r` will say it.
@@ -60,6 +62,20 @@ class Archive:
             raise GoneError(message, expected=" or ".join(sorted(found, key=_in_order)))
         return max(found[name], key=_in_order)
 
+    def version(self, package: str, upstream: str) -> str:
+        """The newest version of a package that is of an upstream version such as `7.2.12`.
+
+        Raises:
+            GoneError: the archive has none; those it has are named.
+        """
+        said = run(["apt-cache", *self._options, "madison", package]).splitlines()
+        found = [words[1].strip() for line in said if len(words := line.split("|")) > 1]
+        wanted = [version for version in found if version.rpartition("-")[0] == upstream]
+        if not wanted:
+            message = f"{package} {upstream} is not in the archive (any more)"
+            raise GoneError(f"{message}; it has {', '.join(dict.fromkeys(found)) or 'none'}")
+        return wanted[0]
+
     def has(self, package: str) -> bool:
         """Whether the archive has a package."""
         try:
@@ -72,7 +88,8 @@ class Archive:
         folder.mkdir(parents=True)
         for package in packages:
             self._narrate(f"fetching {package}")
-        run(["apt-get", *self._options, "download", *packages], cwd=folder)
+        doing = f"fetching from {self.mirror}"
+        run(["apt-get", *self._options, "download", *packages], cwd=folder, doing=doing)
         return sorted(folder.glob("*.deb"))
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rig.image import find_modules, unpack_module
 from rig.work import Kernel, Work
 
-__all__ = ["initramfs"]
+__all__ = ["MODULES", "initramfs"]
 
 MODULES = (
     *("virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci"),

@@ -16,25 +16,20 @@ from rig.emulator import check_version
 from rig.errors import CannotError, GoneError, RigError
 from rig.image import unpack_image
 from rig.programs import run
+from rig.source import FROM_SOURCE, build_from_source
 from rig.symbols import learn
-from rig.work import SOURCES, Kernel, Narrate, Work
+from rig.work import Kernel, Narrate, Work
 
-__all__ = ["DEFAULT", "NOPM", "set_up"]
+__all__ = ["DEFAULT", "set_up"]
 
 DEFAULT = ("6.12", "7.2")
 """Kernels that are set up when none is named."""
-NOPM = "7.2-nopm"
-"""7.2 without per-page mapcounts and with DEBUG_VM: built from source, about an hour."""
 
 _HOST = (
     *("qemu-system-arm", "gcc", "libc6-dev", "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"),
     *("debootstrap", "xfsprogs", "xz-utils"),
 )
 _INSIDE = "gcc-aarch64-linux-gnu,libc6-dev-arm64-cross,make,xz-utils,kmod,ca-certificates"
-_FOR_SOURCE = (
-    *("gcc", "libc6-dev", "flex", "bison", "bc", "perl", "python3-minimal"),
-    *("libelf-dev", "libssl-dev"),
-)
 
 
 def set_up(work: Work, names: Sequence[str], narrate: Narrate) -> list[str]:
@@ -47,28 +42,42 @@ def set_up(work: Work, names: Sequence[str], narrate: Narrate) -> list[str]:
         RigError: something failed on the way; the same again goes on from there.
     """
     _check_machine()
-    gone: list[str] = []
     with work.locked():
         _install(narrate)
         narrate(f"QEMU {check_version(plugins=True)}; everything else goes to {work.root}")
         archive = Archive(work, narrate)
-        archive.update()
-        _make_chroot(work, archive, narrate)
-        build_init(work, narrate)
-        build_plugins(work, narrate)
-        _make_xfs(work)
-        for name in names or DEFAULT:
-            kernel = work.kernel(name)
-            try:
-                if not kernel.is_set_up:
-                    (_build_nopm if name == NOPM else _fetch)(work, archive, kernel, narrate)
-            except GoneError as error:
-                gone.append(str(error))
-                narrate(str(error))
-                continue
+        kernels = [work.kernel(name) for name in dict.fromkeys(names or DEFAULT)]
+        gone = _gone(archive, kernels, narrate)
+        kernels = [kernel for kernel in kernels if kernel.name not in gone]
+        if kernels:
+            _make_chroot(work, archive, narrate)
+            build_init(work, narrate)
+            build_plugins(work, narrate)
+            _make_xfs(work)
+        for kernel in kernels:
+            if not kernel.is_set_up:
+                (_build if kernel.name in FROM_SOURCE else _fetch)(work, archive, kernel, narrate)
             build_module(work, kernel, narrate)
             learn(work, kernel, narrate)
-            narrate(f"kernel {name} is ready: {kernel.release}")
+            narrate(f"kernel {kernel.name} is ready: {kernel.release}")
+    return list(gone.values())
+
+
+def _gone(archive: Archive, kernels: Sequence[Kernel], narrate: Narrate) -> dict[str, str]:
+    """Say, before anything large is fetched, which kernels that are wanted the archive lacks."""
+    wanted = [kernel.name for kernel in kernels if not kernel.is_set_up]
+    gone: dict[str, str] = {}
+    if wanted:
+        archive.update()
+    for name in wanted:
+        try:
+            if name in FROM_SOURCE:
+                archive.version(FROM_SOURCE[name].package, FROM_SOURCE[name].version)
+            else:
+                archive.release(name)
+        except GoneError as error:
+            gone[name] = str(error)
+            narrate(gone[name])
     return gone
 
 
@@ -94,7 +103,8 @@ def _install(narrate: Narrate) -> None:
     narrate(f"installing {', '.join(missing)}")
     run(["apt-get", "update", "-qq"])
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "install", "-y", "--no-install-recommends", *missing], env=environment)
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+    run(command, env=environment, doing=f"installing {', '.join(missing)}")
 
 
 def _make_chroot(work: Work, archive: Archive, narrate: Narrate) -> None:
@@ -103,15 +113,25 @@ def _make_chroot(work: Work, archive: Archive, narrate: Narrate) -> None:
         return
     narrate("making a small Debian 13 to build modules in (some 900 MB, a few minutes)")
     half = work.root / "chroot.half"  # what a run before this one left unfinished
+    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
+    for mount in reversed(_mounts_below(half, mounts)):
+        run(["umount", mount])
     shutil.rmtree(half, ignore_errors=True)
     variant = ["--variant=minbase", f"--include={_INSIDE}"]
-    run(["debootstrap", *variant, SUITE, half, archive.mirror])
+    command = ["debootstrap", *variant, SUITE, str(half), archive.mirror]
+    run(command, doing="making the small Debian 13")
     suites = [f"deb {archive.mirror} {suite} main\n" for suite in (SUITE, f"{SUITE}-backports")]
     (half / "etc/apt/sources.list").write_text("".join(suites), encoding="utf-8")
     if os.path.exists("/etc/resolv.conf"):
         shutil.copy("/etc/resolv.conf", half / "etc/resolv.conf")
     run(["chroot", str(half), "apt-get", "update", "-qq"])
     half.rename(work.chroot)
+
+
+def _mounts_below(folder: Path, mounts: str) -> list[str]:
+    """What debootstrap has mounted and, when it was killed, left so: nothing of it is ours."""
+    places = [line.split()[1].replace("\\040", " ") for line in mounts.splitlines()]
+    return sorted(place for place in places if place.startswith(f"{folder}/"))
 
 
 def _make_xfs(work: Work) -> None:
@@ -143,7 +163,8 @@ def _fetch(work: Work, archive: Archive, kernel: Kernel, narrate: Narrate) -> No
     shutil.copytree(root / "usr/src", work.chroot / "usr/src", symlinks=True, dirs_exist_ok=True)
     narrate(f"installing linux-kbuild-{base} in the chroot")
     chroot = ["chroot", str(work.chroot), "apt-get"]
-    run([*chroot, "install", "-y", "--no-install-recommends", f"linux-kbuild-{base}"])
+    command = [*chroot, "install", "-y", "--no-install-recommends", f"linux-kbuild-{base}"]
+    run(command, doing="installing in the chroot")
     kernel.folder.mkdir(parents=True)
     modules = root / "usr/lib/modules" / release
     image, config = modules / "vmlinuz", modules / "config"
@@ -165,32 +186,11 @@ def _install_kernel(kernel: Kernel, image: Path, config: Path, release: str, tre
     half.rename(kernel.image)
 
 
-def _build_nopm(work: Work, archive: Archive, kernel: Kernel, narrate: Narrate) -> None:
-    """Build 7.2 without per-page mapcounts from Debian's source."""
-    source, inside = "linux-source-7.2", work.chroot / "build"
-    if not archive.has(source):
-        raise GoneError(f"{source}, of which {NOPM} is built, is not in the archive (any more)")
-    narrate(f"building {kernel.name} from {source}: about an hour on two cores")
-    chroot = ["chroot", str(work.chroot)]
-    run([*chroot, "apt-get", "install", "-y", "--no-install-recommends", *_FOR_SOURCE])
-    inside.mkdir(exist_ok=True)
-    if not (inside / source).exists():
-        fetch = (
-            f"cd /build && apt-get download -oAPT::Sandbox::User=root {source} && "
-            f"dpkg-deb --fsys-tarfile {source}_*.deb | tar x ./usr/src/{source}.tar.xz && "
-            f"tar xJf usr/src/{source}.tar.xz && rm -rf usr {source}_*.deb"
-        )
-        run([*chroot, "sh", "-ec", fetch])
-    shutil.copy(SOURCES / "configs/nopm.config", inside / source)
-    make = (
-        f"cd /build/{source}; export ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu-; "
-        "make -s allnoconfig KCONFIG_ALLCONFIG=nopm.config; make -s olddefconfig; "
-        "nice make -j$(nproc) Image modules"
-    )
-    run([*chroot, "sh", "-ec", make])
+def _build(work: Work, archive: Archive, kernel: Kernel, narrate: Narrate) -> None:
+    """Build a kernel from source and put it into its folder; all its modules are built in."""
+    tree = build_from_source(work, archive, kernel, narrate)
     shutil.rmtree(kernel.folder, ignore_errors=True)
     kernel.modules.mkdir(parents=True)
-    tree = inside / source
     release = (tree / "include/config/kernel.release").read_text(encoding="utf-8").strip()
-    image = tree / "arch/arm64/boot/Image"
-    _install_kernel(kernel, image, tree / ".config", release, f"chroot:/build/{source}")
+    image, inside = tree / "arch/arm64/boot/Image", f"chroot:/build/{tree.name}"
+    _install_kernel(kernel, image, tree / ".config", release, inside)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,8 @@ from rig.work import Kernel, Narrate, Work
 
 __all__ = ["Layout", "Symbols", "learn", "read_layout", "read_symbols"]
 
-
+_MODULE = "mmoracle"
+"""The rig's own module."""
 _LAST = 1 << 16
 """Bytes that the last function of a kernel has at most."""
 
@@ -95,13 +96,20 @@ def learn(work: Work, kernel: Kernel, narrate: Narrate) -> None:
     text = booted.console.partition("\n@K\n")[2].partition("@Q")[0]
     problems = re.findall(r"^@X (.*)$", booted.console, re.MULTILINE)
     if found is None or not text:
-        last = [line for line in booted.serial.split("\n") if line.strip()][-1:]
-        why = (problems or last or ["it said nothing"])[0]
+        why = _why(problems, booted.serial)
         raise RigError(f"kernel {kernel.name} does not come up: {why}")
     for problem in problems:
         narrate(f"{kernel.name}: {problem}")
     layout.write_text(found[1], encoding="utf-8")
     symbols.write_text(text, encoding="utf-8")
+
+
+def _why(problems: Sequence[str], serial: str) -> str:
+    """What a guest said before it gave up: of its module, the kernel's log knows the reason."""
+    lines = [line.strip() for line in serial.split("\n") if line.strip()]
+    module = [line.partition("] ")[2] or line for line in lines if f"{_MODULE}:" in line]
+    reasons = [line for line in module if "taint" not in line]  # which is said of every module
+    return [*reasons[-1:], *problems, *lines[-1:], "it said nothing"][0]
 
 
 def read_symbols(kernel: Kernel) -> Symbols:

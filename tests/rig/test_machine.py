@@ -28,6 +28,7 @@ from rig.initramfs import initramfs
 from rig.own import NEEDED, own_kernel
 from rig.programs import run
 from rig.record import Recorder
+from rig.symbols import _why
 from rig.work import SOURCES, Kernel, Work, work_directory
 from tests.rig.samples import LAYOUT, SYMBOLS, folio, one, process, record, said
 
@@ -141,7 +142,7 @@ def test_a_program_that_is_not_there_is_named_with_its_package(program: Program)
     with pytest.raises(CannotError, match=r"no mkfs\.xfs .*expected Debian's package xfsprogs"):
         run(["mkfs.xfs", "-q", "x"])
     program("mkfs.xfs", "echo one; echo 'E: no space'; echo other; exit 3")
-    with pytest.raises(RigError, match=r"mkfs\.xfs -q x failed: E: no space"):
+    with pytest.raises(RigError, match=r"mkfs\.xfs -q x failed: no space"):
         run(["mkfs.xfs", "-q", "x"])
     program("mkfs.xfs", "echo well")
     assert run(["mkfs.xfs"]) == "well\n"
@@ -219,6 +220,9 @@ def tree(tmp_path: Path) -> Path:
     (tree / ".config").write_text("".join(f"CONFIG_{option}=y\n" for option in NEEDED))
     (tree / "include/config/kernel.release").write_text("7.2.0-mine\n")
     (tree / "Image.gz").write_bytes(gzip.compress(IMAGE))
+    (tree / "Module.symvers").write_text("")
+    (tree / "drivers").mkdir()
+    (tree / "drivers/zram.ko").write_text("zram")
     return tree
 
 
@@ -231,6 +235,18 @@ def test_a_kernel_of_ones_own(tree: Path, tmp_path: Path) -> None:
     (tree / "Image.gz").write_bytes(gzip.compress(IMAGE + b"new"))
     again = own_kernel(work, "mine", str(tree / "Image.gz"), str(tree))
     assert again.folder != kernel.folder, "it was built anew"
+    assert (again.modules / "zram.ko").read_text() == "zram"
+    (tree / "drivers/zram.ko").write_text("another")
+    once_more = own_kernel(work, "mine", str(tree / "Image.gz"), str(tree))
+    assert (once_more.modules / "zram.ko").read_text() == "another"
+
+
+def test_a_tree_in_the_chroot_is_built_in_there(tree: Path, tmp_path: Path) -> None:
+    work = Work(tmp_path / "work")
+    work.root.mkdir()
+    work.chroot.symlink_to(tmp_path)
+    kernel = own_kernel(work, "mine", str(tree / "Image.gz"), str(tree))
+    assert kernel.build_tree == "chroot:/linux"
 
 
 def test_a_kernel_that_cannot_be_asked_is_refused(tree: Path, tmp_path: Path) -> None:
@@ -244,6 +260,9 @@ def test_a_kernel_that_cannot_be_asked_is_refused(tree: Path, tmp_path: Path) ->
     with pytest.raises(CannotError, match="without CONFIG_KPROBES"):
         own_kernel(work, "mine", image, str(tree))
     (tree / ".config").write_text(config)
+    (tree / "Module.symvers").unlink()
+    with pytest.raises(RigError, match=r"no Module\.symvers.* expected `make modules`"):
+        own_kernel(work, "mine", image, str(tree))
     (tree / "include/config/kernel.release").unlink()
     with pytest.raises(RigError, match="never built"):
         own_kernel(work, "mine", image, str(tree))
@@ -330,6 +349,17 @@ def test_a_kernel_that_does_not_come_up(kernel: tuple[Work, Kernel], program: Pr
     program("qemu-system-aarch64", qemu("@X no /proc/mmoracle 2\n"))
     with pytest.raises(RigError, match=r"7\.2 does not come up: @X no /proc/mmoracle"):
         list(Recorder(Guest(*kernel)).record([translate(one("mmap A R 4p"))]))
+
+
+def test_why_a_kernel_does_not_come_up() -> None:
+    """An image and a tree that do not belong together are told by the kernel's log."""
+    log = "[ 1.1] mmoracle: loading out-of-tree module taints kernel.\n[ 1.2] other\n"
+    problems = ["load /mmoracle.ko -8"]
+    assert _why(problems, log) == "load /mmoracle.ko -8"
+    assert _why([], log) == "[ 1.2] other"
+    magic = "mmoracle: version magic '7.2.12' should be '7.3.4'"
+    assert _why(problems, f"{log}[ 1.3] {magic}\n[ 1.4] more\n") == magic
+    assert _why([], "") == "it said nothing"
 
 
 # -- the commands ----------------------------------------------------------------------------
