@@ -7,6 +7,10 @@ __all__ = ["textual_key"]
 _NAMES = {
     "]": "right_square_bracket",
     "[": "left_square_bracket",
+    "(": "left_parenthesis",
+    ")": "right_parenthesis",
+    "+": "plus",
+    "-": "minus",
     ":": "colon",
     "/": "slash",
     "?": "question_mark",

@@ -30,6 +30,10 @@ def _page(pages: float) -> Callable[[Desk, str], None]:
     return lambda desk, _text: desk.page(pages)
 
 
+def _resize(wider: int, taller: int) -> Callable[[Desk, str], None]:
+    return lambda desk, _text: desk.resize(wider, taller)
+
+
 def _numbered(number: int) -> Callable[[Desk, str], None]:
     return lambda desk, _text: desk.focus_pane(number)
 
@@ -208,6 +212,26 @@ LOOK = (
     Command(
         "zoom", "zoom pane", "Give the whole screen to the pane, or share it again.", Group.LOOK,
         lambda desk, _text: desk.zoom(), ("z",), footer=35,
+    ),
+    Command(
+        "wider", "wider", "Give the column of the pane more of the width; remembered.", Group.LOOK,
+        _resize(2, 0), (")",),
+    ),
+    Command(
+        "narrower", "narrower", "Give the column of the pane less of the width; remembered.",
+        Group.LOOK, _resize(-2, 0), ("(",),
+    ),
+    Command(
+        "taller", "taller", "Give the pane more rows; remembered.", Group.LOOK,
+        _resize(0, 1), ("+",),
+    ),
+    Command(
+        "shorter", "shorter", "Give the pane fewer rows; remembered.", Group.LOOK,
+        _resize(0, -1), ("-",),
+    ),
+    Command(
+        "layout", "layout anew", "Share the screen among the panes as at first.", Group.LOOK,
+        lambda desk, _text: desk.share_anew(),
     ),
     Command(
         "level", "zoom tables", "Show page tables by region, by entry, or decoded.", Group.LOOK,

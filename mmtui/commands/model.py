@@ -76,6 +76,12 @@ class Desk(Protocol):
     def zoom(self) -> None:
         """Give the whole screen to the focused pane, or share it again."""
 
+    def resize(self, wider: int, taller: int) -> None:
+        """Give the focused pane more or less columns or rows; remembered."""
+
+    def share_anew(self) -> None:
+        """Share the screen among the panes as at first."""
+
     def back_out(self) -> None:
         """Drop the marked range, or the zoom, or the message."""
 

@@ -6,41 +6,40 @@ from collections.abc import Iterator
 
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
+from textual.layout import ArrangeResult, Layout, WidgetPlacement
+from textual.widget import Widget
 
-from mmtui.views.panes import COLUMNS, PANES, PaneSpec, titled
+from mmtui.model.shares import Shares
+from mmtui.views.layout import Plan, Rectangle, arrange, columns_of
+from mmtui.views.panes import PANES, PaneSpec, titled
 from mmtui.widgets.contained import ContainedWidget
 from mmtui.widgets.pane import Pane
 from mmtui.widgets.reading import StoryPane
 
 __all__ = ["Frame"]
 
-_COLUMNS = {
-    column: tuple(spec.name for spec in PANES.values() if spec.column is column)
-    for column in COLUMNS
-}
-_UPPER, _LOWER = (
-    tuple(spec.name for spec in PANES.values() if spec.column.upper is upper)
-    for upper in (True, False)
-)
 
+class _Places(Layout):
+    """Puts panes where the plan of their frame says."""
 
-def _shares() -> str:
-    """The shares of columns and panes where all are shown, as rules of a style sheet."""
-    where = "MainScreen.-all.-tall"
-    rules = [f"{where} #{column.name} {{ width: {column.share}fr; }}" for column in COLUMNS]
-    rules += [f"{where} #{spec.name} {{ height: {spec.share}fr; }}" for spec in PANES.values()]
-    return "\n".join(rules)
+    name = "places"
+
+    def arrange(
+        self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True
+    ) -> ArrangeResult:
+        """Place the children that are shown."""
+        assert isinstance(parent, Frame)
+        places = parent.plan(size).places
+        return [
+            WidgetPlacement(Region(*places[child.id]), NULL_OFFSET, NULL_SPACING, child)
+            for child in children
+            if child.id in places
+        ]
 
 
 class Frame(ContainedWidget, Container):
-    """The panes in their columns.
-
-    On a small screen one pane of the left column is shown over one of the others, and
-    on a tiny or zoomed one only the current pane; the style sheet does it by classes.
-    """
-
-    DEFAULT_CSS = _shares()
-    SCOPED_CSS = False
+    """The panes, as many as there is room for (`mmtui.views.layout`)."""
 
     def __init__(self) -> None:
         super().__init__(id="columns")
@@ -48,43 +47,61 @@ class Frame(ContainedWidget, Container):
         self.panes = {
             name: self.story if name == "story" else Pane(name, titled(name)) for name in PANES
         }
-        self._chosen = {"upper": _UPPER[0], "lower": _LOWER[0]}
-        self._current = next(iter(PANES))
+        self._recent = [next(iter(PANES))]
+        """The panes in the order in which they were last gone to, the current one first."""
+        self._alone = False
+        self._shares = Shares()
         self._alarms: frozenset[str] = frozenset()
+        self._places = _Places()
+        self._room = Size(0, 0)
+        self._plan = Plan({}, {})
 
     def compose(self) -> ComposeResult:
-        """The columns and their panes."""
-        for column, names in _COLUMNS.items():
-            with Container(id=column.name, classes="column"):
-                for name in names:
-                    yield self.panes[name]
+        """All panes."""
+        yield from self.panes.values()
 
-    def on_mount(self) -> None:
-        """Mark what is chosen first."""
-        self._mark_classes()
+    @property
+    def layout(self) -> Layout:
+        """How panes are placed: as planned, whatever a style sheet says."""
+        return self._places
+
+    def plan(self, size: Size) -> Plan:
+        """Where the panes are in a room."""
+        if size != self._room:
+            self._room = size
+            self._renew()
+        return self._plan
+
+    def _renew(self) -> None:
+        """Plan anew."""
+        self._plan = arrange(
+            self._room.width, self._room.height, self._recent,
+            alone=self._alone, shares=self._shares.all,
+        )  # fmt: skip
+
+    def _changed(self) -> None:
+        self._renew()
+        self.story.refresh(layout=True)  # a child's: its own would leave the places as they were
+        self.titles()
 
     @property
     def current(self) -> Pane:
         """The pane the keys go to."""
-        return self.panes[self._current]
+        return self.panes[self._recent[0]]
 
     @property
     def spec(self) -> PaneSpec:
         """What the current pane is."""
-        return PANES[self._current]
+        return PANES[self._recent[0]]
 
     def shown(self) -> Iterator[Pane]:
         """The panes that are on the screen."""
-        for pane in self.panes.values():
-            column = pane.parent
-            if pane.display and isinstance(column, Container) and column.display:
-                yield pane
+        return (pane for name, pane in self.panes.items() if name in self._plan.places)
 
     def go_to(self, name: str) -> None:
         """Make a pane the current one, bringing it on the screen."""
-        self._current = name
-        self._chosen["upper" if PANES[name].column.upper else "lower"] = name
-        self._mark_classes()
+        self._recent = [name, *(other for other in self._recent if other != name)]
+        self._changed()
         self.panes[name].focus()
 
     def neighbour(self, step: int) -> str:
@@ -92,8 +109,56 @@ class Frame(ContainedWidget, Container):
         names = [pane.id for pane in self.shown() if pane.id]
         if len(names) < 2:
             names = list(PANES)
-        at = names.index(self._current) if self._current in names else 0
+        current = self._recent[0]
+        at = names.index(current) if current in names else 0
         return names[(at + step) % len(names)]
+
+    def zoom(self, *, alone: bool | None = None) -> None:
+        """Give everything to the current pane, or share it again; None turns it over."""
+        self._alone = not self._alone if alone is None else alone
+        self._changed()
+
+    # -- shares ------------------------------------------------------------------------
+
+    def resize(self, wider: int, taller: int) -> bool:
+        """Give the current pane more or less; whether there is something to share it with."""
+        name = self._recent[0]
+        place = self._plan.places.get(name)
+        if place is None or len(self._plan.places) < 2:
+            return False
+        if wider:
+            return self._widen(place, wider)
+        column = [(n, its.height) for n, its in self._plan.places.items() if its.x == place.x]
+        at = [other for other, _ in column].index(name)
+        count = columns_of(self._room.width)
+        return self._shift([(f"{count}/{n}", rows) for n, rows in column], at, taller, 3)
+
+    def _widen(self, place: Rectangle, wider: int) -> bool:
+        count = columns_of(self._room.width)
+        edges = sorted({(its.x, its.width) for its in self._plan.places.values()})
+        if len(edges) != count:
+            return False
+        at = [x for x, _ in edges].index(place.x)
+        return self._shift([(f"{count}/{n}", w) for n, (_, w) in enumerate(edges)], at, wider, 12)
+
+    def _shift(self, sizes: list[tuple[str, int]], at: int, more: int, least: int) -> bool:
+        """Give one of several sizes more, and the one after (or before) it less."""
+        other = at + 1 if at + 1 < len(sizes) else at - 1
+        if other < 0 or min(sizes[at][1] + more, sizes[other][1] - more) < least:
+            return False
+        changes = {at: more, other: -more}
+        for number, (name, size) in enumerate(sizes):
+            self._shares.put(name, size + changes.get(number, 0))
+        self._shares.save()
+        self._changed()
+        return True
+
+    def share_anew(self) -> None:
+        """Forget all shares that were set."""
+        self._shares.clear()
+        self._changed()
+
+    # -- titles ------------------------------------------------------------------------
 
     def alarm(self, broken: bool) -> None:
         """Put a mark on the titles of panes that show what is broken, if something is."""
@@ -102,33 +167,18 @@ class Frame(ContainedWidget, Container):
             self._alarms = names
             self.titles()
 
-    def _mark_classes(self) -> None:
-        chosen = set(self._chosen.values())
-        for column, names in _COLUMNS.items():
-            box = self.query_one(f"#{column.name}")
-            box.set_class(bool(chosen & set(names)), "-chosen")
-            box.set_class(self._current in names, "-current")
-        for name, pane in self.panes.items():
-            pane.set_class(name in chosen, "-chosen")
-            pane.set_class(name == self._current, "-current")
-        self.titles()
-
     def titles(self) -> None:
         """Name each pane, and beside it those that stand behind it."""
-        shown = {pane.id for pane in self.shown()}
-        everything = len(shown) == len(PANES)
-        for name, pane in self.panes.items():
-            group = _UPPER if name in _UPPER else _LOWER
-            if len(shown) == 1:
-                group = tuple(PANES)
-            names = (name,) if everything else group
-            room = self.size.width - 4
+        for name, place in self._plan.places.items():
+            names = self._plan.behind.get(name, (name,))
+            everything = len(names) == 1
+            room = place.width - 4
             short = not everything and 0 < room < sum(len(titled(n)) + 4 for n in names)
             title = "  ".join(
                 self._label(other, other == name and not everything, short and other != name)
                 for other in names
             )
-            pane.entitle(title)
+            self.panes[name].entitle(title)
 
     def _label(self, name: str, active: bool, short: bool) -> str:
         """The title in a row of titles; `short` leaves the number, which is its key."""

@@ -56,9 +56,6 @@ class MainScreen(PromptingScreen, ReadingScreen, DoorsScreen):
     """The workbench on the screen; it is the `Desk` that commands work at."""
 
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
-    # Textual declares these two as instance variables, so they cannot be ClassVars.
-    HORIZONTAL_BREAKPOINTS = [(0, "-single"), (60, "-pair"), (120, "-all")]  # noqa: RUF012
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (15, "-tall")]  # noqa: RUF012
     AUTO_FOCUS = f"#{next(iter(PANES))}"
 
     def __init__(self, bench: Bench) -> None:
@@ -77,13 +74,7 @@ class MainScreen(PromptingScreen, ReadingScreen, DoorsScreen):
         yield self.keys
 
     def on_mount(self) -> None:
-        """Say how to begin; the first frame already has the layout of its size."""
-        width, height = self.app.size
-        for size, steps in (
-            (width, self.HORIZONTAL_BREAKPOINTS),
-            (height, self.VERTICAL_BREAKPOINTS),
-        ):
-            self.add_class([name for least, name in steps if size >= least][-1])
+        """Say how to begin."""
         hint = "space reads on and does the story's next action, s one event, ? lists every key"
         if any(not (kept.left or kept.busy) for kept in list_sessions(5)):
             hint = (
@@ -250,14 +241,23 @@ class MainScreen(PromptingScreen, ReadingScreen, DoorsScreen):
 
     def zoom(self) -> None:
         """Give the whole screen to the focused pane, or share it again."""
-        self.toggle_class("-zoomed")
+        self.frame.zoom()
+
+    def resize(self, wider: int, taller: int) -> None:
+        """Give the focused pane more or less of the screen; remembered."""
+        if not self.frame.resize(wider, taller):
+            self.say("there is nothing here to take from")
+
+    def share_anew(self) -> None:
+        """Share the screen among the panes as at first."""
+        self.frame.share_anew()
 
     def back_out(self) -> None:
         """Drop the marked range, the zoom, or the message."""
         if self.bench.selection.anchor is not None:
             invoke(self, "mark")
         else:
-            self.remove_class("-zoomed")
+            self.frame.zoom(alone=False)
         self.say("")
 
     def pick(self) -> None:

@@ -28,17 +28,14 @@ class Column:
     """A column of a large screen."""
 
     name: str
-    """Its identity in the style sheet."""
-    share: int
-    """Its share of the width."""
     upper: bool = False
     """Where there is no room for columns, one pane of these stands over one of the others."""
 
 
 LEFT, MIDDLE, RIGHT = COLUMNS = (
-    Column("left", 14, upper=True),
-    Column("middle", 10),
-    Column("right", 9),
+    Column("left", upper=True),
+    Column("middle"),
+    Column("right"),
 )
 
 

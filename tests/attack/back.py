@@ -8,8 +8,9 @@ from pathlib import Path
 from mmtui.model.bench import Bench
 from mmtui.model.script import Source, open_source
 from mmtui.views import status
+from mmtui.views.layout import arrange
 from mmtui.views.marks import marks_of
-from mmtui.views.panes import document
+from mmtui.views.panes import PANES, document
 from sandbox.errors import SandboxError
 from sandbox.scenario.language import parse_scenarios
 from sandbox.scenario.library import list_cards
@@ -19,20 +20,14 @@ __all__ = ["SIZES", "draw", "go_back", "presets", "quickly", "scenarios", "thoro
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 
-_ALIKE = ("tables", "folios", "processes", "rules", "log")
-SIZES: dict[tuple[int, int], dict[str, tuple[int, int]]] = {
-    (80, 24): {"story": (80, 9), "source": (80, 9), **dict.fromkeys(_ALIKE, (80, 10))},
-    (120, 40): {
-        "story": (50, 17), "source": (50, 18), "tables": (36, 15), "folios": (36, 20),
-        "processes": (32, 8), "rules": (32, 12), "log": (32, 14),
-    },
-    (200, 60): {
-        "story": (84, 27), "source": (84, 28), "tables": (60, 24), "folios": (60, 31),
-        "processes": (54, 14), "rules": (54, 18), "log": (54, 22),
-    },
-    (60, 15): dict.fromkeys(("story", "source", *_ALIKE), (60, 5)),
-    (20, 5): dict.fromkeys(("story", "source", *_ALIKE), (20, 1)),
-}  # fmt: skip
+
+def _rooms(width: int, height: int) -> dict[str, tuple[int, int]]:
+    """The room of each pane when it was gone to, without its title."""
+    places = {name: arrange(width, height - 3, (name, "story")).places[name] for name in PANES}
+    return {name: (place.width, place.height - 1) for name, place in places.items()}
+
+
+SIZES = {size: _rooms(*size) for size in ((80, 24), (120, 40), (200, 60), (60, 15), (20, 5))}
 """Sizes of the screen, and the room that each pane has on it while it is shown."""
 
 _MANY = 20_000

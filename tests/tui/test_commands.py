@@ -63,6 +63,10 @@ def _punctuation() -> set[str]:
         "comma",
         "greater_than_sign",
         "less_than_sign",
+        "left_parenthesis",
+        "right_parenthesis",
+        "plus",
+        "minus",
         "space",
     }
 

@@ -18,7 +18,7 @@ from sandbox.scenario.library import list_cards
 from tests.conftest import WHOLE
 from tests.tui.support import machine, preset, until
 
-ROOMS = {(80, 24): (80, 9), (100, 30): (100, 12), (120, 40): (50, 17), (200, 60): (84, 27)}
+ROOMS = {(80, 24): (80, 9), (100, 30): (49, 12), (120, 40): (59, 12), (200, 60): (79, 27)}
 """The room of the story's pane by the size of the terminal."""
 SLUGS = [card.slug for card in list_cards()]
 SAMPLE = SLUGS if WHOLE else SLUGS[2::6]
