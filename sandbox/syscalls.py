@@ -17,6 +17,7 @@ from sandbox.arch.arm64.pgtable import (
     PTE_WRITE,
     pte_pfn,
 )
+from sandbox.machine.offsets import LAST_ENTRY
 from sandbox.machine.part import KernelPart
 from sandbox.memory import (
     READ,
@@ -173,13 +174,30 @@ class SyscallsMixin(KernelPart):
 
         *ring* is an io_uring that only this process has open.
         """
+        seen: list[tuple[int, int]] = []
+        while start < end:
+            stop = min((start | LAST_ENTRY) + 1, end)
+            dies, found = yield from self.access_pages(mm, start, stop, write, step)
+            if dies >= 0:
+                return (yield from self.force_sig_fault(mm, dies, ring))
+            if seen and found[0][0] == seen[-1][0]:
+                value, n = found[0]
+                seen[-1], found = (value, seen[-1][1] + n), found[1:]
+            seen += found
+            start = stop
+        return Result(0, " ".join(f"{v}x{n}" for v, n in seen) if report else None)
+
+    def access_pages(
+        self, mm: Mm, start: int, end: int, write: bool, step: int
+    ) -> Gen[tuple[int, tuple[tuple[int, int], ...]]]:
+        """Access pages of one page table: (-1 or where it may not, run lengths of what it saw)."""
         seen = []
         for addr in range(start, end):
             ret, value = yield from self.user_access(mm, addr, write, step)
             if ret < 0:
-                return (yield from self.force_sig_fault(mm, addr, ring))
+                return addr, ()
             seen.append(value)
-        return Result(0, " ".join(f"{v}x{n}" for v, n in runs(seen)) if report else None)
+        return -1, tuple(runs(seen))
 
     def force_sig_fault(self, mm: Mm, addr: int, ring: Ring | None) -> Gen[Result]:
         """SIGSEGV or SIGBUS for an access to *addr*: no process here has a handler, so it ends.

@@ -164,7 +164,7 @@ def test_expectations_of_a_rule_need_it_named(
     document = tmp_path / "own.md"
     document.write_text(
         '+++\ntitle = "t"\nnumber = 3\nkernels = ["7.2"]\ntags = []\nsummary = "s"\n+++\n'
-        "```mm\n" + "\n".join(SIXTEEN) + "\n```\n```expect\nMINE-1 broken 3 worst 1\n```\n"
+        "```mm\n" + "\n".join(SIXTEEN) + "\n```\n```expect\nMINE-1 broken 4 worst 1\n```\n"
     )
     assert main(["check", str(document)]) == ExitCode.FAILED
     assert "no rule MINE-1 is watched" in capsys.readouterr().out
