@@ -116,9 +116,11 @@ def outlook(bench: Standing, choice: Choice) -> Outlook:
 
 
 def pending(bench: Standing) -> Outlook | None:
-    """The outlook that was asked for and is not complete."""
-    found = _OUTLOOKS.get(bench)
-    return None if found is None or found[1].done else found[1]
+    """The outlook that was asked for of the present state and is not complete."""
+    found, session = _OUTLOOKS.get(bench), bench.session
+    if found is None or found[0][:2] != (session.position, session.machine.forks):
+        return None
+    return None if found[1].done else found[1]
 
 
 def _look(bench: Standing, choice: Choice, seen: Outlook) -> Iterator[None]:

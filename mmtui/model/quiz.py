@@ -175,7 +175,8 @@ class Quiz:
         while session.position < self._end:
             turn = self._copy.turn
             task = None if turn is None else session.machine.running[turn]
-            stack = session.stack(turn) if task and task.pending[1] in asked else []
+            pending = task.pending if task is not None else None
+            stack = session.stack(turn) if pending and pending[1] in asked else []
             self._copy.step_event()
             event = session.machine.events[-1]
             question = asked.get(event[1])

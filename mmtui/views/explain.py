@@ -41,7 +41,11 @@ def explain_doc(terms: list[Term], search: str, width: int) -> Lines:
         exact = find(search.strip())
         every = dict.fromkeys([*([exact] if exact else []), *terms, *TERMS.values()])
         chosen = [term for term in every if term is exact or _has(term, words)]
-    lines = [line for term in chosen for line in (*_term(term, width), EMPTY)]
+    lines: list[Line] = []
+    if terms and not words:
+        names = "here: " + ", ".join(term.name for term in terms) + "; type one to see it alone"
+        lines = [*(say(text, "dim") for text in wrap_words(names, width, " ")), EMPTY]
+    lines += [line for term in chosen for line in (*_term(term, width), EMPTY)]
     for rule in RULES.values() if words else ():
         if all(word in f"{rule.id} {rule.statement}".casefold() for word in words):
             lines += [*_row(rule.id, rule.statement, width), *_row("", rule.formula, width, "dim")]

@@ -26,7 +26,7 @@ ENTRY_TERMS = (
         writes=("PTE_CONT", "pte_mkcont", "pte_mknoncont"),
     ),
     Term(
-        name="VALID", kind=Kind.ENTRY, aliases=("PTE_VALID", "mapped", "present"),
+        name="VALID", kind=Kind.ENTRY, aliases=("PTE_VALID", "present"),
         what="The hardware translates by this entry.",
         source=f"{_ARM64} (bit 0)", writes=("PTE_VALID",),
     ),

@@ -19,13 +19,19 @@ _COUNTERS = (
         source=f"{_HEADER}; include/linux/page_ref.h", writes=("_refcount",),
     ),
     Term(
-        name="_mapcount", kind=Kind.COUNTER, aliases=("mapcount",), symbols=("mc", "M"),
+        name="_mapcount", kind=Kind.COUNTER, aliases=("mapcount", "mapped", "mappings"), symbols=("mc", "M"),
         what="How many page-table entries map this page by itself.",
         more="Of a large folio every page has its own. A mapping of the whole folio by one PMD is in "
              "_entire_mapcount instead. M in the rules is the sum over the folio. With "
              "CONFIG_NO_PAGE_MAPCOUNT (6.15) large folios do without.",
         bias="It starts at -1: the number of mappings is the raw value + 1.",
         source="struct page (include/linux/mm_types.h); mm/rmap.c", writes=("_mapcount",),
+    ),
+    Term(
+        name="needed", kind=Kind.COUNTER,
+        what="The references that can be accounted for: by mappings, pins, the caches and batches.",
+        more="No word of the kernel. Beside _refcount it shows who holds a folio: what it is more, "
+             "somebody else has; what it is less, is missing.",
     ),
     Term(
         name="_large_mapcount", kind=Kind.COUNTER, symbols=("L",),

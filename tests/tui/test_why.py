@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from mmtui.app import MmtuiApp
 from mmtui.model import foresight, why
 from mmtui.model.bench import Bench
+from mmtui.screens.main import MainScreen
 from mmtui.views import rules, status
 from mmtui.views.lines import plain
 from mmtui.views.marks import marks_of
 from sandbox.machine.memory import Folio
-from tests.tui.support import SIXTEEN, machine, pane, preset
+from tests.tui.support import SIXTEEN, machine, pane, preset, text, until
 
 
 def pinned_fork() -> Bench:
@@ -164,3 +166,46 @@ def test_nothing_is_explained_while_all_rules_hold(width: int) -> None:
     bench = machine("7.2", *SIXTEEN)
     assert "rules hold so far" in pane(bench, "rules", width)
     assert foresight.pending(bench) is None
+
+
+def shown(screen: MainScreen) -> str:
+    return text(screen.frame.panes["rules"].doc)
+
+
+async def test_it_is_looked_ahead_while_no_key_is_pressed() -> None:
+    app = MmtuiApp("3", "ryan-v2")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        screen = app.screen
+        assert isinstance(screen, MainScreen)
+        screen.foreseer.patience = screen.foreseer.pause = 0.001
+        screen.foreseer.piece = 1.0
+        await pilot.press(*"vv")
+        await until(pilot, lambda: "holds again: after event" in shown(screen))
+        bench, position = screen.bench, screen.bench.session.position
+        first = bench.chosen
+        await pilot.press(".")
+        assert bench.chosen != first
+        await pilot.press(",")
+        assert bench.chosen is not None
+        assert bench.chosen == first
+        assert bench.session.position == position
+        await until(pilot, lambda: "not on: 6.6" in shown(screen))
+
+
+async def test_a_look_ahead_is_dropped_by_a_key() -> None:
+    app = MmtuiApp("3", "ryan-v2")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        screen = app.screen
+        assert isinstance(screen, MainScreen)
+        screen.foreseer.patience = 0.001
+        screen.foreseer.pause = 60.0
+        await pilot.press(*"vv")
+        await until(pilot, lambda: foresight.pending(screen.bench) is not None)
+        left = foresight.pending(screen.bench)
+        await pilot.press("A")
+        await until(pilot, lambda: not screen.bench.session.position)
+        assert "rules hold so far" in shown(screen)
+        assert left is not None
+        assert not left.done
