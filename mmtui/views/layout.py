@@ -89,7 +89,7 @@ def arrange(
     return plan
 
 
-_WIDTHS = {2: (50, 50), 3: (14, 11, 10)}
+_WIDTHS = {2: (50, 50), 3: (38, 32, 30)}
 """Shares of the columns' widths."""
 
 

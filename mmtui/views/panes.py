@@ -86,7 +86,7 @@ _ALL = (
         explains=True,
     ),
     PaneSpec(
-        name="processes", title="processes", column=RIGHT, share=4,
+        name="processes", title="processes", column=MIDDLE, share=4,
         document=processes.document, clicked=processes.clicked, move=move_over_areas,
         explains=True,
     ),

@@ -96,6 +96,26 @@ async def test_on_the_screen_they_are_where_they_are_planned(size: tuple[int, in
         assert {pane.id for pane in frame.shown()} >= {"story"}
 
 
+@pytest.mark.parametrize(("size", "most"), [((120, 40), 4), ((200, 60), 6)])
+async def test_the_screen_of_a_violation_is_used(size: tuple[int, int], most: int) -> None:
+    app = MmtuiApp("3", "ryan-v2")
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, MainScreen))
+        screen = app.screen
+        assert isinstance(screen, MainScreen)
+        await pilot.press(*"nnnnnnnJvv")
+        await until(pilot, lambda: screen.bench.session.rules.broken)
+        await pilot.pause()
+        columns: dict[int, list[str]] = {}
+        for pane in screen.frame.shown():
+            rows = [pane.render_line(y).text.rstrip() for y in range(pane.room[1])]
+            columns.setdefault(pane.region.x, []).extend(rows)
+    for rows in columns.values():
+        assert sum(not row for row in rows) < len(rows) / 2  # no column is half blank
+    cut = [row for rows in columns.values() for row in rows if row.endswith("~")]
+    assert len(cut) <= most, cut
+
+
 async def test_the_split_moves_and_is_remembered() -> None:
     width, height = arrange(120, 37, FIRST).places["story"][2:]
     assert columns_of(120) == 2
