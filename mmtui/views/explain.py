@@ -29,7 +29,10 @@ def terms_of(doc: Doc, *, letters: bool) -> list[Term]:
         (rest if rest or not text.strip() else near).append(text)
     texts = [*(plain(line) for line in doc.foot), *near, *(plain(line) for line in doc.head), *rest]
     found = (term for text in texts for term in terms_in(text, letters=letters))
-    return list(dict.fromkeys(found))
+    terms = list(dict.fromkeys(found))
+    if not letters:  # of an entry, what it says comes first; of anything else, the counters
+        terms.sort(key=list(TERMS.values()).index)
+    return terms
 
 
 def explain_doc(terms: list[Term], search: str, width: int) -> Lines:
