@@ -9,12 +9,14 @@ from typing import Any
 
 from mmtui.exit_codes import ExitCode
 from mmtui.headless.working import WatchedRun
+from sandbox.errors import KernelBug
 from sandbox.kernels import kernel_by_name, model_of
 from sandbox.kernels.overrides import noted, overrides
 from sandbox.rules import Violation
 from sandbox.run.check import PresetCheck, check_preset
 from sandbox.run.runner import ScenarioRun
 from sandbox.run.stacks import Level, own_first, stack_at
+from sandbox.scenario.language import Action, CpuBlock
 from sandbox.scenario.presets import Preset
 from sandbox.truth.events import short_path
 from sandbox.truth.text import wrap
@@ -48,7 +50,17 @@ class _Kept(WatchedRun):
 
     def __init__(self, kernel: str) -> None:
         super().__init__(kernel)
+        self.bug: KernelBug | None = None
+        """What a function of the kernel did that no event is, if it did."""
         _Kept.last = self
+
+    def do(self, step: Action | CpuBlock) -> dict[str, Any]:
+        """Do a step, and keep what its functions did wrong."""
+        try:
+            return super().do(step)
+        except KernelBug as bug:
+            self.bug = self.bug or bug
+            raise
 
 
 def compare_with_base(
@@ -65,6 +77,8 @@ def compare_with_base(
         run = _Kept.last
         broke = _first(run.violations())
         cause = _cause(run, broke) if broke is not None else ""
+        if run.bug is not None and not cause:
+            cause = run.bug.message.partition(": ")[2]  # without the action
         theirs = check_preset(preset, base, _Kept)
         write(mine)
         found.failed.append(not mine.ok)

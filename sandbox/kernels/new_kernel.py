@@ -111,11 +111,12 @@ class _Imports:
 
         Raises:
             UsageError: two functions mean different things by one name.
+            LookupError: the file has no such name: its text would not run.
         """
         table = names_of(each.module)
         for name in _free(each.statement):
             if name not in table:
-                continue
+                raise LookupError(f"{name} in {each.place}")
             module, origin = table[name]
             if not origin:
                 self._plain.add(module)

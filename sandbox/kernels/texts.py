@@ -175,7 +175,18 @@ def names_of(module: ModuleType) -> dict[str, tuple[str, str]]:
                 table.update({a.asname or a.name: (a.name, "") for a in names})
             case ast.ClassDef(name=name):
                 table[name] = module.__name__, name
-    for node in tree(module).body:
-        for name in declared(node):
+    for statement in tree(module).body:
+        for name in _bound(statement):
             table.setdefault(name, (module.__name__, name))
     return table
+
+
+def _bound(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement of a module gives something to."""
+    if isinstance(statement, ast.FunctionDef):
+        yield statement.name
+        return
+    for node in ast.walk(statement):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()):
+                yield name
