@@ -110,7 +110,8 @@ def bar_lines(reader: Reader, folio: Folio, width: int, label: int) -> list[Line
     said = f"= {seen.text}" + (f": {seen.verdict}" if seen.verdict else "")
     if width >= _WIDE:
         return [first, join(second, ((f" {said}", token or "dim"),))]
-    return [first, second, join(((" " * (label + 4), ""), (said, token or "dim")))]
+    indent = label + 4 if width >= label + 44 else 3
+    return [first, second, join(((" " * indent, ""), (said, token or "dim")))]
 
 
 def _bar(refs: int, seen: Balance, needed: int, scale: int) -> Line:

@@ -67,7 +67,7 @@ class _Row:
 
 def card_of(reader: Reader, folio: Folio, page: int, width: int) -> Card:
     """Draw a folio; *page* is the one of interest, which a large folio shows more of."""
-    lines: list[Line] = [_title(reader, folio)]
+    lines: list[Line] = [_title(reader, folio, width)]
     pages: dict[int, tuple[int, int]] = {}
     places = mappers_of(reader.session, folio)
     each = max(1, folio.nr_pages // 32) if folio.nr_pages > _WHOLE else 1
@@ -96,15 +96,20 @@ def size(folio: Folio) -> str:
     return f"{kib}K" if kib < 1024 else f"{kib >> 10}M"
 
 
-def _title(reader: Reader, folio: Folio) -> Line:
+def _title(reader: Reader, folio: Folio, width: int) -> Line:
+    """What the folio is; of its flags those that there is room for, all or the last ones."""
     mark = reader.broken_for(folio)[1]
+    flags = reader.flags(folio)
+    room = width - len(f"  {reader.name(folio)}  {size(folio)} {reader.kind(folio)}, order 9  ")
+    while len(flags) > room and flags:
+        flags = flags.partition(" ")[2]
     return join(
         (
             (GLYPHS[mark], mark),
             (f" {reader.name(folio)}", "strong+selected"),
             (f"  {size(folio)} {reader.kind(folio)}", ""),
             (f", order {folio.order}  ", "dim"),
-            (reader.flags(folio), "dim"),
+            (flags, "dim"),
         )
     )
 

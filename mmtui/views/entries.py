@@ -19,7 +19,7 @@ GLYPH_LEGEND = (
     ("u", "write-protected by userfaultfd, or a marker of it"),
     ("o", "in a folio's card: an entry that leads to another folio"),
     ("P p", "part of a PMD leaf, writable or read-only"),
-    ("[ ]", "around a block of 16 entries with PTE_CONT"),
+    ("[ ]", "around a block of 16 entries with PTE_CONT, or a filled shape"),
     ("( )", "around a block of which only some entries have PTE_CONT"),
     ("d y b", "second row: dirty, young (access flag), both"),
     ("X", "third row: the page is AnonExclusive"),

@@ -14,6 +14,7 @@ from mmtui.model.bench import Bench
 from mmtui.model.done import last_done
 from mmtui.model.stack import Place, kernel_frames
 from mmtui.views.code import code_line, source_line, window
+from mmtui.views.lanes import CpuView, cpu_view, lane_lines
 from mmtui.views.lines import EMPTY, Line, Lines, clip, join, pure_text, say
 from mmtui.views.marks import GLYPHS, Marks
 from sandbox.machine.history import Task
@@ -22,18 +23,6 @@ from sandbox.scenario.language import Action, CpuBlock
 from sandbox.truth.names.words import Words
 
 __all__ = ["CpuView", "DoneView", "SourceView", "document", "render", "view"]
-
-
-@dataclass(frozen=True, slots=True)
-class CpuView:
-    """One CPU: its action and what it is about to do."""
-
-    cpu: int
-    action: str
-    pending: str
-    mark: str
-    blocked: str | None
-    shown: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +56,12 @@ def view(bench: Bench, marks: Marks) -> SourceView:
     session = bench.session
     words = Words(session.ledger)
     shown = _turn(bench)
-    cpus = tuple(_cpu(bench, marks, words, task, shown) for task in session.running)
+    running = session.running
+    several = len(running) > 1
+    cpus = tuple(
+        cpu_view(bench, marks, words, task, shown=task is shown, several=several)
+        for task in running
+    )
     frames = kernel_frames(session, shown)
     chosen = max(len(frames) - 1 - bench.level_up, 0)
     variables = tuple(words.local(frames[chosen])) if frames else ()
@@ -81,14 +75,6 @@ def _turn(bench: Bench) -> Task | None:
     """The task that the next step will move."""
     turn = bench.turn
     return None if turn is None else bench.session.machine.running[turn]
-
-
-def _cpu(bench: Bench, marks: Marks, words: Words, task: Task, shown: Task | None) -> CpuView:
-    pending = words.event(task.pending) if task.pending else ""
-    mark = marks.token(task.pending[1]) if task.pending else ""
-    blocked = bench.session.machine.blocked(task.cpu)
-    broken = mark if mark != "changed" else ""
-    return CpuView(task.cpu, task.name, pending, broken, blocked, task is shown)
 
 
 def _done(bench: Bench, words: Words) -> DoneView | None:
@@ -132,14 +118,15 @@ def render(seen: SourceView, width: int, height: int) -> Lines:
     place = seen.stack[seen.chosen]
     text = linecache.getlines(place.filename)
     foot = _variables(seen.variables, width, max(1, min(6, height // 4)))
-    room = max(height - len(seen.cpus) - 2 - len(foot), 1)
+    lanes = lane_lines(seen.cpus, width, height)
+    room = max(height - len(lanes) - 2 - len(foot), 1)
     done = seen.done
     at = done.place if done is not None else None
     same = at.line - 1 if at is not None and at.filename == place.filename else None
     low = window(text, (place.line - 1, same), room) if text else 0
     inside = same is not None and low <= same < low + room
     head = [clip(_done_line(done, inside), width)]
-    head += [clip(_cpu_line(cpu, len(seen.cpus) > 1), width) for cpu in seen.cpus]
+    head += lanes
     head.append(clip(_calls(seen, width), width))
     if not text:
         body: tuple[Line, ...] = (say(f" (no text of {_short(place.filename)})", "dim"),)
@@ -187,17 +174,6 @@ def _done_line(done: DoneView | None, inside: bool) -> Line:
             (text, done.mark),
         )
     )
-
-
-def _cpu_line(cpu: CpuView, several: bool) -> Line:
-    """`next: what will happen`, after the number of the CPU if there are several."""
-    lead = f"{'>' if cpu.shown else ' '}cpu{cpu.cpu} " if several else " next "
-    token = "current" if cpu.shown else ""
-    glyph = ("" if several else ">", "current") if not cpu.mark else (GLYPHS[cpu.mark], cpu.mark)
-    parts: list[tuple[str, str]] = [glyph, (lead, "dim"), (cpu.pending, cpu.mark or token)]
-    if cpu.blocked:
-        parts.append((f"  {cpu.blocked}", "violation"))
-    return join(parts)
 
 
 def _calls(seen: SourceView, width: int) -> Line:

@@ -14,10 +14,11 @@ from mmtui.model.bench import Bench
 from mmtui.model.cursor import GUTTER, pages_per_row
 from mmtui.model.entries import Entry, in_vma, read_entries
 from mmtui.model.selection import Area, Selection, areas_of
+from mmtui.views import glyphs
 from mmtui.views.entries import attribute, glyph
 from mmtui.views.lines import EMPTY, Doc, Line, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, worst
-from sandbox.arch.arm64.pgtable import PTE_CONT
+from sandbox.arch.arm64.pgtable import PTE_CONT, PTE_HUGE
 from sandbox.machine.fields import Struct
 from sandbox.machine.memory import Folio
 from sandbox.machine.offsets import LAST_ENTRY, PT_MM, PT_START
@@ -233,12 +234,12 @@ class Tables:
     ) -> list[tuple[str, str]]:
         spans: list[tuple[str, str]] = []
         for start in range(0, len(entries), 16):
-            left, right = _brackets([e.value for e in entries[start : start + 16]], part)
-            spans.append((left, "cont"))
+            (left, right), edge, fill = _shape([e.value for e in entries[start : start + 16]], part)
+            spans.append((left, edge))
             for i in range(start, min(start + 16, len(entries))):
-                token = tokens[i] or _PLAIN.get(glyphs[i], "")
+                token = (tokens[i] or _PLAIN.get(glyphs[i], "")) + fill
                 spans.append((glyphs[i], self._chosen(area, first + i, 1, token, part)))
-            spans.append((right, "cont"))
+            spans.append((right, edge))
         return spans
 
     def _chosen(self, area: Area, page: int, count: int, token: str, part: int = 0) -> str:
@@ -377,12 +378,18 @@ def _size(pages: int) -> str:
     return f"{kib}K"
 
 
-def _brackets(values: list[int], part: int) -> tuple[str, str]:
-    """What stands around a block of entries."""
+def _shape(values: list[int], part: int) -> tuple[tuple[str, str], str, str]:
+    """The ends of a block of entries, how they look, and what fills the block."""
+    shapes = glyphs.glyphs()
     cont = sum(1 for value in values if value & PTE_CONT)
-    if not cont or part:
-        return " ", " "
-    return ("[", "]") if cont == len(values) else ("(", ")")
+    huge = sum(1 for value in values if value & PTE_HUGE)
+    if part or not (cont or huge):
+        return (" ", " "), "", ""
+    if huge == len(values):
+        return (shapes.pmd[0], shapes.pmd[2]), "pmdedge", "+pmd"
+    if cont == len(values):
+        return shapes.cont, "blockedge", "+block"
+    return shapes.part, "cont", ""
 
 
 def _block_glyph(values: list[int], inside: bool) -> str:

@@ -105,3 +105,18 @@ def test_frames_are_chosen_and_a_step_goes_back_to_the_innermost() -> None:
     bench.step_event()
     seen = source.view(bench, marks_of(bench))
     assert seen.chosen == len(seen.stack) - 1
+
+
+def test_every_cpu_has_a_lane_with_its_locks() -> None:
+    bench = preset("30")
+    while len(bench.session.running) < 2:
+        bench.step_event()
+    for _ in range(60):
+        bench.step_event()
+    shown = lines(bench, 78, 24)
+    assert any(line.startswith(">cpu") and line.endswith("next") for line in shown)
+    assert any(line.startswith(" cpu") and line.endswith("may go") for line in shown)
+    assert any("holds mm(B).mmap_lock r" in line for line in shown)
+    small = lines(bench, 54, 8)
+    assert sum("cpu" in line for line in small) == 2
+    assert len(small) <= 8

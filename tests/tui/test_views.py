@@ -18,7 +18,7 @@ from tests.tui.support import SIXTEEN, machine, pane, preset, tokens
 
 def test_a_contiguous_block_is_drawn_as_a_block() -> None:
     shown = pane(machine("7.2", *SIXTEEN), "tables")
-    assert "0 [WWWWWWWWWWWWWWWW]  F1.0-15" in shown
+    assert "0 ▐WWWWWWWWWWWWWWWW▌  F1.0-15" in shown
     assert "dy  bbbbbbbbbbbbbbbb" in shown
     assert " X  XXXXXXXXXXXXXXXX" in shown
 
@@ -26,7 +26,7 @@ def test_a_contiguous_block_is_drawn_as_a_block() -> None:
 def test_fork_shares_and_protects() -> None:
     bench = machine("7.2", *SIXTEEN, "fork A B")
     shown = pane(bench, "tables")
-    assert shown.count("[rrrrrrrrrrrrrrrr]") == 2
+    assert shown.count("▐rrrrrrrrrrrrrrrr▌") == 2
     assert "----------------" in shown
     assert "*" in shown
     assert "changed" in tokens(bench, "tables")
