@@ -24,6 +24,9 @@ from sandbox.truth.text import wrap
 __all__ = ["Compared", "compare_with_base", "finish", "summary"]
 
 
+Seen = Callable[[int, str], None]
+
+
 @dataclass(slots=True)
 class Compared:
     """What became of presets on a kernel and on its base."""
@@ -54,10 +57,10 @@ class _Kept(WatchedRun):
         """What a function of the kernel did that no event is, if it did."""
         _Kept.last = self
 
-    def do(self, step: Action | CpuBlock) -> dict[str, Any]:
+    def do(self, step: Action | CpuBlock, seen: Seen | None = None) -> dict[str, Any]:
         """Do a step, and keep what its functions did wrong."""
         try:
-            return super().do(step)
+            return super().do(step, seen)
         except KernelBug as bug:
             self.bug = self.bug or bug
             raise

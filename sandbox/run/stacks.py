@@ -39,7 +39,8 @@ def stack_at(session: Session, n: int) -> list[Level]:
         end = machine.position if task.end is None else task.end
         if task.cpu == cpu and task.start <= n < end:
             at = sum(machine.cpus[each] == cpu for each in range(task.start, n))
-            stacks = machine.traced(task, _levels, [])
+            nothing: list[Level] = []
+            stacks = machine.traced(task, _levels, nothing)
             return stacks[at] if at < len(stacks) else []
     return []
 
