@@ -186,12 +186,12 @@ class Pane(Painted, can_focus=True):
 
     def _draw(self) -> None:
         """Refresh the rows that are not what they were."""
-        width, height = self.room
-        lines = [self._line(y) for y in range(height)]
+        room = width, height = self.room  # asking for it costs as much as a line
+        lines = [self._line(y, height) for y in range(height)]
         old, self._shown = self._shown, lines
-        size, self._size_drawn = self._size_drawn, self.room
+        size, self._size_drawn = self._size_drawn, room
         self._hint()
-        if len(old) != len(lines) or size != self.room:
+        if len(old) != len(lines) or size != room:
             self.refresh()
             return
         changed = [y for y, line in enumerate(lines) if line != old[y]]
@@ -200,11 +200,12 @@ class Pane(Painted, can_focus=True):
 
     def _hint(self) -> None:
         """Say at the edge whether there is more above or below."""
-        more = [("above", self._top > 0), ("below", self._top + self.rows < self._doc.height)]
+        end = self._top + self.rows
+        more = [("above", self._top > 0), ("below", end < self._doc.height)]
         text = " and ".join(word for word, there in more if there)
         text = f"more {text}" if text else ""
         above = sum(line < self._top for line in self._changed)
-        below = sum(line >= self._top + self.rows for line in self._changed)
+        below = sum(line >= end for line in self._changed)
         counts = [(glyphs().above, above), (glyphs().below, below)]
         edges = "  ".join(f"{shape} {count}" for shape, count in counts if count)
         text = "  ".join(part for part in (edges, text) if part)
@@ -222,9 +223,9 @@ class Pane(Painted, can_focus=True):
             target = line - margin if line < top + margin else line - rows + 1 + margin
         self._top = max(0, min(target, self._doc.height - rows))
 
-    def _line(self, y: int) -> Line:
-        """The line at row *y* of the pane."""
-        doc, height = self._doc, self.room[1]
+    def _line(self, y: int, height: int) -> Line:
+        """The line at row *y* of the pane, of so many."""
+        doc = self._doc
         if y < len(doc.head):
             return doc.head[y]
         if y >= height - len(doc.foot):

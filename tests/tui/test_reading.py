@@ -11,6 +11,7 @@ from mmtui.app import MmtuiApp
 from mmtui.model.bench import Bench
 from mmtui.model.script import open_source
 from mmtui.screens.main import MainScreen
+from mmtui.views.layout import arrange
 from mmtui.views.lines import plain
 from mmtui.views.reading import Reader
 from mmtui.views.story import StoryDoc, view
@@ -18,7 +19,9 @@ from sandbox.scenario.library import list_cards
 from tests.conftest import WHOLE
 from tests.tui.support import machine, preset, until
 
-ROOMS = {(80, 24): (80, 9), (100, 30): (49, 12), (120, 40): (59, 12), (200, 60): (79, 27)}
+SIZES = ((80, 24), (100, 30), (120, 40), (200, 60))
+STORY = {size: arrange(size[0], size[1] - 3, ("story",)).places["story"] for size in SIZES}
+ROOMS = {size: (place.width, place.height - 1) for size, place in STORY.items()}
 """The room of the story's pane by the size of the terminal."""
 SLUGS = [card.slug for card in list_cards()]
 SAMPLE = SLUGS if WHOLE else SLUGS[2::6]
