@@ -34,6 +34,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "core_lay_out": (_INT, [_CORE, _INT, _U32, _BYTES, _BYTES, _BYTES]),
     "core_root": (None, [_CORE, _INT, _U64, _U32]),
     "core_table": (_U32, [_CORE, _U32]),
+    "core_guard": (_U32, [_CORE, _U32, _POINTER]),
     "core_child": (None, [_CORE, _U32, _U32, _U32]),
     "core_leaf": (_U32, [_CORE, _INT, _U32, _INT, _BYTES, _POINTER, _INT, _POINTER]),
     "core_start": (_INT, [_CORE, _POINTER]),
@@ -41,8 +42,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "core_ask": (_U64, [_CORE, _INT]),
     "core_final": (_U64, [_CORE, _U64]),
     "core_parent": (_U32, [_CORE, _U64]),
-    "core_state": (None, [_CORE, _U64, _POINTER]),
-    "core_missed": (None, [_CORE, _POINTER]),
+    "core_numbers": (None, [_CORE, _U64, _POINTER]),
     "core_hit": (_U64, [_CORE, _U32, _POINTER, _POINTER]),
 }
 

@@ -22,8 +22,10 @@ typedef uint8_t u8;
 
 enum { CPUS = 4, BATCH = 256, MOST_WORDS = 32, MOST_FOUND = 32 };
 enum { DONE, MISSING, BUDGET, BROKEN, NO_ROOM };
+enum { TABLE, LEAF, GUARD }; /* the lowest bits of where a tree is; 0: it is missing */
 enum { STEP, WAITS, NO_MORE };
 #define NUMBER 0xffffffffull /* of a slot: a state's number plus 1; above it a part of its hash */
+#define MISSED (~0ull)
 #define NOBODY 0xffffffffu
 #define MOST_STATES (1ull << 30)
 
@@ -326,21 +328,36 @@ void core_root(struct core *c, int k, u64 slot, u32 ref)
 	c->roots[k][slot] = ref;
 }
 
+static u32 from_pool(struct core *c, u64 need)
+{
+	u64 old = c->room_pool;
+	u32 at = (u32)c->npool;
+	GROW(c->pool, c->npool, c->room_pool, need);
+	memset(c->pool + old, 0, (c->room_pool - old) * 4);
+	c->npool += (need + 1) & ~1ull;
+	return at;
+}
+
 /* A table that looks at a place; its children are missing. */
 u32 core_table(struct core *c, u32 place)
 {
-	u64 need = (2 + (u64)c->places[place].mask + 2) & ~1ull, old = c->room_pool;
-	u32 at = c->npool;
-	GROW(c->pool, c->npool, c->room_pool, need);
-	memset(c->pool + old, 0, (c->room_pool - old) * 4);
-	c->npool += need;
+	u32 at = from_pool(c, 4 + (u64)c->places[place].mask);
 	memcpy(c->pool + at, c->places + place, sizeof *c->places);
-	return at << 1;
+	return at << 2 | TABLE;
 }
 
-void core_child(struct core *c, u32 table, u32 number, u32 ref)
+/* What goes on with its one child if so many words have, under a mask, a value. */
+u32 core_guard(struct core *c, u32 n, const u64 *conditions)
 {
-	c->pool[(table >> 1) + 2 + number] = ref;
+	u32 at = from_pool(c, 2 + (u64)n * 6);
+	c->pool[at + 1] = n;
+	memcpy(c->pool + at + 2, conditions, (u64)n * 24);
+	return at << 2 | GUARD;
+}
+
+void core_child(struct core *c, u32 parent, u32 number, u32 ref)
+{
+	c->pool[(parent >> 2) + ((parent & 3) == GUARD ? 0 : 2 + number)] = ref;
 }
 
 u32 core_leaf(struct core *c, int kind, u32 verdict, int n, const u8 *word, const u64 *mask,
@@ -367,7 +384,7 @@ u32 core_leaf(struct core *c, int kind, u32 verdict, int n, const u8 *word, cons
 		room_for_stage(c, stages[i]);
 		c->stages[c->nstages++] = stages[i];
 	}
-	return c->nleaves++ << 1 | 1;
+	return c->nleaves++ << 2 | LEAF;
 }
 
 /* -- walking ------------------------------------------------------------------------------- */
@@ -401,13 +418,13 @@ u64 core_final(struct core *c, u64 i) { return c->finals[i]; }
 
 u32 core_parent(struct core *c, u64 state) { return c->parents[state]; }
 
-void core_state(struct core *c, u64 state, u64 *out)
+/* The number in every place of a state; of MISSED: that which a stage was missing for. */
+void core_numbers(struct core *c, u64 state, u32 *out)
 {
-	memcpy(out, c->states + state * c->words, (u64)c->words * 8);
+	const u64 *from = state == MISSED ? c->missed : c->states + state * c->words;
+	for (u32 p = 0; p < c->nplaces; p++)
+		out[p] = (u32)(from[c->places[p].word] >> c->places[p].shift) & c->places[p].mask;
 }
-
-/* The state that a stage was missing for. */
-void core_missed(struct core *c, u64 *out) { memcpy(out, c->missed, (u64)c->words * 8); }
 
 /* How often something broke; where first, if at all. */
 u64 core_hit(struct core *c, u32 verdict, u64 *state, u64 *cpu)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+from array import array
+from collections.abc import Callable
+from functools import partial
+from time import process_time
 from typing import Any
 
 from sandbox.errors import SandboxError
 from sandbox.explore.compiled import library
 from sandbox.explore.layout import Layout, TooSmall
-from sandbox.explore.tables import Leaf, Table, Tables, Tree
+from sandbox.explore.tables import Guard, Leaf, Tables, Tree
 from sandbox.explore.walker import Hit, Stopped, Walker
 
 __all__ = ["Core"]
@@ -16,6 +20,8 @@ __all__ = ["Core"]
 STEP, WAITS, NO_MORE = range(3)
 DONE, MISSING, BUDGET, BROKEN, NO_ROOM = range(5)
 NOBODY = 0xFFFFFFFF
+MISSED = (1 << 64) - 1
+"""The number of the state that a stage was missing for."""
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 32)
 """Words of a state that the core was compiled for."""
 _STOPPED = {
@@ -42,6 +48,8 @@ class Core(Walker):
             raise SandboxError("there is no compiled walker")
         self._library: Any = found
         self.tables = tables
+        self.walking = 0.0
+        """Seconds of CPU time in the library."""
         self._choices = tables.engine.alternatives
         self._core = self._library.core_new(tables.count, self._choices, most_bytes)
         self._layout = Layout(tables, None, exact=exact)
@@ -123,12 +131,11 @@ class Core(Walker):
 
     def numbers(self, state: int) -> tuple[list[int], list[int]]:
         """Nodes and values of a state."""
-        words = self._words(0)
-        self._library.core_state(self._core, state, words)
-        return self._unpacked(words)
-
-    def _unpacked(self, words: Any) -> tuple[list[int], list[int]]:  # noqa: ANN401  # an array
-        return self._layout.unpack(sum(word << 64 * at for at, word in enumerate(words)))
+        count = len(self._layout.bits)
+        numbers = (ctypes.c_uint32 * count)()
+        self._library.core_numbers(self._core, state, numbers)
+        out = numbers[:]
+        return out[: self.tables.count], out[self.tables.count :]
 
     def _words(self, state: int) -> Any:  # noqa: ANN401  # an array
         count = self._size
@@ -151,12 +158,8 @@ class Core(Walker):
             if not self._library.core_lay_out(self._core, size, len(words), *places):
                 raise SandboxError("there is no memory to explore with")
             self._ends_told = [0] * tables.count
-            self._stage_count = 0
             tables.remade.clear()
             try:
-                for k, roots in enumerate(tables.roots):
-                    for slot in roots:
-                        self._send(k, slot)
                 self._tell_ends()
                 return
             except TooSmall:
@@ -178,22 +181,41 @@ class Core(Walker):
     def _root(self, k: int, slot: int, ref: int) -> None:
         self._library.core_root(self._core, k, slot, ref)
 
-    def _send(self, k: int, slot: int) -> None:
-        self._root(k, slot, self._copied(self.tables.roots[k][slot], k, slot, {}))
-
     def _copied(self, tree: Tree, k: int, slot: int, known: dict[int, int]) -> int:
-        """Copy a tree and all below it; where it is."""
+        """Copy a tree and all below it, as far as it is not there yet; where it is."""
+        if tree.sent is not None and tree.sent[0] is self._layout:
+            return int(tree.sent[1])
+        count = self.tables.count
         if isinstance(tree, Leaf):
-            return self._leaf(tree, k, slot, known)
-        at = self.tables.count + tree.field
-        self._layout.check(at, 0)
-        ref: int = self._library.core_table(self._core, at)
-        tree.sent = (ref, self._layout)
-        for number, child in tree.children.items():
-            self._layout.check(at, number)
-            below = self._copied(child, k, slot, {**known, tree.field: number})
-            self._library.core_child(self._core, ref, number, below)
+            ref = self._leaf(tree, k, slot, known)
+        elif isinstance(tree, Guard):
+            ref = self._guard(tree.conditions)
+            below = self._copied(tree.child, k, slot, known | dict(tree.conditions))
+            self._library.core_child(self._core, ref, 0, below)
+        else:
+            at = count + tree.field
+            self._layout.check(at, 0)
+            ref = int(self._library.core_table(self._core, at))
+            for number, child in tree.children.items():
+                self._layout.check(at, number)
+                below = self._copied(child, k, slot, {**known, tree.field: number})
+                self._library.core_child(self._core, ref, number, below)
+        tree.sent = self._layout, ref
         return ref
+
+    def _guard(self, conditions: list[tuple[int, int]]) -> int:
+        layout, count = self._layout, self.tables.count
+        masks: dict[int, int] = {}
+        values: dict[int, int] = {}
+        for field, number in conditions:
+            at = count + field
+            layout.check(at, number)
+            word, shift = layout.places[at]
+            masks[word] = masks.get(word, 0) | layout.masks[at] << shift
+            values[word] = values.get(word, 0) | number << shift
+        flat = [part for word in masks for part in (word, masks[word], values[word])]
+        packed = array("Q", flat)
+        return int(self._library.core_guard(self._core, len(masks), packed.buffer_info()[0]))
 
     def _leaf(self, leaf: Leaf, k: int, slot: int, known: dict[int, int]) -> int:
         layout, count = self._layout, self.tables.count
@@ -207,61 +229,61 @@ class Core(Walker):
                 word, shift = layout.places[at]
                 masks[word] = masks.get(word, 0) ^ ((old ^ new) << shift)
         words = [word for word, mask in masks.items() if mask]
-        values = (ctypes.c_uint64 * len(words))(*(masks[word] for word in words))
-        stages = (ctypes.c_uint32 * len(leaf.stages))(*leaf.stages)
+        values = array("Q", [masks[word] for word in words])
+        stages = array("I", leaf.stages)
         kind = WAITS if leaf.blocked else STEP
         return int(
             self._library.core_leaf(
-                self._core, kind, leaf.verdict, len(words), bytes(words), values,
-                len(leaf.stages), stages,
+                self._core, kind, leaf.verdict, len(words), bytes(words), values.buffer_info()[0],
+                len(leaf.stages), stages.buffer_info()[0],
             )
         )  # fmt: skip
 
     def _learn(self, k: int, slot: int, values: list[int]) -> None:
-        """A table ends: have the engine do it, and copy that."""
+        """A table ends here: copy what is known, or have the engine do it."""
         tables = self.tables
-        tables.learn(k, slot, values)
-        again, tables.remade = tables.remade, set()
-        self._tell_ends()
-        if (k, slot) not in again:
-            self._send_path(k, slot, values)
-        for other, own in again:
-            if own in tables.roots[other]:
-                self._send(other, own)
-            else:
+        if tables.known(k, slot, values) is None:
+            tables.learn(k, slot, values)
+            for other, own in tables.remade:
                 self._root(other, own, 0)
+            tables.remade.clear()
+            self._tell_ends()
+        self._send_path(k, slot, values)
 
     def _send_path(self, k: int, slot: int, values: list[int]) -> None:
-        """Copy one new leaf and the tables on the way to it."""
-        at = self.tables.roots[k][slot]
+        """Copy one leaf, and what leads to it, as far as that is not there."""
+        at: Tree = self.tables.roots[k][slot]
         known: dict[int, int] = {}
-        ref, number = 0, 0
-        while isinstance(at, Table) and at.sent is not None and at.sent[1] is self._layout:
-            ref = at.sent[0]
-            number = values[at.field] if at.field < len(values) else 0
-            self._layout.check(self.tables.count + at.field, number)
-            known[at.field] = number
-            at = at.children[number]
-        if not ref:
-            self._send(k, slot)
-        else:
-            below = self._copied(at, k, slot, known)
-            self._library.core_child(self._core, ref, number, below)
+        put: Callable[[int], None] = partial(self._root, k, slot)
+        while not isinstance(at, Leaf) and at.sent is not None and at.sent[0] is self._layout:
+            ref = at.sent[1]
+            put(ref)
+            number = 0
+            if isinstance(at, Guard):
+                known.update(at.conditions)
+                at = at.child
+            else:
+                number = values[at.field] if at.field < len(values) else 0
+                self._layout.check(self.tables.count + at.field, number)
+                known[at.field] = number
+                at = at.children[number]
+            put = partial(self._library.core_child, self._core, ref, number)
+        put(self._copied(at, k, slot, known))
 
     # -- walking -----------------------------------------------------------------------------
 
     def run(self, budget: int, *, stop_at_broken: bool = False) -> Stopped:
         """Go on until there are *budget* states."""
         while True:
+            began = process_time()
             code = self._library.core_run(self._core, budget, stop_at_broken)
+            self.walking += process_time() - began
             if code != MISSING:
                 return _STOPPED[code]
             stage = self._ask(10)
             k = self._ask(8)
             if stage < 1 << 63:
-                words = self._words(0)
-                self._library.core_missed(self._core, words)
-                _, values = self._unpacked(words)
+                _, values = self.numbers(MISSED)
                 k, slot = self.tables.count, stage
             else:
                 nodes, values = self.numbers(self._ask(7))

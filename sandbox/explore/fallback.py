@@ -7,7 +7,7 @@ from array import array
 from typing import Any
 
 from sandbox.explore.layout import Layout, TooSmall
-from sandbox.explore.tables import Leaf, Table, Tables, Tree
+from sandbox.explore.tables import Guard, Leaf, Tables, Tree
 from sandbox.explore.walker import Hit, Stopped, Walker
 
 __all__ = ["Fallback"]
@@ -105,20 +105,9 @@ class Fallback(Walker):
     # -- tables ------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
-        """Make all tables anew in the present layout."""
-        tables, layout = self.tables, self._layout
-        while True:
-            self._tables: list[dict[int, Any]] = [{} for _ in range(tables.count + 1)]
-            tables.remade.clear()
-            try:
-                for k, roots in enumerate(tables.roots):
-                    for slot in roots:
-                        self._send(k, slot)
-                break
-            except TooSmall:
-                layout = Layout(tables, layout)
-                self._move(layout)
-        self._alternatives: list[list[int]] = [[] for _ in range(tables.count)]
+        """Forget all tables: they are made in the present layout when they are needed."""
+        self._tables: list[dict[int, Any]] = [{} for _ in range(self.tables.count + 1)]
+        self._alternatives: list[list[int]] = [[] for _ in range(self.tables.count)]
 
     def _move(self, layout: Layout) -> None:
         """Give every state found so far the form of another layout."""
@@ -127,21 +116,36 @@ class Fallback(Walker):
         self._found = {state: number for number, state in enumerate(self._states)}
         self._layout = layout
 
-    def _send(self, k: int, slot: int) -> None:
-        self._tables[k][slot] = self._smaller(self.tables.roots[k][slot], k, slot, {})
-
     def _smaller(self, tree: Tree, k: int, slot: int, known: dict[int, int]) -> Any:  # noqa: ANN401  # a list or a tuple
+        """The form of a tree in this layout, as far as it has none yet.
+
+        A guard is a table that looks at all its places at once.
+        """
+        if tree.sent is not None and tree.sent[0] is self._layout:
+            return tree.sent[1]
+        layout, count = self._layout, self.tables.count
+        made: Any
         if isinstance(tree, Leaf):
-            return self._leaf(tree, k, slot, known)
-        at = self.tables.count + tree.field
-        for number in tree.children:
-            self._layout.check(at, number)
-        children = {
-            number: self._smaller(child, k, slot, {**known, tree.field: number})
-            for number, child in tree.children.items()
-        }
-        tree.sent = [self._layout.shifts[at], self._layout.masks[at], children, self._layout]
-        return tree.sent
+            made = self._leaf(tree, k, slot, known)
+        elif isinstance(tree, Guard):
+            mask = value = 0
+            for field, number in tree.conditions:
+                layout.check(count + field, number)
+                mask |= layout.masks[count + field] << layout.shifts[count + field]
+                value |= number << layout.shifts[count + field]
+            below = self._smaller(tree.child, k, slot, known | dict(tree.conditions))
+            made = [0, mask, {value: below}]
+        else:
+            at = count + tree.field
+            for number in tree.children:
+                layout.check(at, number)
+            children = {
+                number: self._smaller(child, k, slot, {**known, tree.field: number})
+                for number, child in tree.children.items()
+            }
+            made = [layout.shifts[at], layout.masks[at], children]
+        tree.sent = layout, made
+        return made
 
     def _leaf(self, leaf: Leaf, k: int, slot: int, known: dict[int, int]) -> Any:  # noqa: ANN401  # a tuple
         if leaf.blocked:
@@ -157,37 +161,36 @@ class Fallback(Walker):
             mask ^= (known[field] ^ number) << layout.shifts[count + field]
         return mask, leaf.verdict, tuple(leaf.stages)
 
+    def _send_path(self, k: int, slot: int, values: list[int]) -> None:
+        """Take over one leaf, and what leads to it, as far as that is not known here."""
+        at: Tree = self.tables.roots[k][slot]
+        known: dict[int, int] = {}
+        table: dict[int, Any] = self._tables[k]
+        key = slot
+        while not isinstance(at, Leaf) and at.sent is not None and at.sent[0] is self._layout:
+            table[key] = at.sent[1]
+            table = at.sent[1][2]
+            if isinstance(at, Guard):
+                known.update(at.conditions)
+                (key,) = table
+                at = at.child
+            else:
+                key = values[at.field] if at.field < len(values) else 0
+                self._layout.check(self.tables.count + at.field, key)
+                known[at.field] = key
+                at = at.children[key]
+        table[key] = self._smaller(at, k, slot, known)
+
     def _learn(self, k: int, slot: int, state: int) -> None:
-        """A table ends: have the engine do it, and take that over."""
+        """A table ends here: take over what is known, or have the engine do it."""
         tables = self.tables
         _, values = self._layout.unpack(state)
-        tables.learn(k, slot, values)
-        again = tables.remade
-        tables.remade = set()
-        if (k, slot) not in again:
-            self._send_path(k, slot, values)
-        for other, own in again:
-            if own in tables.roots[other]:
-                self._send(other, own)
-            else:
+        if tables.known(k, slot, values) is None:
+            tables.learn(k, slot, values)
+            for other, own in tables.remade:
                 self._tables[other].pop(own, None)
-
-    def _send_path(self, k: int, slot: int, values: list[int]) -> None:
-        """Take over one new leaf and the tables on the way to it."""
-        at = self.tables.roots[k][slot]
-        known: dict[int, int] = {}
-        sent: Any = None
-        number = 0
-        while isinstance(at, Table) and at.sent is not None and at.sent[3] is self._layout:
-            sent = at.sent
-            number = values[at.field] if at.field < len(values) else 0
-            self._layout.check(self.tables.count + at.field, number)
-            known[at.field] = number
-            at = at.children[number]
-        if sent is None:
-            self._send(k, slot)
-        else:
-            sent[2][number] = self._smaller(at, k, slot, known)
+            tables.remade.clear()
+        self._send_path(k, slot, values)
 
     def _missing(self, k: int, slot: int, state: int) -> Any:  # noqa: ANN401  # a tuple
         """Learn what a slot does in a state; the leaf.

@@ -29,6 +29,8 @@ class Level(NamedTuple):
     """It has no variable that another generator could change."""
 
 
+_OWN = frozenset(map(type, (iter(range(0)), iter(range(1 << 70)), iter(()))))
+"""Iterators of loops, over what does not change: no other generator goes on with them."""
 Levels = tuple[Level, ...]
 
 
@@ -127,7 +129,7 @@ class _Freezer:
 
     def _builtin(self, kind: type, value: Any) -> Hashable:  # noqa: ANN401  # of any kind
         if kind in ITERATORS:
-            self.pure = False
+            self.pure = self.pure and kind in _OWN
             return (kind, self.value(value.__reduce__()))
         if not isinstance(value, list | dict | set | GeneratorType):
             return (kind, id(value))  # code, modules, functions: they do not change

@@ -13,6 +13,7 @@ from sandbox.explore.compiled import library, why_not
 from sandbox.explore.core import Core
 from sandbox.explore.fallback import Fallback
 from sandbox.explore.golden import BASE, Golden
+from sandbox.explore.rehearsal import rehearse
 from sandbox.explore.tables import Tables
 from sandbox.explore.telling import Exploration, Start, Teller
 from sandbox.explore.walker import Stopped, Walker
@@ -114,6 +115,7 @@ def explore(
     check_walker()
     began = monotonic()
     tables = Tables(Block(start.model))
+    rehearse(tables)
     walker = walker_for(tables, bounds)
     out = Exploration(start.model.kernel.id, told_walker(walker))
     out.stopped = _walk(walker, bounds, began, watch)

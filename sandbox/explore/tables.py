@@ -9,13 +9,16 @@ of all that read it are made anew.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from itertools import compress
+from operator import ne
 from typing import Any, Protocol
 
 from sandbox.explore.automaton import Automaton, Node
 from sandbox.explore.recording import MISSING, Whole
 
-__all__ = ["BLOCKED", "Effect", "Engine", "Field", "Leaf", "Table", "Tables"]
+__all__ = ["BLOCKED", "Effect", "Engine", "Field", "Guard", "Leaf", "Table", "Tables"]
 
 BLOCKED = object()
 """The answer to an event that has to wait."""
@@ -95,7 +98,7 @@ def _key(value: Any) -> Hashable:  # noqa: ANN401  # a word
 class Leaf:
     """What one event does: fields written, the next node, what broke, what is to follow."""
 
-    __slots__ = ("blocked", "next", "stages", "verdict", "writes")
+    __slots__ = ("blocked", "next", "sent", "stages", "verdict", "writes")
 
     def __init__(
         self,
@@ -108,6 +111,8 @@ class Leaf:
     ) -> None:
         self.writes, self.next, self.verdict = writes, next_, verdict
         self.stages, self.blocked = stages, blocked
+        self.sent: Any = None
+        """Where a walker keeps its own form of it."""
 
 
 class Table:
@@ -122,7 +127,22 @@ class Table:
         """Where a walker keeps its own form of it."""
 
 
-Tree = Table | Leaf
+class Guard:
+    """Go on with the child if all these fields have these values; other values are not known yet.
+
+    It stands for as many tables that have one child each.
+    """
+
+    __slots__ = ("child", "conditions", "sent")
+
+    def __init__(self, conditions: list[tuple[int, int]], child: Tree) -> None:
+        self.conditions = conditions
+        """(Field, number of its value)."""
+        self.child = child
+        self.sent: Any = None
+
+
+Tree = Table | Guard | Leaf
 Reads = list[tuple[Any, Any]]
 Values = Sequence[int]
 
@@ -166,9 +186,14 @@ class Tables:
         """What is known of a slot with these values."""
         at: Any = self.roots[k].get(slot)
         count = len(values)
-        while at.__class__ is Table:
-            field = at.field
-            at = at.children.get(values[field] if field < count else 0)
+        while at.__class__ is not Leaf and at is not None:
+            if at.__class__ is Table:
+                at = at.children.get(values[at.field] if at.field < count else 0)
+                continue
+            for field, number in at.conditions:
+                if number != (values[field] if field < count else 0):
+                    return None
+            at = at.child
         return at  # type: ignore[no-any-return]  # no table
 
     def learn(self, k: int, slot: int, values: Values) -> Leaf:
@@ -195,12 +220,12 @@ class Tables:
 
     def _load(self, values: Values) -> None:
         loaded, count = self._loaded, len(values)
-        for index, was in enumerate(loaded):
-            now = values[index] if index < count else 0
-            if was != now:
-                field = self.fields[index]
-                self.engine.load(field.place, field.values[now])
-                loaded[index] = now
+        if count < len(loaded):
+            values = [*values, *[0] * (len(loaded) - count)]
+        for index in compress(range(len(loaded)), map(ne, loaded, values)):
+            field = self.fields[index]
+            self.engine.load(field.place, field.values[values[index]])
+            loaded[index] = values[index]
 
     def _written(self, effect: Effect) -> list[tuple[int, int]]:
         out = []
@@ -277,32 +302,54 @@ class Tables:
         With the *values* it was learned at, those decide then.
         """
         path = self._path(reads)
-        roots = self.roots[k]
-        at: Any = roots.get(slot)
-        parent: Any = None
-        number = 0
-        while at.__class__ is Table:
-            parent = at
-            field = parent.field
+
+        def number_of(field: int) -> int:
+            """What the leaf is for, also where it does not depend on the field."""
             if field in path:
-                number = path.pop(field)
-            elif values is None:
-                return False
-            else:
-                number = values[field] if field < len(values) else 0
-            at = parent.children.get(number)
-        if at is not None:
+                return path.pop(field)
+            if values is None:
+                raise _NotKnown
+            return values[field] if field < len(values) else 0
+
+        at: Any = self.roots[k].get(slot)
+        put: Callable[[Tree], None] = partial(self.roots[k].__setitem__, slot)
+        try:
+            while at is not None:
+                if at.__class__ is Leaf:
+                    return False
+                if at.__class__ is Table:
+                    number = number_of(at.field)
+                    put, at = partial(at.children.__setitem__, number), at.children.get(number)
+                    continue
+                for place, (field, own) in enumerate(at.conditions):
+                    number = number_of(field)
+                    if number != own:
+                        put(_split(at, place, number, _guarded(path, leaf)))
+                        return True
+                put, at = partial(setattr, at, "child"), at.child
+        except _NotKnown:
             return False
-        tree: Tree = leaf
-        for field, own in reversed(path.items()):
-            table = Table(field)
-            table.children[own] = tree
-            tree = table
-        if parent is None:
-            roots[slot] = tree
-        else:
-            parent.children[number] = tree
+        put(_guarded(path, leaf))
         return True
+
+
+class _NotKnown(Exception):
+    """A leaf does not say what it is for."""
+
+
+def _guarded(path: dict[int, int], leaf: Leaf) -> Tree:
+    """A leaf under what it depends on."""
+    return Guard(list(path.items()), leaf) if path else leaf
+
+
+def _split(guard: Guard, place: int, number: int, other: Tree) -> Tree:
+    """A guard with another child where its condition of that *place* has another *number*."""
+    field, own = guard.conditions[place]
+    before, after = guard.conditions[:place], guard.conditions[place + 1 :]
+    table = Table(field)
+    table.children[own] = Guard(after, guard.child) if after else guard.child
+    table.children[number] = other
+    return Guard(before, table) if before else table
 
 
 def _tables_of(place: Hashable) -> list[Hashable]:

@@ -107,15 +107,26 @@ static int OF_WORDS(start)(struct core *c, const u64 *first)
 /* The leaf of a state; 0 where the table ends. */
 static inline const struct leaf *OF_WORDS(leaf_of)(struct core *c, u32 ref, const u64 *state)
 {
-	while (!(ref & 1)) {
-		struct place place;
-		const u32 *table = c->pool + (ref >> 1);
+	while ((ref & 3) != LEAF) {
+		const u32 *tree = c->pool + (ref >> 2);
 		if (!ref)
 			return 0;
-		memcpy(&place, table, sizeof place);
-		ref = table[2 + OF_WORDS(number)(state, place)];
+		if ((ref & 3) == TABLE) {
+			struct place place;
+			memcpy(&place, tree, sizeof place);
+			ref = tree[2 + OF_WORDS(number)(state, place)];
+		} else {
+			const u64 *condition = (const u64 *)(tree + 2);
+			u64 differ = 0;
+			for (u32 n = tree[1]; n; n--, condition += 3)
+				differ |= (state[WORDS == 1 ? 0 : condition[0]] & condition[1]) ^
+					  condition[2];
+			if (differ)
+				return 0;
+			ref = tree[0];
+		}
 	}
-	return c->leaves + (ref >> 1);
+	return c->leaves + (ref >> 2);
 }
 
 static inline void OF_WORDS(change)(struct core *c, const struct leaf *leaf, u64 *state)

@@ -96,7 +96,7 @@ def test_both_walkers_find_the_same(kernel: str, setup: str, block: str) -> None
 @pytest.mark.parametrize(
     ("kernel", "setup", "block"),
     [
-        ("7.2", ONE_PAGE, "cpu0: dontneed A R 0 1\ncpu1: get A R 0 1 p w"),
+        pytest.param("7.2", ONE_PAGE, "cpu0: dontneed A R 0 1\ncpu1: get A R 0 1 p w", marks=LONG),
         ("7.2", f"reuse on\n{ONE_PAGE}", "cpu0: dontneed A R 0 1\ncpu1: read A R 0 1"),
         (
             "7.2",
