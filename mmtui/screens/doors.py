@@ -64,11 +64,13 @@ class DoorsScreen(ShowingScreen):
     def explain(self, word: str) -> None:
         """Explain a word, or those at the cursor of the pane."""
         from mmtui.screens.explain import ExplainScreen
+        from mmtui.views.descriptor import descriptor_lines
         from mmtui.views.explain import terms_of
 
         spec = self.frame.spec
         terms = terms_of(self.frame.current.doc, letters=spec.letters) if spec.explains else []
-        self.app.push_screen(ExplainScreen(terms, word))
+        above = descriptor_lines(self.bench) if spec.name == "tables" and not word else ()
+        self.app.push_screen(ExplainScreen(terms, word, above))
 
     def proc(self, lines: Sequence[str]) -> None:
         """Show the lines of a file of /proc."""

@@ -7,6 +7,7 @@ import pytest
 from mmtui.views import glyphs
 from mmtui.views.balance import balance_of
 from mmtui.views.counters import Reader
+from mmtui.views.descriptor import descriptor_lines
 from mmtui.views.lines import length, plain
 from mmtui.views.marks import marks_of
 from mmtui.views.panes import document
@@ -123,3 +124,19 @@ def test_a_gigabyte_costs_what_is_seen_of_it() -> None:
     doc = document("folios", bench, marks_of(bench), 60, 20)
     assert doc.height > 32
     assert "F32" in plain(doc.line(doc.height - 1))
+
+
+def test_the_descriptor_has_every_field_with_its_bits() -> None:
+    bench = machine("7.2", *SIXTEEN, "swap on", "fork A B")
+    shown = "\n".join(plain(line) for line in descriptor_lines(bench))
+    assert "A.R 0 = F1.0 RO D Y C" in shown
+    for row in (
+        "52 CONT ",
+        "7 AP[2] (RDONLY)",
+        "0 valid",
+        "frame of F1.0",
+    ):
+        assert row in shown, row
+    assert "nothing is mapped" in plain(descriptor_lines(machine("7.2", "mmap A R 64K"))[1])
+    swapped = machine("7.2", "swap on", "mmap A R 4K nohuge", "write A R 0 1", "pageout A R 0 1")
+    assert "SWP_EXCLUSIVE " in "\n".join(plain(line) for line in descriptor_lines(swapped))
