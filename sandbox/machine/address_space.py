@@ -272,6 +272,26 @@ class Mapping(int):
         return self + 10
 
     @property
+    def f_ra_start(self) -> int:
+        """First page of the last window of readahead (`file->f_ra`: a file is opened once)."""
+        return self + 11
+
+    @property
+    def f_ra_size(self) -> int:
+        """Pages of that window."""
+        return self + 12
+
+    @property
+    def f_ra_async_size(self) -> int:
+        """Pages of it that are left when the next window is to be read."""
+        return self + 13
+
+    @property
+    def f_ra_order(self) -> int:
+        """Order of its folios (6.16 and later)."""
+        return self + 14
+
+    @property
     def i_sb_list(self) -> int:
         """The file that was made before it, 0 for the first."""
         return self + 7

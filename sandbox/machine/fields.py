@@ -163,6 +163,10 @@ _layout(
         ("i_mmap.last", 0),
         ("i_disk", 0),
         ("f_count", 0),
+        ("f_ra.start", 0),
+        ("f_ra.size", 0),
+        ("f_ra.async_size", 0),
+        ("f_ra.order", 0),
     ],
 )
 _layout(Struct.XARRAY, [("slot", 0)])
