@@ -56,6 +56,11 @@ _MAPPINGS = (
         source="fs/userfaultfd.c", writes=("VM_UFFD_WP",),
     ),
     Term(
+        name="VM_MERGEABLE", kind=Kind.VMA,
+        what="KSM may merge pages of this mapping with others of equal contents.",
+        source="ksm_madvise() (mm/ksm.c)", writes=("VM_MERGEABLE",),
+    ),
+    Term(
         name="anon_vma", kind=Kind.VMA,
         what="What the mappings that may have anonymous pages in common hang on.",
         more="rmap goes from a folio to its anon_vma, and from there to every mapping that may have "

@@ -57,6 +57,7 @@ VM_STACK_INCOMPLETE_SETUP = 16384
 """A stack that exec is still moving (VM_RAND_READ | VM_SEQ_READ, which nobody else combines)."""
 VM_UFFD_WP_ASYNC = 32768
 """Stands for UFFD_FEATURE_WP_ASYNC of the VMA's userfaultfd context."""
+VM_MERGEABLE = 65536
 
 MMF_HAS_PINNED = 1
 MMF_DEAD = 2

@@ -1,9 +1,9 @@
 """Merging pages of equal content (mm/ksm.c, minimal; 6.6 to 7.3 agree on what is stored).
 
 Which pages meet is the scenario's choice, not that of ksmd's trees and checksums: one page is made
-a KSM page, the other's entry is pointed at it.  Every private anonymous VMA counts as mergeable, as
-after prctl(PR_SET_MEMORY_MERGE).  Reclaim and migration leave KSM pages alone
-(`RmapWalkMixin.folio_vmas`): the stable tree that leads to their mappings is not modelled.
+a KSM page, the other's entry is pointed at it.  Their VMAs are mergeable from then on.  Reclaim and
+migration leave KSM pages alone (`RmapWalkMixin.folio_vmas`): the stable tree that leads to their
+mappings is not modelled.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ from sandbox.memory import (
     load,
     lock,
     note,
+    store,
     unlock,
 )
 from sandbox.mm.flags import (
     EFAULT,
     FAULT_FLAG_UNSHARE,
     VM_MAYSHARE,
+    VM_MERGEABLE,
     VM_SHARED,
     PG_anon,
     PG_anon_exclusive,
@@ -66,12 +68,24 @@ class KsmMixin(KernelPart):
 
         What cannot be merged stays as it is; the output says how many pages could.
         """
+        yield from self.madvise_mergeable(mm, start, end)
+        yield from self.madvise_mergeable(other, at, at + end - start)
         yield from self.lru_add_drain()  # a batch's reference would prevent write_protect_page()
         merged = 0
         for i in range(end - start):
             item, tree_item = RmapItem(mm, start + i), RmapItem(other, at + i)
             merged += yield from self.cmp_and_merge_page(item, tree_item)
         return Result(0, f'{{"merged":{merged}}}')
+
+    def madvise_mergeable(self, mm: Mm, start: int, end: int) -> Gen[None]:
+        """MADV_MERGEABLE for all of the private VMAs that a range touches."""
+        yield lock(mm.mmap_lock)
+        for vma in (yield from self.vmas_in(mm, start, end)):
+            vm_flags = yield load(vma.vm_flags)
+            if not vm_flags & (VM_SHARED | VM_MAYSHARE | VM_MERGEABLE):
+                yield from self.vma_start_write(vma)
+                yield store(vma.vm_flags, vm_flags | VM_MERGEABLE)
+        yield unlock(mm.mmap_lock)
 
     def get_mergeable_page(self, item: RmapItem) -> Gen[Page | None]:
         """The anonymous page mapped at a mergeable place, with a reference; or None."""

@@ -35,6 +35,7 @@ from sandbox.mm.flags import (
     EINVAL,
     VM_ACCOUNT,
     VM_LOCKED,
+    VM_MERGEABLE,
     VM_UFFD_WP,
     VM_UFFD_WP_ASYNC,
 )
@@ -137,9 +138,11 @@ class MremapMixin(KernelPart):
 
     def move_vma(self, vrm: VmaRemap, vma: Vma) -> Gen[int]:
         """Make the new VMA, move the entries, unmap the old range."""
+        vm_flags = yield load(vma.vm_flags)
+        if vm_flags & VM_MERGEABLE and (yield load(vma.anon_vma)):  # ksm_madvise()
+            yield from self.break_ksm(vrm.mm, vma, vrm.addr, vrm.addr + vrm.size)
         vma = yield from self.prep_move_vma(vrm, vma)
         yield from self.vma_start_write(vma)
-        vm_flags = yield load(vma.vm_flags)
         new, vma, need_rmap_locks = yield from self.copy_vma(vrm, vma)
         yield from self.move_page_tables(
             PagetableMove(vrm.mm, vma, new, vrm.addr, vrm.new_addr, vrm.size, need_rmap_locks)

@@ -185,3 +185,16 @@ def test_what_cannot_be_meant_is_refused_and_changes_nothing(line: str, message:
     with pytest.raises(UsageError, match=message):
         act(session, line)
     assert snapshot(session) == before
+
+
+@pytest.mark.parametrize("kernel", UPSTREAM)
+def test_a_merged_page_that_moves_is_a_page_of_its_own(kernel: str) -> None:
+    session = run(kernel, f"{EQUAL}\nksm A R 0 1 A R 2")
+    ((merged, *_), *_rest) = entries(session)
+    assert is_ksm(session, merged)
+    act(session, "mremap A R 0 1 S 0")
+    moved = session.state()["procs"]["A"]["ptes"][-1]
+    assert moved[0] == "S"
+    assert not is_ksm(session, moved[4])
+    assert session.state()["folios"][merged]["mapcount"] == [[0, 1]], "the other place keeps it"
+    assert not session.rules.violations, explain(session)

@@ -294,6 +294,7 @@ VM_FLAGS = (
     ("uw", f.VM_UFFD_WP),
     ("hg", f.VM_HUGEPAGE),
     ("nh", f.VM_NOHUGEPAGE),
+    ("mg", f.VM_MERGEABLE),
 )
 
 
