@@ -43,6 +43,8 @@ def explained(bench: Bench, episode: Episode, place: int, count: int, width: int
     if rule is not None:
         lines += _row("why", rule.explanation, width)
         lines += _row("says who", rule.source, width, "dim")
+    mails = (f"{mail.author}, {mail.date}, {mail.id}" for mail in bench.source.mails)
+    lines += _row("told in", "; ".join(mails), width, "dim")
     return lines
 
 

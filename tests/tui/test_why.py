@@ -83,6 +83,7 @@ def test_the_formula_has_numbers_and_the_line_that_broke_it() -> None:
     assert f"broken by   event {violation.event} add F1.page1._mapcount +1" in shown
     assert f"folio_try_dup_anon_rmap_pte(), rmap.py:{violation.line}" in shown
     assert "yield add(page._mapcount, 1)" in shown
+    assert "told in     " in shown
 
 
 def test_it_holds_again_where_the_look_ahead_says() -> None:
