@@ -46,6 +46,10 @@ def explore_options(parser: argparse.ArgumentParser) -> None:
         help="what is to hold in one of its ends at least",
     )  # fmt: skip
     parser.add_argument("--bound", metavar="N", type=count_of, help="stop at so many states")
+    parser.add_argument(
+        "--preemptions", metavar="N", type=count_of,
+        help="only schedules with so many switches from a CPU that could go on",
+    )  # fmt: skip
     parser.add_argument("--seconds", metavar="N", type=count_of, help="stop after so many seconds")
     parser.add_argument(
         "--memory", metavar="SIZE", type=_size, default=4 << 30,
@@ -60,7 +64,7 @@ def explore_command(args: argparse.Namespace) -> ExitCode:
 
     states = Bounds().states if args.bound is None else args.bound
     seconds = float("inf") if args.seconds is None else float(args.seconds)
-    bounds = Bounds(states, seconds, args.memory)
+    bounds = Bounds(states, seconds, args.memory, args.preemptions)
     always, sometimes = tuple(args.always), tuple(args.sometimes)
     asked = Asked(args.target, args.kernel, args.scenario, args.step, bounds, always, sometimes)
     return explore(asked, as_json=args.json)

@@ -59,7 +59,8 @@ struct core {
 
 	u64 at;           /* the state that is gone on from, */
 	int cpu, choice;  /* by whom, */
-	int64_t stage;    /* and the stage that a table was missing for; -1: none */
+	int missing_cpu, missing_choice; /* the slot that a table was missing for, */
+	int64_t stage;    /* or the stage; -1: none */
 	u64 missed[MOST_WORDS];
 	int alive, went;
 	u64 level_end, depth, transitions, ndeadlocks, deadlock;
@@ -68,6 +69,11 @@ struct core {
 	u64 *hits, *hit_states;
 	u8 *hit_cpus;
 	u32 room_hits, nbroken;
+
+	/* With a bound on preemptions: where a state says whose event was the last, */
+	u32 turn;
+	int bounded, all_seen, preempting; /* whether such moves are being done, */
+	u64 preemptions, most_preemptions, first, last; /* from the states [first, last). */
 
 	u64 batch[BATCH * MOST_WORDS], hashes[BATCH];
 	u32 from[BATCH];
@@ -391,6 +397,17 @@ u32 core_leaf(struct core *c, int kind, u32 verdict, int n, const u8 *word, cons
 
 int core_start(struct core *c, const u64 *first) { return start(c, first); }
 
+/*
+ * Walk no schedule with more preemptions than that: switches from a CPU that could go on.  Place
+ * *turn* of a state is the number of the CPU whose event was the last, from 1.
+ */
+void core_bound(struct core *c, u32 turn, u64 most)
+{
+	c->bounded = 1;
+	c->turn = turn;
+	c->most_preemptions = most;
+}
+
 /* Go on until there are so many states, or, if told to stop, until something broke. */
 int core_run(struct core *c, u64 budget, int stop) { return walk(c, budget, stop); }
 
@@ -407,9 +424,11 @@ u64 core_ask(struct core *c, int what)
 	case 5: return c->deadlock;
 	case 6: return c->bytes;
 	case 7: return c->at;
-	case 8: return (u64)c->cpu;
-	case 9: return (u64)c->choice;
+	case 8: return (u64)c->missing_cpu;
+	case 9: return (u64)c->missing_choice;
 	case 10: return (u64)c->stage;
+	case 11: return c->preemptions;
+	case 12: return (u64)c->all_seen;
 	default: return c->npool * 4 + c->nleaves * sizeof *c->leaves;
 	}
 }

@@ -37,8 +37,17 @@ class Core(Walker):
 
     name = "compiled"
 
-    def __init__(self, tables: Tables, most_bytes: int = 1 << 62, *, exact: bool = False) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        most_bytes: int = 1 << 62,
+        preemptions: int | None = None,
+        *,
+        exact: bool = False,
+    ) -> None:
         """Start a search that takes no more than *most_bytes* for its states.
+
+        With *preemptions*, which the tables must be made for, it walks schedules with so many.
 
         Raises:
             SandboxError: there is no compiled walker, or a state is too large for it.
@@ -52,6 +61,8 @@ class Core(Walker):
         """Seconds of CPU time in the library."""
         self._choices = tables.engine.alternatives
         self._core = self._library.core_new(tables.count, self._choices, most_bytes)
+        if preemptions is not None:
+            self._library.core_bound(self._core, tables.count, preemptions)
         self._layout = Layout(tables, None, exact=exact)
         self._lay_out()
         first = self._words(self._layout.pack(*tables.initial()))
@@ -106,6 +117,16 @@ class Core(Walker):
     def bytes_used(self) -> int:
         """Memory for states, how they were reached and how they are found."""
         return self._ask(6)
+
+    @property
+    def preemptions(self) -> int:
+        """How many schedules had so far, where that is bounded."""
+        return self._ask(11)
+
+    @property
+    def all_seen(self) -> bool:
+        """Whether more preemptions would lead to no other state."""
+        return bool(self._ask(12))
 
     @property
     def finals(self) -> list[int]:

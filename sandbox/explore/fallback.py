@@ -26,8 +26,17 @@ class Fallback(Walker):
 
     name = "Python"
 
-    def __init__(self, tables: Tables, most_bytes: int = 1 << 62) -> None:
-        """Start a search that takes about *most_bytes* for its states, and no more."""
+    def __init__(
+        self, tables: Tables, most_bytes: int = 1 << 62, preemptions: int | None = None
+    ) -> None:
+        """Start a search that takes about *most_bytes* for its states, and no more.
+
+        With *preemptions*, which the tables must be made for, it walks schedules with so many.
+        """
+        self._most_preemptions = preemptions
+        self._preemptions = 0
+        self._all_seen = self._preempting = False
+        self._first = self._last = 0
         self.tables = tables
         self._most_bytes = most_bytes
         self._found: dict[int, int] = {}
@@ -76,6 +85,16 @@ class Fallback(Walker):
     def deadlock(self) -> int | None:
         """The first of them."""
         return self._deadlock
+
+    @property
+    def preemptions(self) -> int:
+        """How many schedules had so far, where that is bounded."""
+        return self._preemptions
+
+    @property
+    def all_seen(self) -> bool:
+        """Whether more preemptions would lead to no other state."""
+        return self._all_seen
 
     @property
     def bytes_used(self) -> int:
@@ -228,7 +247,7 @@ class Fallback(Walker):
         """Go on until there are *budget* states."""
         one = self.bytes_used // len(self._states)
         room = max(self._most_bytes // max(one, 400), 1)
-        while self._next < len(self._states):
+        while self._next < self._end() or self._next_round():
             if self._next == self._level_end:
                 self._level_end = len(self._states)
                 self._depth += 1
@@ -239,48 +258,101 @@ class Fallback(Walker):
                 continue  # with the same state once more
             if stop_at_broken and len(self._hits) > broken:
                 return Stopped.BROKEN
-            if self._next < len(self._states) >= min(budget, room):
+            if self._next < self._end() and len(self._states) >= min(budget, room):
                 return Stopped.BUDGET if len(self._states) >= budget else Stopped.NO_ROOM
         return Stopped.DONE
 
+    def _end(self) -> int:
+        """Where the states end that are gone on from in this round."""
+        return self._last if self._preempting else len(self._states)
+
+    def _next_round(self) -> bool:
+        """With all states of so many preemptions known, go on with moves that are one more."""
+        if self._most_preemptions is None:
+            return False
+        if not self._preempting:
+            if self._preemptions == self._most_preemptions:
+                return False
+            self._last, self._next = len(self._states), self._first
+        else:
+            self._first = self._next = self._last
+            self._preemptions += 1
+            if self._next >= len(self._states):
+                self._all_seen = True
+                return False
+        self._preempting = not self._preempting
+        return True
+
+    def _has_turn(self, k: int, state: int) -> bool:
+        """Whether an event of CPU *k* is of the kind that is done in this round."""
+        layout = self._layout
+        at = layout.count
+        last = (state >> layout.shifts[at] & layout.masks[at]) - 1
+        could = False
+        if last not in (-1, k):
+            node = state >> layout.shifts[last] & layout.masks[last]
+            slots = range(first := node * self._choices, first + self._alternatives_of(last, node))
+            could = any(self._leaf_of(last, slot, state)[0] is not None for slot in slots)
+        return could is self._preempting
+
+    def _leaf_of(self, k: int, slot: int, state: int) -> Any:  # noqa: ANN401  # a tuple
+        at = self._tables[k].get(slot)
+        while at.__class__ is list:
+            at = at[2].get(state >> at[0] & at[1])
+        return at or self._missing(k, slot, state)
+
     def _go_on(self, stop: bool, budget: int) -> None:
-        """Do every event that is possible in the states of a level, or in as many as it may."""
+        """Go on from the states of a level, or from as many as it may."""
         layout, states = self._layout, self._states
         cpus = list(
             zip(layout.shifts, layout.masks, self._tables, self._alternatives, strict=False)
         )
-        while self._next < self._level_end and len(states) < budget:
-            number = self._next
-            state = states[number]
-            done, alive = 0, False
-            broke: list[tuple[int, int]] = []
-            for k, (shift, mask, table, known) in enumerate(cpus):
-                node = state >> shift & mask
-                count = known[node] if node < len(known) else self._alternatives_of(k, node)
-                alive = alive or count > 0
-                for slot in range(first := node * self._choices, first + count):
-                    at = table.get(slot)
-                    while at.__class__ is list:
-                        at = at[2].get(state >> at[0] & at[1])
-                    change, verdict, stages = at or self._missing(k, slot, state)
-                    if change is None:
-                        continue
-                    done += 1
-                    if verdict:
-                        broke.append((verdict, k))
-                    new = state ^ change
-                    if stages:
-                        new = self._staged(k, new, stages, broke)
-                    if new not in self._found:
-                        self._add(new, number << 2 | k)
+        end = min(self._level_end, self._end())
+        while self._next < end and len(states) < budget:
+            broke = self._from(self._next, cpus)
             self._next += 1
-            self._transitions += done
-            if not done:
-                self._ended(number, alive)
-            if broke:
-                self._broken(number, broke)
-                if stop:
-                    return
+            if broke and stop:
+                return
+
+    def _from(self, number: int, cpus: list[tuple[int, int, dict[int, Any], list[int]]]) -> bool:
+        """Do every event that is possible in a state; whether something broke."""
+        state = self._states[number]
+        bounded = self._most_preemptions is not None
+        done, alive = 0, False
+        broke: list[tuple[int, int]] = []
+        for k, (shift, mask, table, known) in enumerate(cpus):
+            node = state >> shift & mask
+            count = known[node] if node < len(known) else self._alternatives_of(k, node)
+            alive = alive or count > 0
+            if bounded and not self._has_turn(k, state):
+                continue
+            for slot in range(first := node * self._choices, first + count):
+                at = table.get(slot)
+                while at.__class__ is list:
+                    at = at[2].get(state >> at[0] & at[1])
+                change, verdict, stages = at or self._missing(k, slot, state)
+                if change is None:
+                    continue
+                done += 1
+                if verdict:
+                    broke.append((verdict, k))
+                new = state ^ change
+                if stages:
+                    new = self._staged(k, new, stages, broke)
+                if bounded:
+                    new = self._turn_of(k, new)
+                if new not in self._found:
+                    self._add(new, number << 2 | k)
+        self._transitions += done
+        if not done and not self._preempting:
+            self._ended(number, alive)
+        self._broken(number, broke)
+        return bool(broke)
+
+    def _turn_of(self, k: int, state: int) -> int:
+        """The state in which the last event was one of CPU *k*."""
+        shift = self._layout.shifts[self._layout.count]
+        return state ^ (state >> shift & 7 ^ k + 1) << shift
 
     def _staged(
         self, k: int, state: int, stages: tuple[int, ...], broke: list[tuple[int, int]]

@@ -36,6 +36,8 @@ class Bounds(NamedTuple):
     seconds: float = float("inf")
     memory: int = 4 << 30
     """Bytes for states."""
+    preemptions: int | None = None
+    """Switches, in a schedule, from a CPU that could go on."""
 
 
 @dataclass
@@ -85,8 +87,8 @@ def begin(scenario: Scenario, at: int, session: Session) -> Start:
 def walker_for(tables: Tables, bounds: Bounds) -> Walker:
     """The compiled walker where there is one, and it can count; else the one in plain Python."""
     if library() is not None:
-        return Core(tables, bounds.memory)
-    return Fallback(tables, bounds.memory)
+        return Core(tables, bounds.memory, bounds.preemptions)
+    return Fallback(tables, bounds.memory, bounds.preemptions)
 
 
 def told_walker(walker: Walker) -> str:
@@ -114,7 +116,7 @@ def explore(
     """Walk every interleaving from a state on, until nothing is left or a bound is reached."""
     check_walker()
     began = monotonic()
-    tables = Tables(Block(start.model))
+    tables = Tables(Block(start.model), turns=bounds.preemptions is not None)
     rehearse(tables)
     walker = walker_for(tables, bounds)
     out = Exploration(start.model.kernel.id, told_walker(walker))
@@ -144,7 +146,8 @@ def _walk(
             hits = len(walker.hits())
             watch(Progress(walker.states, walker.frontier, walker.depth, hits, seconds))
         if stopped is Stopped.DONE:
-            return ""
+            bounded = bounds.preemptions is not None and not walker.all_seen
+            return f"{bounds.preemptions} preemptions" if bounded else ""
         if stopped is Stopped.NO_ROOM:
             return f"memory: {bounds.memory >> 20} MiB of states"
         if walker.states >= bounds.states:

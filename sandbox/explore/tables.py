@@ -20,6 +20,8 @@ from sandbox.explore.recording import MISSING, Whole
 
 __all__ = ["BLOCKED", "Effect", "Engine", "Field", "Guard", "Leaf", "Table", "Tables"]
 
+TURN = "turn"
+"""The place of the last CPU's number in the block, from 1: no event reads it."""
 BLOCKED = object()
 """The answer to an event that has to wait."""
 Verdict = frozenset[Any]
@@ -154,7 +156,8 @@ class Tables:
     stages have the place behind the last CPU.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, turns: bool = False) -> None:
+        """Learn of an *engine*; with *turns* a state says as well whose event was the last."""
         self.engine = engine
         self.count = len(engine.automata)
         self.fields: list[Field] = []
@@ -175,6 +178,10 @@ class Tables:
         """Slots that read what is no field, or a whole table."""
         self.remade: set[tuple[int, int]] = set()
         """Slots whose tables were made anew since somebody last asked."""
+        if turns:
+            field = self._field(TURN, 0)
+            for number in range(1, self.count + 1):
+                field.number_of(number)
 
     # -- looking up ------------------------------------------------------------------------
 
@@ -224,7 +231,8 @@ class Tables:
             values = [*values, *[0] * (len(loaded) - count)]
         for index in compress(range(len(loaded)), map(ne, loaded, values)):
             field = self.fields[index]
-            self.engine.load(field.place, field.values[values[index]])
+            if field.place is not TURN:
+                self.engine.load(field.place, field.values[values[index]])
             loaded[index] = values[index]
 
     def _written(self, effect: Effect) -> list[tuple[int, int]]:

@@ -183,17 +183,73 @@ static void OF_WORDS(nobody_went)(struct core *c)
 	c->finals[c->nfinals++] = c->at;
 }
 
+/*
+ * All states with so many preemptions are known: go on with those moves out of them that are one
+ * more, and then with the states that these lead to.  0 when there is nothing left to do.
+ */
+static int OF_WORDS(next_round)(struct core *c)
+{
+	if (!c->preempting) {
+		if (c->preemptions == c->most_preemptions)
+			return 0;
+		c->last = c->n;
+		c->at = c->first;
+	} else {
+		c->first = c->at = c->last;
+		c->preemptions++;
+		if (c->at >= c->n) {
+			c->all_seen = 1;
+			return 0;
+		}
+	}
+	c->preempting = !c->preempting;
+	return 1;
+}
+
+/* Whether an event of CPU k is of the kind that is done now; -1 where a table ends. */
+static inline int OF_WORDS(has_turn)(struct core *c, int k, const u64 *state)
+{
+	int last = (int)OF_WORDS(number)(state, c->places[c->turn]) - 1, could = 0;
+	if (last >= 0 && last != k) {
+		const u32 *roots = c->roots[last] +
+				   OF_WORDS(number)(state, c->places[last]) * c->choices;
+		for (int choice = 0; choice < c->choices && !could; choice++) {
+			const struct leaf *leaf = OF_WORDS(leaf_of)(c, roots[choice], state);
+			if (!leaf) {
+				c->missing_cpu = last;
+				c->missing_choice = choice;
+				return -1;
+			}
+			if (leaf->kind == NO_MORE)
+				break;
+			could = leaf->kind == STEP;
+		}
+	}
+	return could == c->preempting;
+}
+
+static inline void OF_WORDS(take_turn)(struct core *c, int k, const u64 *state, u64 *after)
+{
+	const struct place *turn = c->places + c->turn;
+	u64 change = OF_WORDS(number)(state, *turn) ^ (u64)(k + 1);
+	after[WORDS == 1 ? 0 : turn->word] ^= change << turn->shift;
+}
+
 static int OF_WORDS(walk)(struct core *c, u64 budget, int stop)
 {
 	u32 before = c->nbroken;
 	c->no_room = 0;
 	for (;;) {
 		u64 state[WORDS];
-		if (c->at >= c->level_end || c->at >= c->n) {
+		if (c->at >= c->level_end || c->at >= c->n ||
+		    (c->preempting && c->at >= c->last)) {
 			if (!OF_WORDS(take_in)(c))
 				return NO_ROOM;
-			if (c->at >= c->n)
-				return DONE;
+			if (c->at >= c->n || (c->preempting && c->at >= c->last)) {
+				if (!c->bounded || !OF_WORDS(next_round)(c))
+					return DONE;
+				continue;
+			}
 			if (c->at >= c->level_end) {
 				c->level_end = c->n;
 				c->depth++;
@@ -205,7 +261,11 @@ static int OF_WORDS(walk)(struct core *c, u64 budget, int stop)
 			return OF_WORDS(take_in)(c) ? BROKEN : NO_ROOM;
 		memcpy(state, c->states + c->at * WORDS, WORDS * 8);
 		for (; c->cpu < c->cpus; c->cpu++, c->choice = 0) {
-			const int k = c->cpu;
+			const int k = c->cpu, turn = c->bounded ? OF_WORDS(has_turn)(c, k, state) : 1;
+			if (turn < 0) {
+				c->stage = -1;
+				return OF_WORDS(take_in)(c) ? MISSING : NO_ROOM;
+			}
 			const u32 *roots =
 				c->roots[k] + OF_WORDS(number)(state, c->places[k]) * c->choices;
 			for (; c->choice < c->choices; c->choice++) {
@@ -215,12 +275,14 @@ static int OF_WORDS(walk)(struct core *c, u64 budget, int stop)
 					OF_WORDS(leaf_of)(c, roots[c->choice], state);
 				int count;
 				c->stage = -1;
+				c->missing_cpu = k;
+				c->missing_choice = c->choice;
 				if (!leaf)
 					return OF_WORDS(take_in)(c) ? MISSING : NO_ROOM;
 				if (leaf->kind == NO_MORE)
 					break;
 				c->alive = 1;
-				if (leaf->kind == WAITS)
+				if (leaf->kind == WAITS || !turn)
 					continue;
 				memcpy(after, state, WORDS * 8);
 				OF_WORDS(change)(c, leaf, after);
@@ -229,6 +291,8 @@ static int OF_WORDS(walk)(struct core *c, u64 budget, int stop)
 					return OF_WORDS(take_in)(c) ? MISSING : NO_ROOM;
 				if (count)
 					OF_WORDS(note)(c, k, found, count);
+				if (c->bounded)
+					OF_WORDS(take_turn)(c, k, state, after);
 				c->went = 1;
 				c->transitions++;
 				c->hashes[c->nbatch] = OF_WORDS(hash)(after);
@@ -241,7 +305,7 @@ static int OF_WORDS(walk)(struct core *c, u64 budget, int stop)
 				}
 			}
 		}
-		if (!c->went)
+		if (!c->went && !c->preempting)
 			OF_WORDS(nobody_went)(c);
 		c->alive = c->went = 0;
 		c->cpu = 0;

@@ -76,6 +76,16 @@ class Walker(ABC):
 
     @property
     @abstractmethod
+    def preemptions(self) -> int:
+        """How many schedules had so far, where that is bounded."""
+
+    @property
+    @abstractmethod
+    def all_seen(self) -> bool:
+        """Whether more preemptions would lead to no other state."""
+
+    @property
+    @abstractmethod
     def bytes_used(self) -> int:
         """Memory for states, how they were reached and how they are found."""
 

@@ -86,6 +86,16 @@ def test_a_bound_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     assert summary["stopped"]
 
 
+def test_few_preemptions_are_a_bound(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    asked = "-k", "no-seqcount", "--preemptions"
+    status, (summary,) = explored(capsys, tmp_path, RACE, *asked, "0")
+    assert status == ExitCode.BOUND
+    assert summary["stopped"] == "0 preemptions"
+    status, (*findings, _) = explored(capsys, tmp_path, RACE, *asked, "1")
+    assert status == ExitCode.FAILED
+    assert {"I-22", "I-24", "I-26"} <= {finding["rule"] for finding in findings}
+
+
 def test_without_a_compiler_the_same_is_found(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import astuple
 
 import pytest
 
+from sandbox.explore.block import Block
 from sandbox.explore.core import Core
 from sandbox.explore.fallback import Fallback
 from sandbox.explore.golden import BASE, Golden, GoldenModel
@@ -52,6 +53,45 @@ def test_references_taken_late_break_at_the_second_event(walker: type[Walker]) -
 def test_the_middle_model_has_the_known_states() -> None:
     _, found = counts(Core, GoldenModel())
     assert found == (238_644, 516_922, 54)
+
+
+def ladder(walker: type[Fallback] | type[Core], model: GoldenModel, most: int) -> list[int]:
+    """States with at most 0, 1 ... preemptions, whoever had the last turn."""
+    out = []
+    for preemptions in range(most + 1):
+        tables = Tables(Golden(model), turns=True)
+        search = walker(tables, 1 << 40, preemptions)
+        assert search.run(1 << 40) is Stopped.DONE
+        assert not search.all_seen
+        states = map(search.numbers, range(search.states))
+        count = len(tables.fields)
+        out.append(len({(*nodes, *values[1:count]) for nodes, values in states}))
+    return out
+
+
+@pytest.mark.parametrize("walker", WALKERS)
+def test_each_preemption_more_leads_to_more_states(walker: type[Fallback] | type[Core]) -> None:
+    assert ladder(walker, BASE.model, 2) == [59, 581, 1_122]
+
+
+@compiled
+def test_the_ladder_of_the_middle_model_is_the_known_one() -> None:
+    assert ladder(Core, GoldenModel(), 1) == [3_744, 43_369]
+
+
+@compiled
+@pytest.mark.parametrize("walker", WALKERS)
+def test_with_enough_preemptions_all_is_seen(walker: type[Fallback] | type[Core]) -> None:
+    start = begun("no-seqcount", ONE_PAGE, "cpu0: fork A B\ncpu1: pin A R 0 1 1 w")
+    whole = outcome(start, walked(start, Core))
+    search = walker(Tables(Block(start), turns=True), 1 << 40, 9)
+    assert search.run(1 << 40) is Stopped.DONE
+    assert search.all_seen
+    assert outcome(start, search) == whole
+    few = walker(Tables(Block(start), turns=True), 1 << 40, 1)
+    assert few.run(1 << 40) is Stopped.DONE
+    assert not few.all_seen
+    assert outcome(start, few).broken == whole.broken
 
 
 @compiled
