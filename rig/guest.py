@@ -24,12 +24,16 @@ MAX_NAME = 15
 MAX_FILL = 1024
 """Pages that one write to a file may have."""
 MAX_LINE = 400
+MAX_TURNS, MAX_RACE = 8, 440
+"""Actions of one CPU in a race, and characters of a whole race."""
 
 NOT_PLAYED = frozenset({"exclusive", "reclaim", "unmerge", "exec"})
 """Verbs that a kernel could be asked for, but this guest does not know how."""
 NOT_RACED = frozenset({"memfd", "file", "fsync", "mthp", "shmem", "swap", "dropcache", "drain",
                        "autodrain", "sleep", "sysfs", "quiet", "loud", "proc"})  # fmt: skip
 """Verbs that init does itself, so that they have no CPU of their own."""
+BY_AGENT = frozenset({"unpin", "split", "poke", "clearrefs"})
+"""Verbs that a helper of the guest's does in a race, for any process."""
 NOTHING = frozenset({"quiet", "loud"})
 """Words of the console of another rig: steps that do nothing, here as in the model."""
 
@@ -120,18 +124,30 @@ class _Translation:
         return line
 
     def block(self, block: CpuBlock, number: int) -> str:
-        """Two actions that race, as the guest reads them."""
-        if block.cpus != (0, 1) or len(block.actions) != 2:
-            expected = "one action on cpu0 and one on cpu1"
-            _refuse("the rig races two CPUs with an action each", block.where, expected)
-        lines = []
+        """The actions of two CPUs that race, as the guest reads them."""
+        if block.cpus != (0, 1):
+            _refuse("the rig races two CPUs", block.where, "actions on cpu0 and on cpu1")
+        turns = []
         for cpu in (0, 1):
-            (action,) = block.of_cpu(cpu)
-            if action.verb in NOT_RACED:
-                message = f"{action.verb!r} cannot be raced"
-                _refuse(message, action.where, "an action of a process")
-            lines.append(self.line(action))
-        return f"race {number} | {lines[0]} | {lines[1]}"
+            actions = block.of_cpu(cpu)
+            for action, following in zip(actions, (*actions[1:], None), strict=True):
+                self._check_turn(action, following)
+            if len(actions) > MAX_TURNS:
+                message = f"{len(actions)} actions of one CPU"
+                _refuse(message, actions[MAX_TURNS].where, f"at most {MAX_TURNS}")
+            turns.append(" ; ".join(map(self.line, actions)))
+        line = f"race {number} | {turns[0]} | {turns[1]}"
+        if len(line) > MAX_RACE:
+            _refuse(f"a block of {len(line)} characters", block.where, f"at most {MAX_RACE}")
+        return line
+
+    def _check_turn(self, action: Action, following: Action | None) -> None:
+        """Refuse what no worker of a race can do, or not the one of the next action as well."""
+        if action.verb in NOT_RACED:
+            _refuse(f"{action.verb!r} cannot be raced", action.where, "an action of a process")
+        if following is not None and _worker(action) != _worker(following):
+            message = f"{_worker_name(following)} follows {_worker_name(action)} on one CPU"
+            _refuse(message, following.where, "actions of one process on each CPU of a race")
 
     def _number(self, ident: str) -> str:
         """The guest's number for the id of a hold: itself where that is a number."""
@@ -187,6 +203,16 @@ class _Translation:
         known.update(name for name in names if name)
         if len(known) > most:
             _refuse(f"too many {what}", where, f"at most {most} in a scenario")
+
+
+def _worker(action: Action) -> str:
+    """Who does an action in a race: its process, or an agent of init's."""
+    return "" if action.verb in BY_AGENT else action.args["proc"]
+
+
+def _worker_name(action: Action) -> str:
+    worker = _worker(action)
+    return f"an action of {worker}'s" if worker else repr(action.verb)
 
 
 def _show(kind: Kind, value: object) -> str:

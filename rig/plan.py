@@ -78,8 +78,9 @@ class Plan:
     def race(self, turns: Sequence[Turn], where: Where, *, ends: bool = False) -> int:
         """Add a race, and return its number; without turns CPU 0 does all of its call first.
 
-        `ends` says that a process ends in it, which unmaps all that is its own before it comes to
-        a region: it is given longer before it is taken for one that goes round.
+        `ends` says that a CPU is long at what is not watched: a process ends, which unmaps all that
+        is its own before it comes to a region, or a child begins.  It is given longer before it
+        is taken for one that goes round.
 
         Raises:
             UnplayableError: a turn cannot be given to this kernel; with its place.

@@ -22,7 +22,7 @@ from rig.racewords import RaceWords
 from rig.states import Names, Span
 from rig.symbols import read_layout, read_symbols
 from sandbox.conform.outcomes import Outcome, outcome
-from sandbox.scenario.language import CpuBlock, Scenario
+from sandbox.scenario.language import Action, CpuBlock, Scenario
 from sandbox.scenario.schedule import Turn, format_schedule
 
 __all__ = ["Play", "Played", "Racer", "block_of", "recorded"]
@@ -109,8 +109,7 @@ class Racer(Player[Play, Played]):
         guests = []
         for play in batch:
             block = play.scenario.steps[play.step]
-            ends = isinstance(block, CpuBlock) and any(a.verb in ENDS for a in block.actions)
-            number = plan.race(play.turns, block.where, ends=ends)
+            number = plan.race(play.turns, block.where, ends=_works_aside(block))
             alone = play.scenario._replace(name=f"race-{number}")
             guests.append(translate(alone, races={play.step: number}))
         booted, found = self.boot(
@@ -147,7 +146,7 @@ def _played(
     spans, known = names.spans, dict(names.processes)
     step = raw.steps[play.step]
     after: dict[str, Any] = {"step": step.number, "action": play.scenario.steps[play.step].text}
-    after |= {"ret": step.ret, "rets": _returned(step.out), **names.state(step)}
+    after |= {"ret": step.ret, "rets": _returned(step.out, play), **names.state(step)}
     fresh = [name for pid, name in names.processes.items() if pid not in known]
     naming = Naming(names, spans, names.spans)
     stores = [words.store(store, log, naming, names, fresh) for store in log.stores]
@@ -166,9 +165,25 @@ def _played(
     return Played(play, before, after, race, found, dead, log.total, counts)
 
 
-def _returned(said: str) -> list[int]:
-    """What each call returned."""
-    return [int(text) for text in said.split(";") if text.strip().lstrip("-").isdigit()]
+def _works_aside(block: Action | CpuBlock) -> bool:
+    """Whether a CPU is long at what is not watched: the end of a process, a child's beginning."""
+    if not isinstance(block, CpuBlock):
+        return False
+    firsts = [action for cpu in block.cpus for action in block.of_cpu(cpu)[:-1]]
+    ends = any(action.verb in ENDS for action in block.actions)
+    return ends or any(action.verb == "fork" for action in firsts)
+
+
+def _returned(said: str, play: Play) -> list[int]:
+    """What each call returned, in the order of the block; the guest says it CPU by CPU."""
+    block = play.scenario.steps[play.step]
+    if not isinstance(block, CpuBlock):
+        return []
+    left = {
+        cpu: [int(text) for text in part.split() if text.lstrip("-").isdigit()]
+        for cpu, part in zip(block.cpus, said.split(";"), strict=False)
+    }
+    return [left[cpu].pop(0) for a in block.actions if left.get(cpu := a.cpu or 0)]
 
 
 def _names_of(frames: Iterable[int], spans: Iterable[Span]) -> set[str]:

@@ -43,6 +43,7 @@
 #define MAX_REGIONS	12
 #define REGION_BASE	0x100000000UL
 #define REGION_STRIDE	0x2000000UL	/* 32M apart, so 2M folios fit and never merge */
+#define MAX_TURNS	8		/* actions of one CPU in a race */
 #define FILE_FD		100
 #define STACK		(24 * (long)PAGE)	/* what a process needs of its stack at most */
 
@@ -201,8 +202,8 @@ static int unuring(void)
 }
 
 static struct {
-	char *argv[16], text[512], val[400];
-	int argc, seq, cpu, fd;
+	char text[512];			/* its actions, with ; between them */
+	int seq, cpu, fd;
 	long id;
 	pthread_t thread;
 	int live;
@@ -536,33 +537,73 @@ static int act(int argc, char **argv, int seq, char *val, int vlen, int fd);
 static void serve(int me);
 static void settle(void);
 
+static int split_words(char *line, char **argv, int max)
+{
+	int n = 0;
+	char *save, *w;
+
+	for (w = strtok_r(line, " \t\n", &save); w && n < max; w = strtok_r(NULL, " \t\n", &save))
+		argv[n++] = w;
+	return n;
+}
+
+/*
+ * The actions of one CPU in a race, one after the other, with ; between them; they end at the mark.  What each came to
+ * goes to val: RET/PID, the pid of a child.  Comes back in a child of theirs with its slot, else with -1.
+ */
+static int take_turns(char *text, int seq, char *val, int vlen, int fd)
+{
+	char *save, *words[16], junk[400];
+	int rets[MAX_TURNS], pids[MAX_TURNS], n = 0, used = 0;
+
+	for (char *one = strtok_r(text, ";", &save); one && n < MAX_TURNS; one = strtok_r(NULL, ";", &save), n++) {
+		int argc = split_words(one, words, 16);
+
+		pids[n] = 0;
+		if (!strcmp(words[0], "exit"))
+			_exit(0);		/* its end: do_task_dead(), which the plugin knows */
+		if (!strcmp(words[0], "kill"))	/* by the process itself, as it must run to die */
+			kill(getpid(), SIGKILL);
+		if (strcmp(words[0], "fork")) {
+			rets[n] = act(argc, words, seq, junk, sizeof(junk), fd);
+			continue;
+		}
+		pids[n] = fork();
+		if (!pids[n])
+			return atoi(words[1]);
+		rets[n] = pids[n] < 0 ? -errno : 0;
+	}
+	mark_end();
+	on_cpu(0);
+	for (int i = 0; i < n; i++)
+		used += snprintf(val + used, vlen - used, "%s%d/%d", i ? " " : "", rets[i], pids[i]);
+	return -1;
+}
+
+/* the child of a fork in a race */
+static void born(int slot)
+{
+	on_cpu(0);
+	second.live = 0;
+	settle();
+	reply(procs[slot].rep[1], 0, "up");
+	serve(slot);
+}
+
 static void *second_thread(void *p)
 {
-	int r;
+	char val[400];
+	int slot;
 
 	if (!p)
 		return NULL;			/* a first one at the start, for what the library allocates */
 	on_cpu(second.cpu);
 	*ready = 1;
 	mark_start(second.id);
-	if (!strcmp(second.argv[0], "fork")) {
-		int slot = atoi(second.argv[1]);
-
-		r = fork();
-		if (!r) {			/* the child goes on in a copy of this thread */
-			on_cpu(0);
-			second.live = 0;
-			settle();
-			reply(procs[slot].rep[1], 0, "up");
-			serve(slot);
-		}
-		snprintf(second.val, sizeof(second.val), "%d", r);
-		r = r < 0 ? -errno : 0;
-	} else
-		r = act(second.argc, second.argv, second.seq, second.val, sizeof(second.val), second.fd);
-	mark_end();
-	on_cpu(0);
-	reply(second.fd, r, second.val);
+	slot = take_turns(second.text, second.seq, val, sizeof(val), second.fd);
+	if (slot >= 0)				/* the child goes on in a copy of this thread */
+		born(slot);
+	reply(second.fd, 0, val);
 	return NULL;
 }
 
@@ -586,16 +627,6 @@ static void join_second(void)
 	second.live = 0;
 }
 
-static int split_words(char *line, char **argv, int max)
-{
-	int n = 0;
-	char *save, *w;
-
-	for (w = strtok_r(line, " \t\n", &save); w && n < max; w = strtok_r(NULL, " \t\n", &save))
-		argv[n++] = w;
-	return n;
-}
-
 /* the process is settled: its own memory does not change any more */
 static void serve(int me)
 {
@@ -603,24 +634,22 @@ static void serve(int me)
 	static char *argv[16];
 
 	for (;;) {
-		int n = read(procs[me].cmd[0], line, sizeof(line) - 1), argc, seq, r, cpu = -1;
-		long id = 0;
+		int n = read(procs[me].cmd[0], line, sizeof(line) - 1), argc, seq, r, slot;
+		char *p;
+		long id;
 
 		if (n <= 0)
 			_exit(1);
 		line[n] = 0;
-		argc = split_words(line, argv, 16);
-		seq = atoi(argv[0]);
-		if (argv[1][0] != '@' || argv[1][2] == 't')
+		seq = strtol(line, &p, 10);
+		if (p[1] != '@' || p[3] == 't')
 			join_second();		/* of the race before */
-		if (argv[1][0] == '@') {	/* SEQ @CPU[t] ID VERB ...: in a race; t: by a second thread */
-			cpu = argv[1][1] - '0';
-			id = atol(argv[2]);
-			if (argv[1][2] == 't') {
-				second.argc = argc - 3;
-				memcpy(second.text, line, sizeof(line));
-				for (int i = 3; i < argc; i++)
-					second.argv[i - 3] = second.text + (argv[i] - line);
+		if (p[1] == '@') {		/* SEQ @CPU[t] ID ACTIONS: in a race; t: by a second thread */
+			int cpu = p[2] - '0', thread = p[3] == 't';
+
+			id = strtol(p + 3 + thread, &p, 10);
+			if (thread) {
+				strcpy(second.text, p);
 				second.seq = seq;
 				second.cpu = cpu;
 				second.id = id;
@@ -628,37 +657,27 @@ static void serve(int me)
 				start_second(&second);
 				continue;
 			}
-			for (int i = 3; i < argc; i++)
-				argv[i - 2] = argv[i];
-			argc -= 2;
 			on_cpu(cpu);
 			*ready = 1;
 			mark_start(id);
+			slot = take_turns(p, seq, val, sizeof(val), procs[me].rep[1]);
+			if (slot >= 0)
+				born(slot);
+			reply(procs[me].rep[1], 0, val);
+			continue;
 		}
+		argc = split_words(line, argv, 16);
 		if (!strcmp(argv[1], "exit"))
-			_exit(0);		/* its end, in a race: do_task_dead(), which the plugin knows */
-		if (!strcmp(argv[1], "kill"))	/* in a race: by the process itself, as it must run to die */
-			kill(getpid(), SIGKILL);
+			_exit(0);
 		if (!strcmp(argv[1], "fork")) {
-			int slot = atoi(argv[2]);
-
+			slot = atoi(argv[2]);
 			r = fork();
-			if (r == 0) {
-				on_cpu(0);
-				second.live = 0;
-				me = slot;
-				settle();
-				reply(procs[me].rep[1], 0, "up");
-				continue;
-			}
+			if (!r)
+				born(slot);
 			snprintf(val, sizeof(val), "%d", r);
 			r = r < 0 ? -errno : 0;
 		} else
 			r = act(argc - 1, argv + 1, seq, val, sizeof(val), procs[me].rep[1]);
-		if (cpu >= 0) {
-			mark_end();
-			on_cpu(0);
-		}
 		reply(procs[me].rep[1], r, val);
 	}
 }
@@ -841,62 +860,117 @@ static int compose(int n, char **w, char *cmd, int len)
 
 static struct proc agents[2];		/* for what init itself does elsewhere: split, unpin, poke, clearrefs */
 
+/* one CPU of a race: its actions, all done by one worker */
+struct turn {
+	int slot, agent, dies, n;	/* of the process; whether an agent does them; whether the last one ends it */
+	int child[MAX_TURNS], ret[MAX_TURNS];
+	char text[480];
+};
+
+/* what an agent is told for an action, 0 if a process does it by itself */
+static int for_agent(int n, char **w, int slot, char *text, int len)
+{
+	unsigned long base, a, b;
+
+	if (!strcmp(w[0], "unpin"))
+		return snprintf(text, len, "release %s", w[1]);
+	if (!strcmp(w[0], "clearrefs"))
+		return snprintf(text, len, "put /proc/%d/clear_refs %s", procs[slot].pid, w[2]);
+	if (strcmp(w[0], "split") && strcmp(w[0], "poke"))
+		return 0;
+	base = region_addr(region_index(w[2], 0));
+	a = strtoul(w[3], 0, 0);
+	b = strtoul(w[4], 0, 0);
+	if (w[0][0] == 'p')
+		return snprintf(text, len, "pokemem %d 0x%lx %lu", procs[slot].pid, base + a * PAGE, b - a);
+	return snprintf(text, len, "put /sys/kernel/debug/split_huge_pages %d,0x%lx,0x%lx%s%s", procs[slot].pid,
+			base + a * PAGE, base + b * PAGE, n > 5 ? "," : "", n > 5 ? w[5] : "");
+}
+
+/* one action more of a CPU */
+static int add_turn(struct turn *t, char *action)
+{
+	char *w[16], text[400];
+	int n = split_words(action, w, 16), slot = -1, agent, used = strlen(t->text);
+
+	if (t->n == MAX_TURNS || !n)
+		return -EINVAL;
+	if (strcmp(w[0], "unpin")) {
+		slot = slot_of(w[1]);
+		if (slot < 0)
+			return -ESRCH;
+	}
+	t->child[t->n] = -1;
+	agent = for_agent(n, w, slot, text, sizeof(text)) > 0;
+	if (t->n && (agent != t->agent || (!agent && slot != t->slot)))
+		return -EINVAL;			/* the host has seen to it */
+	t->agent = agent;
+	t->slot = slot;
+	if (!strcmp(w[0], "fork"))
+		snprintf(text, sizeof(text), "fork %d", t->child[t->n] = free_slot(w[2]));
+	else if (!strcmp(w[0], "exit") || !strcmp(w[0], "kill")) {
+		snprintf(text, sizeof(text), "%s", w[0]);
+		t->dies = 1;
+	} else if (!agent && (n = compose(n, w, text, sizeof(text))) < 0)
+		return n;
+	snprintf(t->text + used, sizeof(t->text) - used, "%s%s", used ? " ; " : "", text);
+	t->n++;
+	return 0;
+}
+
+/* what the actions of a CPU came to, and the children of its forks */
+static void take_answers(struct turn *t, int cpu, int thread)
+{
+	char rep[512], *p = rep;
+	int r = 0;
+
+	if (t->agent) {				/* \002 RET VALUE \003 in one write */
+		int n = read(agents[cpu].rep[0], rep, 511);
+
+		rep[n > 0 ? n : 0] = 0;
+		p = rep + (n > 0);
+	} else
+		r = wait_reply2(t->slot, rep, sizeof(rep), thread);
+	p = strchr(p, ' ');
+	for (int i = 0; i < t->n; i++) {
+		int pid = 0;
+
+		t->ret[i] = r;
+		if (!r && p) {
+			t->ret[i] = strtol(p, &p, 10);
+			pid = *p == '/' ? strtol(p + 1, &p, 10) : 0;
+		}
+		if (t->child[i] >= 0) {
+			procs[t->child[i]].pid = pid > 0 ? pid : 0;
+			if (pid > 0)
+				wait_reply(t->child[i], rep + 256, 256);
+		}
+	}
+}
+
 static int race(char *line, char *val, int vlen)
 {
-	char *save, text[2][512], cmd[600], rep[2][512];
-	int slot[2], child[2] = { -1, -1 }, agent[2] = { 0, 0 }, dies[2] = { 0, 0 }, r[2], n;
+	struct turn turns[2];
+	char *save, cmd[600];
+	int r = 0, used = 0, same;
 	long id = strtol(line + 5, NULL, 0);
 
 	strtok_r(line, "|", &save);
 	for (int c = 0; c < 2; c++) {
-		char *w[16], *p = strtok_r(NULL, "|", &save);
+		char *p = strtok_r(NULL, "|", &save), *next;
 
-		if (!p)
-			return -EINVAL;
-		n = split_words(p, w, 16);
-		slot[c] = -1;
-		if (!strcmp(w[0], "unpin")) {
-			snprintf(text[c], 512, "release %s", w[1]);
-			agent[c] = 1;
-			continue;
-		}
-		slot[c] = slot_of(w[1]);
-		if (slot[c] < 0)
-			return -ESRCH;
-		if (!strcmp(w[0], "fork")) {
-			child[c] = free_slot(w[2]);
-			snprintf(text[c], 512, "fork %d", child[c]);
-		} else if (!strcmp(w[0], "split")) {
-			unsigned long base = region_addr(region_index(w[2], 0));
-
-			snprintf(text[c], 512, "put /sys/kernel/debug/split_huge_pages %d,0x%lx,0x%lx%s%s", procs[slot[c]].pid,
-				 base + strtoul(w[3], 0, 0) * PAGE, base + strtoul(w[4], 0, 0) * PAGE,
-				 n > 5 ? "," : "", n > 5 ? w[5] : "");
-			agent[c] = 1;
-		} else if (!strcmp(w[0], "clearrefs")) {
-			snprintf(text[c], 512, "put /proc/%d/clear_refs %s", procs[slot[c]].pid, w[2]);
-			agent[c] = 1;
-		} else if (!strcmp(w[0], "poke")) {
-			unsigned long a = strtoul(w[3], 0, 0), b = strtoul(w[4], 0, 0);
-
-			snprintf(text[c], 512, "pokemem %d 0x%lx %lu", procs[slot[c]].pid,
-				 region_addr(region_index(w[2], 0)) + a * PAGE, b - a);
-			agent[c] = 1;
-		} else if (!strcmp(w[0], "exit") || !strcmp(w[0], "kill")) {
-			snprintf(text[c], 512, "%s", w[0]);
-			dies[c] = 1;
-		} else {
-			r[c] = compose(n, w, text[c], 512);
-			if (r[c] < 0)
-				return r[c];
-		}
+		memset(&turns[c], 0, sizeof(turns[c]));
+		for (char *one = p ? strtok_r(p, ";", &next) : NULL; one && !r; one = strtok_r(NULL, ";", &next))
+			r = add_turn(&turns[c], one);
+		if (r || !turns[c].n)
+			return r ? r : -EINVAL;
 	}
+	same = !turns[0].agent && !turns[1].agent && turns[0].slot == turns[1].slot;
 	/* CPU 1 first: it waits at its mark, and CPU 0 goes to the same place */
 	for (int c = 1; c >= 0; c--) {
-		struct proc *p = agent[c] ? &agents[c] : &procs[slot[c]];
-		int thread = c == 1 && !agent[0] && !agent[1] && slot[0] == slot[1];
+		struct proc *p = turns[c].agent ? &agents[c] : &procs[turns[c].slot];
+		int n = snprintf(cmd, sizeof(cmd), "%d @%d%s %ld %s", step, c, c == 1 && same ? "t" : "", id, turns[c].text);
 
-		n = snprintf(cmd, sizeof(cmd), "%d @%d%s %ld %s", step, c, thread ? "t" : "", id, text[c]);
 		*ready = 0;
 		n = write(p->cmd[1], cmd, n);
 		if (c) {
@@ -906,32 +980,20 @@ static int race(char *line, char *val, int vlen)
 		}
 	}
 	for (int c = 0; c < 2; c++) {
-		int thread = c == 1 && !agent[0] && !agent[1] && slot[0] == slot[1];
+		struct turn *t = &turns[c];
 
-		if (dies[c]) {
-			while (!gone(procs[slot[c]].pid))
+		if (t->dies) {
+			while (!gone(procs[t->slot].pid))
 				usleep(2000);
-			procs[slot[c]].pid = 0;
-			r[c] = 0;
-			continue;
-		}
-		if (agent[c]) {			/* \002 RET \003 in one write */
-			n = read(agents[c].rep[0], rep[c], 511);
-			rep[c][n > 0 ? n : 0] = 0;
-			memmove(rep[c], rep[c] + (n > 0), 511);
-			r[c] = 0;
+			procs[t->slot].pid = 0;
 		} else
-			r[c] = wait_reply2(slot[c], rep[c], 512, thread);
-		if (!r[c])
-			r[c] = atoi(rep[c]);
-		if (!strncmp(text[c], "fork", 4)) {
-			procs[child[c]].pid = r[c] ? 0 : atoi(strchr(rep[c], ' ') + 1);
-			if (!r[c])
-				wait_reply(child[c], cmd, sizeof(cmd));
+			take_answers(t, c, c == 1 && same);
+		for (int i = 0; i < t->n; i++) {
+			used += snprintf(val + used, vlen - used, "%s%d", i ? " " : c ? "; " : "", t->ret[i]);
+			r = r ? r : t->ret[i];
 		}
 	}
-	snprintf(val, vlen, "%d; %d", r[0], r[1]);
-	return r[0] ? r[0] : r[1];
+	return r;
 }
 
 /* one scenario line; returns 0 or -errno, text in val */

@@ -25,6 +25,10 @@ _UNMAPS = frozenset({"munmap", "mprotect", "mremap", "exit", "kill", "remove", "
 """Beside them a plain access of the same memory may end its process, in the one order alone."""
 _ACCESSES = frozenset({"write", "touch", "read"})
 _ENDS = frozenset({"exit", "kill"})
+_BY_AGENT = frozenset({"unpin", "split", "poke", "clearrefs"})
+"""Verbs that the rig has a worker of its own for."""
+MORE = 0.3
+"""Part of the pairs in which a CPU has a second action."""
 TRIES = 200
 MEETING = 0.8
 """Part of the pairs that are about memory that both can reach."""
@@ -49,7 +53,7 @@ def pair_text(seed: int, number: int, family: Family | None) -> str:
         lines = _scene(draw)
         pair = _pair(draw, weights)
         if pair is not None:
-            block = [f"cpu{cpu}: {line}" for cpu, line in enumerate(pair)]
+            block = [f"cpu{cpu}: {line}" for cpu, line in pair]
             name = f"scenario {pair_name(seed, number)}"
             return "\n".join([name, *lines, *block, "end", ""])
     raise AssertionError("no pair could be drawn")  # not even a fork beside a fork
@@ -68,24 +72,48 @@ def _scene(draw: Draw) -> list[str]:
     return lines
 
 
-def _pair(draw: Draw, weights: Mapping[str, int]) -> tuple[str, str] | None:
-    """Two actions that may begin together; None if this scene has none."""
-    before, drawn = draw.world, []
+def _pair(draw: Draw, weights: Mapping[str, int]) -> list[tuple[int, str]] | None:
+    """Actions of two CPUs that may begin together, one or two of each; None if there are none.
+
+    A CPU's second action is of the process of its first one (the rig has one worker for each).
+    """
+    before, worlds = draw.world, list[World]()
     if not before.spaces:
         return None
-    for _ in range(2):
-        world = copy.deepcopy(before)
-        world.holds, world.born = dict(draw.world.holds), list(draw.world.born)
-        draw.world = world
-        (verb,) = draw.random.choices(list(weights), list(weights.values()))
-        lines = DRAWERS[verb](draw)
-        if len(lines) != 1:
+    drawn: list[tuple[int, str]] = []
+    for cpu in (0, 1):
+        line = _drawn(draw, weights, before)
+        if line is None:
             return None
-        drawn += lines
-    first, second = drawn
+        drawn.append((cpu, line))
+        worlds.append(draw.world)
+    (_, first), (_, second) = drawn
     if not _may_meet(first, second, before) or (draw.flip(MEETING) and not _meet(first, second)):
         return None
-    return first, second
+    cpu = draw.random.randrange(2)
+    if draw.flip(MORE):
+        later = _drawn(draw, weights, worlds[cpu])
+        if later is not None and _may_follow(drawn[cpu][1], later, drawn[1 - cpu][1], before):
+            drawn.insert(cpu + 1, (cpu, later))
+    return drawn
+
+
+def _drawn(draw: Draw, weights: Mapping[str, int], before: World) -> str | None:
+    """An action for the world as it was *before*, with names that nothing drawn since has."""
+    world = copy.deepcopy(before)
+    world.holds, world.born = dict(draw.world.holds), list(draw.world.born)
+    draw.world = world
+    (verb,) = draw.random.choices(list(weights), list(weights.values()))
+    lines = DRAWERS[verb](draw)
+    return lines[0] if len(lines) == 1 else None
+
+
+def _may_follow(first: str, later: str, beside: str, world: World) -> bool:
+    """Whether a CPU can go on with another action, whatever the other CPU has done by then."""
+    one, other = parse_action(first), parse_action(later)
+    if {one.verb, other.verb} & (_BY_AGENT | _ENDS):
+        return False
+    return one.args["proc"] == other.args["proc"] and _may_meet(later, beside, world)
 
 
 def _may_meet(first: str, second: str, world: World) -> bool:

@@ -69,7 +69,7 @@ class Scene(NamedTuple):
 
 def _scene(scenario: Scenario) -> Scene | None:
     *before, block = scenario.steps
-    if not isinstance(block, CpuBlock) or len(block.actions) != 2 or block.cpus != (0, 1):
+    if not isinstance(block, CpuBlock) or block.cpus != (0, 1):
         return None
     actions = tuple(step for step in before if isinstance(step, Action))
     return Scene(actions, block) if len(actions) == len(before) else None
@@ -125,7 +125,7 @@ def judge_races(answer: Answer, scenario: Scenario, kernel: str) -> Verdict:
     recording = answer.recording
     scene = _scene(scenario)
     if scene is None:
-        return Verdict("lost", why="no block of two actions at its end")
+        return Verdict("lost", why="no block of two CPUs at its end")
     lines = len(scenario.source)
     verbs = " | ".join(sorted(action.verb for action in scene.block.actions))
     search = Search(scene, kernel)
@@ -221,7 +221,7 @@ class ModelRaces(NamedTuple):
     def _answer(self, scenario: Scenario) -> Answer:
         scene = _scene(scenario)
         if scene is None:
-            return Answer(None, why="no block of two actions at its end")
+            return Answer(None, why="no block of two CPUs at its end")
         search = Search(scene, self.kernel)
         outcomes: list[dict[str, Any]] = []
         known: list[Outcome] = []

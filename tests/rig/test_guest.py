@@ -116,11 +116,23 @@ def test_a_race_is_one_line() -> None:
     assert guest.lines[1] == "race 7 | fork A B | pin A R 0 1 1000000 w"
 
 
+def test_a_cpu_of_a_race_does_its_actions_one_after_the_other() -> None:
+    text = "mmap A R 4p\ncpu0: write A R 0 1\ncpu1: split A R 0 4\ncpu0: fork A B\ncpu1: unpin 1"
+    guest = translate(one(text), races={1: 2})
+    assert guest.lines[1] == "race 2 | write A R 0 1 ; fork A B | split A R 0 4 ; unpin 1"
+
+
 @pytest.mark.parametrize(
     ("block", "words"),
     [
         ("cpu0: write A R 0 1", "two CPUs"),
-        ("cpu0: fork A B\ncpu0: exit B\ncpu1: write A R 0 1", "an action each"),
+        ("cpu0: fork A B\ncpu0: exit B\ncpu1: write A R 0 1", "of B's follows an action of A's"),
+        ("cpu0: write A R 0 1\ncpu0: split A R 0 4\ncpu1: fork A B", "'split' follows an action"),
+        ("cpu1: fork A B\n" + 9 * "cpu0: write A R 0 1\n", "9 actions of one CPU"),
+        (
+            "cpu1: fork A B\n" + 8 * f"cpu0: mremap A R 8190 8191 {15 * 'Q'} 8190 dontunmap\n",
+            "a block of",
+        ),
         ("cpu0: fork A B\ncpu2: write A R 0 1", "two CPUs"),
         ("cpu0: fork A B\ncpu1: swap on", "'swap' cannot be raced"),
     ],

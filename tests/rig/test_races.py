@@ -13,7 +13,7 @@ from rig.errors import UnplayableError
 from rig.naming import Naming
 from rig.plan import PTE, SEQUENCE, Phase, Plan
 from rig.racelog import read_races
-from rig.races import Play, Played, block_of, recorded
+from rig.races import Play, Played, _returned, _works_aside, block_of, recorded
 from rig.racewords import RaceWords
 from rig.states import Names
 from rig.sweep import MOST, both_orders, randoms, singles
@@ -95,6 +95,27 @@ def test_a_process_that_ends_is_given_longer() -> None:
     assert "L 400000 60000000" in made.text()
     made.race((), HERE, ends=True)
     assert "L 4000000 60000000" in made.text()
+
+
+def test_what_calls_return_is_in_the_order_of_the_block() -> None:
+    text = "mmap A R 4p\ncpu1: write A R 0 1\ncpu0: fork A B\ncpu1: munmap A R 1 2\n"
+    scenario = one(text)
+    assert _returned("7; 0 -12", Play(scenario, 1, ())) == [0, 7, -12]
+    assert _returned("", Play(scenario, 1, ())) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "aside"),
+    [
+        ("cpu0: fork A B", False),
+        ("cpu0: exit A", True),
+        ("cpu0: fork A B\ncpu0: cold A R 0 1", True),
+    ],
+)
+def test_a_cpu_that_is_long_at_what_is_not_watched_is_known(block: str, aside: bool) -> None:
+    (action, step) = one(f"mmap A R 4p\n{block}\ncpu1: pin C R 0 1 1 w\n").steps
+    assert _works_aside(step) == aside
+    assert not _works_aside(action)
 
 
 def test_modules_have_no_names_for_they_lie_elsewhere_in_every_boot() -> None:
