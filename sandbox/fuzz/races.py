@@ -8,6 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sandbox.conform.outcomes import Outcome, differences, outcome
+from sandbox.conform.switches import (
+    Compared,
+    Switch,
+    Watcher,
+    compare_switches,
+    kernel_switches,
+)
 from sandbox.errors import Cancelled, SandboxError, UsageError
 from sandbox.fuzz.asking import Answer, Answers
 from sandbox.fuzz.judge import Verdict
@@ -82,20 +89,28 @@ class Search:
         self._scene, self._kernel = scene, kernel
         self.plays = self.events = 0
         self.found: list[Outcome] = []
+        self.compared: dict[Schedule, Compared] = {}
+        """What came of the switches, where there are any to hold the model's against."""
 
-    def play(self, turns: Schedule) -> Outcome | None:
-        """The outcome of one schedule; None if it has a landmark that is not reached."""
+    def play(self, turns: Schedule, theirs: Sequence[Switch] = ()) -> Outcome | None:
+        """The outcome of one schedule; None if it has a landmark that is not reached.
+
+        The switches are held against *theirs*.
+        """
         run = ScenarioRun(self._kernel, rig=True)
         state: Mapping[str, Any] = {"procs": {}, "folios": {}}
         for step in self._scene.before:
             state = run.do(step)
         self.plays += 1
+        watcher = Watcher(run.session, state) if theirs else None
         try:
-            got = outcome(run.do(self._scene.block._replace(schedule=turns)), state)
+            got = outcome(run.do(self._scene.block._replace(schedule=turns), watcher), state)
         except UsageError:
             return None
         finally:
             self.events += run.session.position
+        if watcher is not None:
+            self.compared[turns] = compare_switches(theirs, watcher.switches)
         if got not in self.found:
             self.found.append(got)
         return got
@@ -134,15 +149,16 @@ def judge_races(answer: Answer, scenario: Scenario, kernel: str) -> Verdict:
         (outcome(one["state"], before, one.get("dead", ())), one["schedules"])
         for one in recording["outcomes"]
     ]
+    switches = [kernel_switches(race, before) for race in recording["races"]]
     try:
-        missing = _missing(search, wanted, answer.schedules)
+        missing = _missing(search, wanted, answer.schedules, switches)
     except Cancelled:
         raise
     except SandboxError as error:
         text = f"{type(error).__name__}: {error.message}"
         return Verdict("differs", lines, verbs, type(error).__name__, text, scene.block.text)
     if missing is None:
-        return Verdict("same")
+        return _elsewhere(search, verbs, lines, scene)
     if search.is_over and SERIAL.isdisjoint(missing[1]):
         return Verdict("long", lines, why="its outcomes take too long to find on the model")
     return _verdict(scene, verbs, lines, missing, search.found)
@@ -152,12 +168,15 @@ Wanted = tuple[Outcome, Sequence[str]]
 
 
 def _missing(
-    search: Search, wanted: Sequence[Wanted], schedules: Sequence[Schedule]
+    search: Search,
+    wanted: Sequence[Wanted],
+    schedules: Sequence[Schedule],
+    switches: Sequence[Sequence[Switch]],
 ) -> Wanted | None:
     """The first outcome that the model does not have under the schedules, nor single switches."""
-    for turns in schedules:
+    for turns, theirs in zip(schedules, switches, strict=False):
         if not search.is_over:
-            search.play(turns)
+            search.play(turns, theirs)
     left = [each for each in wanted if each[0] not in search.found]
     for each in left:
         if not SERIAL.isdisjoint(each[1]):  # without a race there is but one outcome
@@ -182,6 +201,20 @@ def _verdict(
     how = "raced" if SERIAL.isdisjoint(schedules) else "one after the other"
     return Verdict("differs", lines, verbs, f"{how}: {field}", ", ".join(fields),
                    scene.block.text, tuple(cells))  # fmt: skip
+
+
+def _elsewhere(search: Search, verbs: str, lines: int, scene: Scene) -> Verdict:
+    """Whether all switches find the same words, and all CPUs wait for each other alike."""
+    for turns, compared in search.compared.items():
+        told = compared.words or compared.wait
+        if told is None:
+            continue
+        _, _, said = told.partition(": ")
+        key = said.partition(": ")[0]
+        kind = _kind_of(key) if compared.words else "a CPU waits"
+        cells = (f"under {schedule_text(turns) or 'cpu0 all'}: {told}",)
+        return Verdict("differs", lines, verbs, f"switch: {kind}", kind, scene.block.text, cells)
+    return Verdict("same")
 
 
 def _kind_of(key: str) -> str:

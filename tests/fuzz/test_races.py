@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from sandbox.fuzz.races import ModelRaces, drawn_schedules, judge_races, schedul
 from sandbox.scenario.language import CpuBlock, Scenario, parse_scenarios
 from sandbox.scenario.schedule import Turn
 from tests.rig.samples import one
+from tests.test_conform_races import CALLS, SCENE, STOPPED, stopped
 
 FORK_AND_PIN = "mmap A R 4K\nwrite A R 0 1\ncpu0: fork A B\ncpu1: pin A R 0 1 1 w"
 
@@ -86,6 +88,25 @@ def test_an_outcome_of_one_order_needs_no_race() -> None:
     changed["outcomes"][0]["state"]["ret"] = -12
     verdict = judge_races(answer._replace(recording=changed), scenario, "7.2")
     assert verdict.reason == Reason("fork | pin", "one after the other: ret")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({}, None),
+        ({"folios": {"F1": {"refcount": 9, "flags": []}}}, "switch: folio flags"),
+        ({"ptes": {}}, "switch: entry"),
+        ({"why": "lock"}, "switch: a CPU waits"),
+    ],
+)
+def test_words_at_a_switch_are_looked_at_last(change: dict[str, Any], field: str | None) -> None:
+    race = stopped()
+    race["races"][0]["switches"][1].update(change)
+    scenario = one("\n".join([*SCENE, *CALLS]))
+    turns = one("\n".join([*SCENE, *CALLS, f"schedule {STOPPED}"])).steps[-1]
+    assert isinstance(turns, CpuBlock)
+    verdict = judge_races(Answer(race, schedules=(turns.schedule,)), scenario, "7.2")
+    assert (verdict.reason and verdict.reason.field) == field
 
 
 def test_what_has_no_block_is_lost() -> None:
