@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from mmtui.app import MmtuiApp
@@ -182,7 +184,7 @@ async def test_it_is_looked_ahead_while_no_key_is_pressed() -> None:
         screen.foreseer.patience = screen.foreseer.pause = 0.001
         screen.foreseer.piece = 1.0
         await pilot.press(*"vv")
-        await until(pilot, lambda: "holds again: after event" in shown(screen))
+        await until(pilot, lambda: re.search(r"holds again:? +after event", shown(screen)))
         bench, position = screen.bench, screen.bench.session.position
         first = bench.chosen
         await pilot.press(".")
@@ -191,7 +193,7 @@ async def test_it_is_looked_ahead_while_no_key_is_pressed() -> None:
         assert bench.chosen is not None
         assert bench.chosen == first
         assert bench.session.position == position
-        await until(pilot, lambda: "not on: 6.6" in shown(screen))
+        await until(pilot, lambda: re.search(r"not on:? +6\.6", shown(screen)))
 
 
 async def test_a_look_ahead_is_dropped_by_a_key() -> None:
