@@ -26,7 +26,7 @@ CYCLE = (
     (b"S", "event back"),
     (b"n", "action"),
     (b"N", ""),
-    (b"]", "story step"),
+    (b"n", ""),
     (b"k", "scroll up"),
     (b"j", "scroll down"),
 )

@@ -197,7 +197,7 @@ LEAVINGS = (
 )
 """What has lost work before: going back, branches, kernels, other documents."""
 
-_KEYS = {"A", "N", "n", "s", "S", "e", "[", "]"}
+_KEYS = {"A", "N", "n", "s", "S", "e", "["}
 
 
 def make_moves(terminal: Terminal, moves: Iterable[str], script: str = NOTHING) -> Bench:
@@ -209,8 +209,8 @@ def make_moves(terminal: Terminal, moves: Iterable[str], script: str = NOTHING) 
         bench = bench_after(done, None, script)
         if line in _KEYS:
             terminal.send(line.encode())
-        else:
-            terminal.line(line)
+        else:  # the key for a step of the story first shows what has not been on the screen
+            terminal.line("story 1" if line == "]" else line)
         wanted = standing_of(bench)
         terminal.stand(wanted)
     return bench
