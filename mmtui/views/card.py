@@ -42,6 +42,8 @@ class Card:
     lines: tuple[Line, ...]
     pages: dict[int, tuple[int, int]]
     """By line: the page of its first column, and how many pages a column stands for."""
+    heads: tuple[int, ...] = ()
+    """Of small folios in a row: the one of each column, 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,11 @@ def card_of(reader: Reader, folio: Folio, page: int, width: int) -> Card:
     lines: list[Line] = [_title(reader, folio, width)]
     pages: dict[int, tuple[int, int]] = {}
     places = mappers_of(reader.session, folio)
+    heads: tuple[int, ...] = ()
     each = max(1, folio.nr_pages // 32) if folio.nr_pages > _WHOLE else 1
     if not folio.large and places:
-        _neighbours(reader, places, lines, width)
+        heads = _neighbours(reader, (folio, places), lines, width)
+        pages.update((line, (0, 1)) for line in range(1, len(lines)))
     else:
         _columns(reader, (folio, places), (0, folio.nr_pages, each), (lines, pages), width)
         if each > 1:
@@ -83,7 +87,7 @@ def card_of(reader: Reader, folio: Folio, page: int, width: int) -> Card:
     rules, mark = reader.broken_for(folio)
     for text in rules:
         lines += [((" ! ", mark), (part, mark)) for part in wrap_words(text, width - 3)]
-    return Card(tuple(lines), pages)
+    return Card(tuple(lines), pages, heads)
 
 
 def _index(folio: Folio, page: int) -> int:
@@ -315,8 +319,11 @@ def shaped(cells: Sequence[_Cell]) -> Iterable[tuple[str, str]]:
 # -- small folios in a row ---------------------------------------------------------------
 
 
-def _neighbours(reader: Reader, places: list[Mapper], lines: list[Line], width: int) -> None:
+def _neighbours(
+    reader: Reader, what: tuple[Folio, list[Mapper]], lines: list[Line], width: int
+) -> tuple[int, ...]:
     """Small folios beside each other: the 16 pages around this one, a folio in each column."""
+    folio, places = what
     here = places[0]
     start = here.first // 16 * 16
     shift = start - here.first
@@ -330,7 +337,8 @@ def _neighbours(reader: Reader, places: list[Mapper], lines: list[Line], width: 
         row = []
         for entry in found:
             row.append(_Cell(" ") if entry is None else _group_cell(reader, [entry]))
-        if not heads:
+        mine = found[-shift]
+        if not heads or (mine is not None and mine.page == folio & ADDR_MASK):
             heads = [_head_of(reader, entry) for entry in found]
         note = _entries_note([e for e in found if e is not None and e.value])
         rows.append(_Row(f"{place.proc}.{place.region} {start}", tuple(row), note, (place.proc,)))
@@ -351,6 +359,7 @@ def _neighbours(reader: Reader, places: list[Mapper], lines: list[Line], width: 
         seen = iter(_grouped(read(there), 1))
         rows.append(_Row(name, tuple(next(seen) if head else _Cell(" ") for head in heads)))
     lines += [_row_line(row, width) for row in rows]
+    return tuple(heads)
 
 
 def _head_of(reader: Reader, entry: Entry | None) -> int:

@@ -164,6 +164,10 @@ class FoliosDoc:
                 return folio, 0
             block, cell = divmod(across, 18)
             page = first + (block * 16 + max(0, min(cell - 1, 15))) * each
+            if card.heads:
+                head = card.heads[min(page, 15)]
+                whole = Folio(self.reader.cells[head + COMPOUND_HEAD]) if head else folio
+                return whole, whole.index_of(head) if head else 0
             return folio, min(page, folio.nr_pages - 1)
         return None
 
