@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from mmtui.views.lines import Line, pure_text
 
-__all__ = ["code_line", "source_line", "window"]
+__all__ = ["code_lines", "source_line", "window"]
 
 _TOKENS = (
     ("Comment", "dim"),
@@ -50,16 +50,21 @@ def _start(text: list[str], line: int) -> int:
     return line
 
 
-def code_line(text: list[str], line: int) -> Line:
-    """A line of a file (from 0) with the colours of its words."""
-    start = _start(text, line)
-    indent = len(text[start]) - len(text[start].lstrip())
-    end = line + 1
-    while end < len(text) and not _begins(text[end], indent):
-        end += 1
-    coloured = _coloured("".join(text[start:end]))
-    at = line - start
-    return coloured[at] if at < len(coloured) else ()
+def code_lines(text: list[str], lines: range) -> list[Line]:
+    """Lines of a file (from 0) with the colours of their words; each function is read once."""
+    found: list[Line] = []
+    start = end = -1
+    coloured: tuple[Line, ...] = ()
+    for line in lines:
+        if not start <= line < end:
+            start = _start(text, line)
+            indent = len(text[start]) - len(text[start].lstrip())
+            end = line + 1
+            while end < len(text) and not _begins(text[end], indent):
+                end += 1
+            coloured = _coloured("".join(text[start:end]))
+        found.append(coloured[line - start] if line - start < len(coloured) else ())
+    return found
 
 
 def _begins(line: str, indent: int) -> bool:

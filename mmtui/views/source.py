@@ -13,7 +13,7 @@ from pathlib import PurePath
 from mmtui.model.bench import Bench
 from mmtui.model.done import last_done
 from mmtui.model.stack import Place, kernel_frames
-from mmtui.views.code import code_line, source_line, window
+from mmtui.views.code import code_lines, source_line, window
 from mmtui.views.lanes import CpuView, cpu_view, lane_lines
 from mmtui.views.lines import EMPTY, Line, Lines, clip, join, pure_text, say
 from mmtui.views.marks import GLYPHS, Marks
@@ -212,8 +212,8 @@ def _source(
     common = min((len(line) - len(line.lstrip()) for line in raw if line.strip()), default=0)
     current, done, mark = marked
     found = []
-    for at in lines:
-        body = _cut(code_line(text, at), common)
+    for at, code in zip(lines, code_lines(text, lines), strict=True):
+        body = _cut(code, common)
         glyph, token = " ", "dim"
         if at == done:
             glyph, token = (GLYPHS[mark] if mark else "-"), mark or "strong"
