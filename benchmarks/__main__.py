@@ -12,7 +12,7 @@ from sandbox.kernels import DEFAULT_KERNEL
 
 __all__ = ["main"]
 
-PARTS = ("commands", "app", "screen", "actions", "engine", "history", "sizes", "deep")
+PARTS = ("commands", "app", "screen", "actions", "engine", "history", "sizes", "deep", "explore")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 def measurements(args: argparse.Namespace) -> dict[str, Callable[[], Section]]:
     """Return what measures each part; a part's module is imported when it is asked for."""
     # Imported here: the terminal's modules are not there on every system.
-    from benchmarks import actions, deep, engine, screen, sizes, startup
+    from benchmarks import actions, deep, engine, explore, screen, sizes, startup
 
     return {
         "commands": lambda: startup.commands(args.preset, args.runs),
@@ -44,6 +44,7 @@ def measurements(args: argparse.Namespace) -> dict[str, Callable[[], Section]]:
         "engine": lambda: engine.throughput(args.kernel, args.folios, args.runs),
         "history": lambda: engine.history(args.kernel, args.folios, args.runs),
         "sizes": lambda: sizes.by_folio_size(args.kernel, args.size, args.folio_sizes),
+        "explore": lambda: explore.interleavings(args.blocks),
         "deep": lambda: deep.step_back(args.kernel, args.deep_size, args.presses // 5),
     }
 
@@ -57,6 +58,7 @@ def parser_of() -> argparse.ArgumentParser:
     add("--kernel", default=DEFAULT_KERNEL, help="the engine's kernel (%(default)s)")
     add("--preset", default="3", help="what `run` and the application open (%(default)s)")
     add("--folios", type=int, default=64, help="64K folios for the engine (%(default)s)")
+    add("--block", action="append", default=[], dest="blocks", help="of `explore`: only this one")
     add("--size", type=size, default="64M", help="memory for `sizes`, up to 4G (%(default)s)")
     add("--folio-sizes", type=folios, default="4K,64K,2M", help="for `sizes` (%(default)s)")
     add("--screen-size", type=size, default="64M", help="for `screen`, up to 1G (%(default)s)")

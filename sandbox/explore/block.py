@@ -80,6 +80,13 @@ class Block:
         """Give a place a value."""
         self.shadow.load(place, value)
 
+    def kind(self, place: Hashable) -> Hashable:
+        """The field that a word is, or the table that an entry is of."""
+        if place.__class__ is int:
+            return self.shadow.machine.memory.kinds[place]
+        name = cast("tuple[Hashable, ...]", place)[0]
+        return name[0] if isinstance(name, tuple) else name
+
     # -- events ------------------------------------------------------------------------------
 
     def perform(self, number: int, node: Node, alternative: int) -> Effect:

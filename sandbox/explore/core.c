@@ -20,7 +20,7 @@ typedef uint32_t u32;
 typedef uint16_t u16;
 typedef uint8_t u8;
 
-enum { CPUS = 4, BATCH = 256, MOST_WORDS = 32, MOST_FOUND = 32 };
+enum { CPUS = 4, BATCH = 256, MOST_WORDS = 32, MOST_FOUND = 32, MOST_PLACES = 64 * MOST_WORDS };
 enum { DONE, MISSING, BUDGET, BROKEN, NO_ROOM };
 enum { TABLE, LEAF, GUARD }; /* the lowest bits of where a tree is; 0: it is missing */
 enum { STEP, WAITS, NO_MORE };
@@ -262,6 +262,37 @@ void core_free(struct core *c)
 	free(c);
 }
 
+/* What moves together from one word to another. */
+struct move { u8 from, to; int by; u64 mask; };
+
+/* Write every state anew: numbers that stay beside each other are moved at once. */
+static void rewrite(struct core *c, int words, u32 n, const u8 *word, const u8 *shift, u64 *states)
+{
+	struct move moves[MOST_PLACES];
+	u32 count = 0;
+	for (u32 p = 0; p < n; p++) {
+		const struct place *was = c->places + p;
+		int by = (int)shift[p] - (int)was->shift;
+		u64 mask = (u64)was->mask << was->shift;
+		u32 m = 0;
+		while (m < count && !(moves[m].from == was->word && moves[m].to == word[p] &&
+				      moves[m].by == by))
+			m++;
+		if (m == count)
+			moves[count++] = (struct move){was->word, word[p], by, 0};
+		moves[m].mask |= mask;
+	}
+	for (u64 i = 0; i < c->n; i++) {
+		const u64 *from = c->states + i * c->words;
+		u64 *to = states + i * words;
+		for (u32 m = 0; m < count; m++) {
+			u64 part = from[moves[m].from] & moves[m].mask;
+			to[moves[m].to] |= moves[m].by < 0 ? part >> -moves[m].by
+							   : part << moves[m].by;
+		}
+	}
+}
+
 /*
  * Give every number a place: states are written anew, tables are forgotten.  Places 0 to CPUs - 1
  * are those of nodes.  0 if there is no memory for it.
@@ -272,19 +303,11 @@ int core_lay_out(struct core *c, int words, u32 n, const u8 *word, const u8 *shi
 	u64 room = c->room ? c->room : 1 << 14;
 	u64 *states = obtain(room * words * 8);
 	u32 same = c->nplaces < n ? c->nplaces : n;
-	if (!places || !states)
+	if (!places || !states || n > MOST_PLACES)
 		return 0;
 	for (u32 p = 0; p < n; p++)
 		places[p] = (struct place){word[p], shift[p], 0, (u32)((1ull << bits[p]) - 1)};
-	for (u64 i = 0; i < c->n; i++) {
-		const u64 *from = c->states + i * c->words;
-		u64 *to = states + i * words;
-		for (u32 p = 0; p < same; p++) {
-			const struct place *was = c->places + p;
-			u64 number = (from[was->word] >> was->shift) & was->mask;
-			to[word[p]] |= number << shift[p];
-		}
-	}
+	rewrite(c, words, same, word, shift, states);
 	if (!c->room) {
 		c->room = room;
 		c->parents = obtain(room * 4);

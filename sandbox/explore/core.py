@@ -6,7 +6,7 @@ import ctypes
 from array import array
 from collections.abc import Callable
 from functools import partial
-from time import process_time
+from time import perf_counter
 from typing import Any
 
 from sandbox.errors import SandboxError
@@ -58,7 +58,7 @@ class Core(Walker):
         self._library: Any = found
         self.tables = tables
         self.walking = 0.0
-        """Seconds of CPU time in the library."""
+        """Seconds spent in the library."""
         self._choices = tables.engine.alternatives
         self._core = self._library.core_new(tables.count, self._choices, most_bytes)
         if preemptions is not None:
@@ -296,9 +296,9 @@ class Core(Walker):
     def run(self, budget: int, *, stop_at_broken: bool = False) -> Stopped:
         """Go on until there are *budget* states."""
         while True:
-            began = process_time()
+            began = perf_counter()
             code = self._library.core_run(self._core, budget, stop_at_broken)
-            self.walking += process_time() - began
+            self.walking += perf_counter() - began
             if code != MISSING:
                 return _STOPPED[code]
             stage = self._ask(10)

@@ -50,7 +50,7 @@ class Fallback(Walker):
         self._deadlock: int | None = None
         self._finals: list[int] = []
         self._hits: dict[int, list[int]] = {}
-        self._layout = Layout(tables, None)
+        self._layout = Layout(tables, None, ample=True)
         self._lay_out()
         self._add(self._layout.pack(*tables.initial()), NO_PARENT)
 
@@ -220,7 +220,7 @@ class Fallback(Walker):
         try:
             self._learn(k, slot, state)
         except TooSmall:
-            self._move(Layout(self.tables, self._layout))
+            self._move(Layout(self.tables, self._layout, ample=True))
             self._lay_out()
             raise _Moved from None
         at = self._tables[k][slot]

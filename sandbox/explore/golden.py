@@ -227,3 +227,7 @@ class Golden:
     def load(self, place: Hashable, value: Any) -> None:  # noqa: ANN401  # a word
         """Give a word a value."""
         self._words.put(cast("int", place), value)
+
+    def kind(self, place: Hashable) -> Hashable:
+        """Each word is of its own kind."""
+        return place

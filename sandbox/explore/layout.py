@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sandbox.explore.tables import Tables
+from sandbox.explore.tables import Field, Tables
 
 __all__ = ["Layout", "TooSmall"]
 
 WORD = 64
 MOST_NODES = 6
 """Bits that a CPU's node has at least, while nodes are still found."""
+AMPLE = 3
+"""Bits more where they cost nothing but memory."""
 SPARE = 48
 """Fields that there is room for though they are not known yet, each of two bits."""
 
@@ -28,26 +30,22 @@ class Layout:
     What does not fit is found by `check`; a layout made then has more room for it.
     """
 
-    def __init__(self, tables: Tables, before: Layout | None, *, exact: bool = False) -> None:
-        """With *exact* there is just room for what is known."""
+    def __init__(
+        self, tables: Tables, before: Layout | None, *, exact: bool = False, ample: bool = False
+    ) -> None:
+        """With *exact* there is just room for what is known; with *ample* more than is likely."""
         self.count = tables.count
         nodes = [len(own.nodes) for own in tables.engine.automata]
-        values = [len(field.values) for field in tables.fields]
         if exact:
-            self.bits = [_bits(number) for number in nodes + values]
+            values = [_bits(len(field.values)) for field in tables.fields]
+            self.bits = [*map(_bits, nodes), *values]
         else:
-            self.bits = [max(MOST_NODES, _bits(2 * number)) for number in nodes]
-            self.bits += [_roomy(number) for number in values]
-            self.bits += [2] * SPARE
-        if before is not None:
-            self.bits = [
-                max(now, was)
-                for now, was in zip(
-                    self.bits,
-                    before.bits + [0] * (len(self.bits) - len(before.bits)),
-                    strict=False,
-                )
-            ]
+            more, spare = (AMPLE, 4 * SPARE) if ample else (0, SPARE)
+            self.bits = [max(MOST_NODES, _bits(2 * number)) + 2 * more for number in nodes]
+            self.bits += [bits + more for bits in _roomy(tables.fields)]
+            self.bits += [2 + more] * spare
+        for at, bits in enumerate(before.bits[: len(self.bits)] if before is not None else ()):
+            self.bits[at] = max(self.bits[at], bits)
         self.places: list[tuple[int, int]] = []
         """(Word, shift) of each number."""
         self._place()
@@ -91,6 +89,10 @@ def _bits(count: int) -> int:
     return max(1, (count - 1).bit_length())
 
 
-def _roomy(count: int) -> int:
-    """Bits for a field of so many values so far: two thirds of them stay a yes or a no."""
-    return _bits(count) + (count > 2)
+def _roomy(fields: Sequence[Field]) -> list[int]:
+    """Bits for fields: most are a yes or a no, of some kinds none is."""
+    many = {field.kind for field in fields if len(field.values) > 2}
+    return [
+        _bits(len(field.values)) + 1 if len(field.values) > 2 else 1 + (field.kind in many)
+        for field in fields
+    ]

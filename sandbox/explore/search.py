@@ -13,7 +13,7 @@ from sandbox.explore.compiled import library, why_not
 from sandbox.explore.core import Core
 from sandbox.explore.fallback import Fallback
 from sandbox.explore.golden import BASE, Golden
-from sandbox.explore.rehearsal import rehearse
+from sandbox.explore.rehearsal import WALKS, rehearse
 from sandbox.explore.tables import Tables
 from sandbox.explore.telling import Exploration, Start, Teller
 from sandbox.explore.walker import Stopped, Walker
@@ -117,7 +117,7 @@ def explore(
     check_walker()
     began = monotonic()
     tables = Tables(Block(start.model), turns=bounds.preemptions is not None)
-    rehearse(tables)
+    rehearse(tables, WALKS * (tables.count - 1))
     walker = walker_for(tables, bounds)
     out = Exploration(start.model.kernel.id, told_walker(walker))
     out.stopped = _walk(walker, bounds, began, watch)

@@ -72,14 +72,18 @@ class Engine(Protocol):
         """Give a place a value."""
         ...
 
+    def kind(self, place: Hashable) -> Hashable:
+        """What is alike of places that have about as many values."""
+        ...
+
 
 class Field:
     """A place that was written, and the values it has had; number 0 is the one it started with."""
 
-    __slots__ = ("index", "numbers", "place", "values")
+    __slots__ = ("index", "kind", "numbers", "place", "values")
 
-    def __init__(self, index: int, place: Hashable, first: Any) -> None:  # noqa: ANN401  # a word
-        self.index, self.place = index, place
+    def __init__(self, index: int, place: Hashable, first: Any, kind: Hashable) -> None:  # noqa: ANN401  # a word
+        self.index, self.place, self.kind = index, place, kind
         self.values = [first]
         self.numbers = {_key(first): 0}
 
@@ -265,7 +269,8 @@ class Tables:
         field = self._by_place.get(place)
         if field is not None:
             return field
-        field = self._by_place[place] = Field(len(self.fields), place, first)
+        kind = place if place is TURN else self.engine.kind(place)
+        field = self._by_place[place] = Field(len(self.fields), place, first, kind)
         self.fields.append(field)
         self._loaded.append(0)
         readers = self._readers.pop(place, set())
