@@ -50,6 +50,11 @@ def explore_options(parser: argparse.ArgumentParser) -> None:
         "--preemptions", metavar="N", type=count_of,
         help="only schedules with so many switches from a CPU that could go on",
     )  # fmt: skip
+    parser.add_argument(
+        "--reduce", action="store_true",
+        help="one order only of events that touch nothing of what the others may still do: "
+        "the same breaks and ends, by schedules that may be longer",
+    )  # fmt: skip
     parser.add_argument("--seconds", metavar="N", type=count_of, help="stop after so many seconds")
     parser.add_argument(
         "--memory", metavar="SIZE", type=_size, default=4 << 30,
@@ -64,7 +69,7 @@ def explore_command(args: argparse.Namespace) -> ExitCode:
 
     states = Bounds().states if args.bound is None else args.bound
     seconds = float("inf") if args.seconds is None else float(args.seconds)
-    bounds = Bounds(states, seconds, args.memory, args.preemptions)
+    bounds = Bounds(states, seconds, args.memory, args.preemptions, args.reduce)
     always, sometimes = tuple(args.always), tuple(args.sometimes)
     asked = Asked(args.target, args.kernel, args.scenario, args.step, bounds, always, sometimes)
     return explore(asked, as_json=args.json)

@@ -21,6 +21,7 @@ from sandbox.machine.memory import (
     LOCK,
     LOCK_BIT,
     READ,
+    UNLOCK,
     Event,
 )
 from sandbox.machine.operations import OPERATIONS
@@ -86,6 +87,14 @@ class Block:
             return self.shadow.machine.memory.kinds[place]
         name = cast("tuple[Hashable, ...]", place)[0]
         return name[0] if isinstance(name, tuple) else name
+
+    def lock_of(self, node: Node) -> tuple[Hashable, bool] | None:
+        """The lock that the event of a node takes for its CPU alone, or gives back."""
+        event = node.event
+        if event is None or event[0] not in (LOCK, UNLOCK):
+            return None
+        takes = event[0] == LOCK
+        return None if takes and event[2] == READ else (int(event[1]), takes)
 
     # -- events ------------------------------------------------------------------------------
 

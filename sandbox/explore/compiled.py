@@ -37,6 +37,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "core_guard": (_U32, [_CORE, _U32, _POINTER]),
     "core_child": (None, [_CORE, _U32, _U32, _U32]),
     "core_leaf": (_U32, [_CORE, _INT, _U32, _INT, _BYTES, _POINTER, _INT, _POINTER]),
+    "core_alone": (None, [_CORE, _INT, _INT, _U32, _U32, _POINTER]),
     "core_bound": (None, [_CORE, _U32, _U64]),
     "core_start": (_INT, [_CORE, _POINTER]),
     "core_run": (_INT, [_CORE, _U64, _INT]),

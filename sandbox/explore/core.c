@@ -70,6 +70,10 @@ struct core {
 	u8 *hit_cpus;
 	u32 room_hits, nbroken;
 
+	/* By CPU and other CPU: beside which nodes of that one the event of a node may go first. */
+	u64 *alone[CPUS][CPUS];
+	u32 alone_rows[CPUS][CPUS], alone_columns[CPUS][CPUS];
+	int reducing, only; /* the CPU that goes alone from the present state; -1: all of them */
 	/* With a bound on preemptions: where a state says whose event was the last, */
 	u32 turn;
 	int bounded, all_seen, preempting; /* whether such moves are being done, */
@@ -229,6 +233,7 @@ struct core *core_new(int cpus, int choices, u64 most_bytes)
 	c->cpus = cpus;
 	c->choices = choices;
 	c->most_bytes = most_bytes;
+	c->only = -1;
 	c->room_pool = 1 << 16;
 	c->pool = calloc(c->room_pool, 4);
 	c->room_leaves = c->room_changes = c->room_stages = c->room_hits = 1024;
@@ -250,6 +255,9 @@ void core_free(struct core *c)
 	give_back(c->slots, (c->slot_mask + 1) * 8);
 	for (int k = 0; k <= CPUS; k++)
 		free(c->roots[k]);
+	for (int k = 0; k < CPUS; k++)
+		for (int j = 0; j < CPUS; j++)
+			free(c->alone[k][j]);
 	free(c->places);
 	free(c->pool);
 	free(c->leaves);
@@ -419,6 +427,18 @@ u32 core_leaf(struct core *c, int kind, u32 verdict, int n, const u8 *word, cons
 /* -- walking ------------------------------------------------------------------------------- */
 
 int core_start(struct core *c, const u64 *first) { return start(c, first); }
+
+/* Let events go first: for each node of CPU k a row of bits, one for each node of CPU j. */
+void core_alone(struct core *c, int k, int j, u32 rows, u32 columns, const u64 *bits)
+{
+	u64 bytes = (u64)rows * ((columns + 63) / 64) * 8;
+	free(c->alone[k][j]);
+	c->alone[k][j] = malloc(bytes ? bytes : 1);
+	memcpy(c->alone[k][j], bits, bytes);
+	c->alone_rows[k][j] = rows;
+	c->alone_columns[k][j] = columns;
+	c->reducing = 1;
+}
 
 /*
  * Walk no schedule with more preemptions than that: switches from a CPU that could go on.  Place

@@ -12,6 +12,7 @@ from typing import Any
 from sandbox.errors import SandboxError
 from sandbox.explore.compiled import library
 from sandbox.explore.layout import Layout, TooSmall
+from sandbox.explore.reduction import Alone
 from sandbox.explore.tables import Guard, Leaf, Tables, Tree
 from sandbox.explore.walker import Hit, Stopped, Walker
 
@@ -290,6 +291,16 @@ class Core(Walker):
                 at = at.children[number]
             put = partial(self._library.core_child, self._core, ref, number)
         put(self._copied(at, k, slot, known))
+
+    def let_go_first(self, known: Alone) -> None:
+        """Walk no other order where an event may go first; before anything was walked."""
+        for (k, j), rows in known.items():
+            columns = len(self.tables.engine.automata[j].nodes)
+            words = (columns + 63) // 64
+            mask = (1 << 64) - 1
+            bits = array("Q", [row >> 64 * at & mask for row in rows for at in range(words)])
+            place = bits.buffer_info()[0]
+            self._library.core_alone(self._core, k, j, len(rows), columns, place)
 
     # -- walking -----------------------------------------------------------------------------
 

@@ -6,22 +6,18 @@ import sys
 from array import array
 from typing import Any
 
-from sandbox.explore.layout import Layout, TooSmall
-from sandbox.explore.tables import Guard, Leaf, Tables, Tree
-from sandbox.explore.walker import Hit, Stopped, Walker
+from sandbox.explore.layout import Layout
+from sandbox.explore.plain_tables import Moved, PlainTables
+from sandbox.explore.reduction import Alone
+from sandbox.explore.tables import Tables
+from sandbox.explore.walker import Hit, Stopped
 
 __all__ = ["Fallback"]
 
 NO_PARENT = (1 << 64) - 1
-WAITS = (None, 0, ())
-"""A leaf of a CPU that has to wait."""
 
 
-class _Moved(Exception):
-    """The states have another form than when a look at one of them began."""
-
-
-class Fallback(Walker):
+class Fallback(PlainTables):
     """Walks tables that it has made smaller: a table is a list, a leaf a tuple."""
 
     name = "Python"
@@ -37,21 +33,19 @@ class Fallback(Walker):
         self._preemptions = 0
         self._all_seen = self._preempting = False
         self._first = self._last = 0
-        self.tables = tables
+        self._alone: Alone = {}
         self._most_bytes = most_bytes
         self._found: dict[int, int] = {}
         self._states: list[int] = []
         self._parents = array("Q")
         """By state: number of the one before, times 4, plus the CPU."""
         self._next = 0
-        self._choices = tables.engine.alternatives
         self._level_end = 1
         self._transitions = self._depth = self._deadlocks = 0
         self._deadlock: int | None = None
         self._finals: list[int] = []
         self._hits: dict[int, list[int]] = {}
-        self._layout = Layout(tables, None, ample=True)
-        self._lay_out()
+        self._start(tables)
         self._add(self._layout.pack(*tables.initial()), NO_PARENT)
 
     # -- asking ------------------------------------------------------------------------------
@@ -121,13 +115,6 @@ class Fallback(Walker):
         """Nodes and values of a state."""
         return self._layout.unpack(self._states[state])
 
-    # -- tables ------------------------------------------------------------------------------
-
-    def _lay_out(self) -> None:
-        """Forget all tables: they are made in the present layout when they are needed."""
-        self._tables: list[dict[int, Any]] = [{} for _ in range(self.tables.count + 1)]
-        self._alternatives: list[list[int]] = [[] for _ in range(self.tables.count)]
-
     def _move(self, layout: Layout) -> None:
         """Give every state found so far the form of another layout."""
         unpack, pack = self._layout.unpack, layout.pack
@@ -135,98 +122,28 @@ class Fallback(Walker):
         self._found = {state: number for number, state in enumerate(self._states)}
         self._layout = layout
 
-    def _smaller(self, tree: Tree, k: int, slot: int, known: dict[int, int]) -> Any:  # noqa: ANN401  # a list or a tuple
-        """The form of a tree in this layout, as far as it has none yet.
+    # -- reduction ---------------------------------------------------------------------------
 
-        A guard is a table that looks at all its places at once.
-        """
-        if tree.sent is not None and tree.sent[0] is self._layout:
-            return tree.sent[1]
-        layout, count = self._layout, self.tables.count
-        made: Any
-        if isinstance(tree, Leaf):
-            made = self._leaf(tree, k, slot, known)
-        elif isinstance(tree, Guard):
-            mask = value = 0
-            for field, number in tree.conditions:
-                layout.check(count + field, number)
-                mask |= layout.masks[count + field] << layout.shifts[count + field]
-                value |= number << layout.shifts[count + field]
-            below = self._smaller(tree.child, k, slot, known | dict(tree.conditions))
-            made = [0, mask, {value: below}]
-        else:
-            at = count + tree.field
-            for number in tree.children:
-                layout.check(at, number)
-            children = {
-                number: self._smaller(child, k, slot, {**known, tree.field: number})
-                for number, child in tree.children.items()
-            }
-            made = [layout.shifts[at], layout.masks[at], children]
-        tree.sent = layout, made
-        return made
+    def let_go_first(self, known: Alone) -> None:
+        """Walk no other order where an event may go first; before anything was walked."""
+        self._alone = known
 
-    def _leaf(self, leaf: Leaf, k: int, slot: int, known: dict[int, int]) -> Any:  # noqa: ANN401  # a tuple
-        if leaf.blocked:
-            return WAITS
-        layout, count = self._layout, self.tables.count
-        mask = 0
-        if k < count:
-            layout.check(k, leaf.next)
-            node = slot // self._choices
-            mask = (node ^ leaf.next) << layout.shifts[k]
-        for field, number in leaf.writes:
-            layout.check(count + field, number)
-            mask ^= (known[field] ^ number) << layout.shifts[count + field]
-        return mask, leaf.verdict, tuple(leaf.stages)
-
-    def _send_path(self, k: int, slot: int, values: list[int]) -> None:
-        """Take over one leaf, and what leads to it, as far as that is not known here."""
-        at: Tree = self.tables.roots[k][slot]
-        known: dict[int, int] = {}
-        table: dict[int, Any] = self._tables[k]
-        key = slot
-        while not isinstance(at, Leaf) and at.sent is not None and at.sent[0] is self._layout:
-            table[key] = at.sent[1]
-            table = at.sent[1][2]
-            if isinstance(at, Guard):
-                known.update(at.conditions)
-                (key,) = table
-                at = at.child
-            else:
-                key = values[at.field] if at.field < len(values) else 0
-                self._layout.check(self.tables.count + at.field, key)
-                known[at.field] = key
-                at = at.children[key]
-        table[key] = self._smaller(at, k, slot, known)
-
-    def _learn(self, k: int, slot: int, state: int) -> None:
-        """A table ends here: take over what is known, or have the engine do it."""
-        tables = self.tables
-        _, values = self._layout.unpack(state)
-        if tables.known(k, slot, values) is None:
-            tables.learn(k, slot, values)
-            for other, own in tables.remade:
-                self._tables[other].pop(own, None)
-            tables.remade.clear()
-        self._send_path(k, slot, values)
-
-    def _missing(self, k: int, slot: int, state: int) -> Any:  # noqa: ANN401  # a tuple
-        """Learn what a slot does in a state; the leaf.
-
-        Raises:
-            _Moved: the states have another form now.
-        """
-        try:
-            self._learn(k, slot, state)
-        except TooSmall:
-            self._move(Layout(self.tables, self._layout, ample=True))
-            self._lay_out()
-            raise _Moved from None
-        at = self._tables[k][slot]
-        while at.__class__ is list:
-            at = at[2][state >> at[0] & at[1]]
-        return at
+    def _only(self, state: int) -> int:
+        """The CPU that goes alone from a state; -1: none does."""
+        layout = self._layout
+        count = layout.count
+        nodes = [state >> layout.shifts[k] & layout.masks[k] for k in range(count)]
+        for k, node in enumerate(nodes):
+            rows = [self._alone[k, j] for j in range(count) if j != k]
+            others = [own for j, own in enumerate(nodes) if j != k]
+            if all(
+                node < len(row) and row[node] >> other & 1
+                for row, other in zip(rows, others, strict=True)
+            ):
+                leaf = self._leaf_of(k, node * self._choices, state)
+                if leaf[0] is not None:
+                    return k
+        return -1
 
     # -- walking -----------------------------------------------------------------------------
 
@@ -254,7 +171,7 @@ class Fallback(Walker):
             broken = len(self._hits)
             try:
                 self._go_on(stop_at_broken, min(budget, room))
-            except _Moved:
+            except Moved:
                 continue  # with the same state once more
             if stop_at_broken and len(self._hits) > broken:
                 return Stopped.BROKEN
@@ -320,7 +237,10 @@ class Fallback(Walker):
         bounded = self._most_preemptions is not None
         done, alive = 0, False
         broke: list[tuple[int, int]] = []
+        only = self._only(state) if self._alone else -1
         for k, (shift, mask, table, known) in enumerate(cpus):
+            if only not in (-1, k):
+                continue
             node = state >> shift & mask
             count = known[node] if node < len(known) else self._alternatives_of(k, node)
             alive = alive or count > 0

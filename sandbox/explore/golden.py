@@ -231,3 +231,7 @@ class Golden:
     def kind(self, place: Hashable) -> Hashable:
         """Each word is of its own kind."""
         return place
+
+    def lock_of(self, node: Node) -> tuple[Hashable, bool] | None:
+        """Locks are words like others here."""
+        return None

@@ -13,6 +13,7 @@ from sandbox.explore.compiled import library, why_not
 from sandbox.explore.core import Core
 from sandbox.explore.fallback import Fallback
 from sandbox.explore.golden import BASE, Golden
+from sandbox.explore.reduction import alone
 from sandbox.explore.rehearsal import WALKS, rehearse
 from sandbox.explore.tables import Tables
 from sandbox.explore.telling import Exploration, Start, Teller
@@ -38,6 +39,8 @@ class Bounds(NamedTuple):
     """Bytes for states."""
     preemptions: int | None = None
     """Switches, in a schedule, from a CPU that could go on."""
+    reduce: bool = False
+    """Walk one order only of events that do not touch what the others may do."""
 
 
 @dataclass
@@ -114,14 +117,15 @@ def explore(
     start: Start, bounds: Bounds, watch: Callable[[Progress], None] | None = None
 ) -> Exploration:
     """Walk every interleaving from a state on, until nothing is left or a bound is reached."""
+    if bounds.reduce and bounds.preemptions is not None:
+        raise UsageError("a bound on preemptions needs every order of events", None, "one of both")
     check_walker()
     began = monotonic()
     tables = Tables(Block(start.model), turns=bounds.preemptions is not None)
     rehearse(tables, WALKS * (tables.count - 1))
-    walker = walker_for(tables, bounds)
+    walker, stopped = _walked(tables, bounds, began, watch)
     out = Exploration(start.model.kernel.id, told_walker(walker))
-    out.stopped = _walk(walker, bounds, began, watch)
-    out.complete = not out.stopped
+    out.stopped, out.complete = stopped, not stopped
     out.states, out.transitions, out.depth = walker.states, walker.transitions, walker.depth
     out.learned, out.bytes_used = tables.learned, walker.bytes_used
     teller = Teller(start, walker, out)
@@ -132,6 +136,25 @@ def explore(
     walker.close()
     out.seconds = monotonic() - began
     return out
+
+
+def _walked(
+    tables: Tables, bounds: Bounds, began: float, watch: Callable[[Progress], None] | None
+) -> tuple[Walker, str]:
+    """A search that has come to its end or to a bound, and which one.
+
+    What may go first follows from what is known of all events: a search that learned more of them
+    is made again.
+    """
+    while True:
+        learned = tables.learned
+        walker = walker_for(tables, bounds)
+        if bounds.reduce:
+            walker.let_go_first(alone(tables))
+        stopped = _walk(walker, bounds, began, watch)
+        if stopped or not bounds.reduce or tables.learned == learned:
+            return walker, stopped
+        walker.close()
 
 
 def _walk(

@@ -9,7 +9,7 @@ of all that read it are made anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from itertools import compress
 from operator import ne
@@ -74,6 +74,10 @@ class Engine(Protocol):
 
     def kind(self, place: Hashable) -> Hashable:
         """What is alike of places that have about as many values."""
+        ...
+
+    def lock_of(self, node: Node) -> tuple[Hashable, bool] | None:
+        """The lock that the event of a node takes for its CPU alone (True), or gives back."""
         ...
 
 
@@ -206,6 +210,26 @@ class Tables:
                     return None
             at = at.child
         return at  # type: ignore[no-any-return]  # no table
+
+    def footprints(self, k: int) -> Iterator[tuple[int, int, int, set[int]]]:
+        """Of each slot of a CPU: fields read and written, as bits, and the nodes that follow."""
+        stages = {slot: self._footprint(self.count, slot) for slot in self._memo[self.count]}
+        for slot, memo in self._memo[k].items():
+            reads, writes = self._footprint(k, slot)
+            for _, leaf in memo:
+                for stage in leaf.stages:
+                    more = stages.get(stage, (0, 0))
+                    reads, writes = reads | more[0], writes | more[1]
+            yield slot, reads, writes, {leaf.next for _, leaf in memo if not leaf.blocked}
+
+    def _footprint(self, k: int, slot: int) -> tuple[int, int]:
+        reads = writes = 0
+        for places, leaf in self._memo[k][slot]:
+            for field in self._path(places):
+                reads |= 1 << field
+            for field, _ in leaf.writes:
+                writes |= 1 << field
+        return reads, writes
 
     def learn(self, k: int, slot: int, values: Values) -> Leaf:
         """Have the engine do the event of a slot of CPU *k*, or the stage *slot*."""

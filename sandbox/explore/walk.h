@@ -228,6 +228,34 @@ static inline int OF_WORDS(has_turn)(struct core *c, int k, const u64 *state)
 	return could == c->preempting;
 }
 
+/* The CPU that goes alone from a state; -1: none does. */
+static inline int OF_WORDS(goes_alone)(struct core *c, const u64 *state)
+{
+	u32 nodes[CPUS];
+	for (int k = 0; k < c->cpus; k++)
+		nodes[k] = (u32)OF_WORDS(number)(state, c->places[k]);
+	for (int k = 0; k < c->cpus; k++) {
+		const struct leaf *leaf;
+		int j;
+		for (j = 0; j < c->cpus; j++) {
+			u32 columns = c->alone_columns[k][j], node = nodes[j];
+			if (j == k)
+				continue;
+			if (nodes[k] >= c->alone_rows[k][j] || node >= columns)
+				break;
+			if (!(c->alone[k][j][(u64)nodes[k] * ((columns + 63) / 64) + node / 64] >>
+			      (node % 64) & 1))
+				break;
+		}
+		if (j < c->cpus)
+			continue;
+		leaf = OF_WORDS(leaf_of)(c, c->roots[k][(u64)nodes[k] * c->choices], state);
+		if (leaf && leaf->kind == STEP)
+			return k;
+	}
+	return -1;
+}
+
 static inline void OF_WORDS(take_turn)(struct core *c, int k, const u64 *state, u64 *after)
 {
 	const struct place *turn = c->places + c->turn;
@@ -260,7 +288,11 @@ static int OF_WORDS(walk)(struct core *c, u64 budget, int stop)
 		if (stop && c->nbroken > before)
 			return OF_WORDS(take_in)(c) ? BROKEN : NO_ROOM;
 		memcpy(state, c->states + c->at * WORDS, WORDS * 8);
+		if (c->reducing && !c->cpu && !c->choice && !c->alive)
+			c->only = OF_WORDS(goes_alone)(c, state);
 		for (; c->cpu < c->cpus; c->cpu++, c->choice = 0) {
+			if (c->only >= 0 && c->cpu != c->only)
+				continue;
 			const int k = c->cpu, turn = c->bounded ? OF_WORDS(has_turn)(c, k, state) : 1;
 			if (turn < 0) {
 				c->stage = -1;

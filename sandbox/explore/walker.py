@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from enum import Enum
 from typing import NamedTuple
 
+from sandbox.explore.reduction import Alone
 from sandbox.explore.tables import Tables
 
 __all__ = ["Hit", "Stopped", "Walker"]
@@ -93,6 +94,10 @@ class Walker(ABC):
     @abstractmethod
     def finals(self) -> list[int]:
         """States in which every CPU is through."""
+
+    @abstractmethod
+    def let_go_first(self, known: Alone) -> None:
+        """Walk no other order where an event may go first; before anything was walked."""
 
     @abstractmethod
     def run(self, budget: int, *, stop_at_broken: bool = False) -> Stopped:

@@ -11,6 +11,7 @@ from sandbox.explore.block import Block, broken_rules
 from sandbox.explore.compiled import library
 from sandbox.explore.core import Core
 from sandbox.explore.fallback import Fallback
+from sandbox.explore.reduction import alone
 from sandbox.explore.reference import replayed
 from sandbox.explore.tables import Tables
 from sandbox.explore.walker import Stopped, Walker
@@ -28,6 +29,19 @@ def begun(kernel: str, setup: str, block: str) -> Model:
     session = run(kernel, setup)
     begin(session, block)
     return Model.of(session)
+
+
+def reduced(start: Model, walker: type[Fallback] | type[Core]) -> Walker:
+    """The same, in which events go first where they may."""
+    tables = Tables(Block(start))
+    while True:
+        learned = tables.learned
+        search = walker(tables)
+        search.let_go_first(alone(tables))
+        assert search.run(1 << 40) is Stopped.DONE
+        if tables.learned == learned:
+            return search
+        search.close()
 
 
 class Outcome(NamedTuple):

@@ -13,11 +13,12 @@ import random
 import pytest
 
 from sandbox.errors import DeadlockError, KernelBug, UsageError
+from sandbox.explore.compiled import library
 from sandbox.explore.core import Core
 from sandbox.explore.fallback import Fallback
 from sandbox.explore.reference import explore_machine
 from sandbox.run.model import Model
-from tests.explore.support import Outcome, begun, compiled, outcome, walked
+from tests.explore.support import Outcome, begun, outcome, reduced, walked
 
 SETUPS = {
     "small": "mmap A R 8K nohuge\ntouch A R 0 2 w\ndrain",
@@ -83,5 +84,6 @@ def test_the_explorer_finds_what_the_machine_itself_does(seed: int) -> None:
     if not reached.complete:
         pytest.skip("more states than a search on the machine can walk in a test")
     expected = Outcome(frozenset(reached.broken), frozenset(reached.finals), reached.deadlocks > 0)
-    for walker in (Fallback, Core) if compiled.args[0] is False else (Fallback,):
+    for walker in (Fallback, Core) if library() is not None else (Fallback,):
         assert outcome(start, walked(start, walker)) == expected
+        assert outcome(start, reduced(start, walker)) == expected

@@ -14,7 +14,16 @@ from sandbox.explore.golden import BASE, Golden, GoldenModel
 from sandbox.explore.reference import explore_machine
 from sandbox.explore.tables import Tables
 from sandbox.explore.walker import Stopped, Walker
-from tests.explore.support import FOLIO_16K, ONE_PAGE, Outcome, begun, compiled, outcome, walked
+from tests.explore.support import (
+    FOLIO_16K,
+    ONE_PAGE,
+    Outcome,
+    begun,
+    compiled,
+    outcome,
+    reduced,
+    walked,
+)
 
 WALKERS = [Fallback, pytest.param(Core, marks=compiled)]
 LONG = pytest.mark.skipif("MMTUI_ALL" not in os.environ, reason="seconds: set MMTUI_ALL")
@@ -130,6 +139,23 @@ def test_both_walkers_find_the_same(kernel: str, setup: str, block: str) -> None
     ]
     assert named[0] == named[1]
     assert outcome(start, plain) == outcome(start, core)
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("kernel", "setup", "block"),
+    [
+        ("7.2", FOLIO_16K, "cpu0: fork A B\ncpu1: pin A R 1 2 1 w"),
+        ("no-seqcount", ONE_PAGE, "cpu0: fork A B\ncpu1: pin A R 0 1 1 w\ncpu2: read A R 0 1"),
+        ("7.2", f"swap on\n{ONE_PAGE}", "cpu0: pageout A R 0 1\ncpu1: pin A R 0 1 1 -"),
+    ],
+)
+def test_what_may_go_first_changes_nothing(kernel: str, setup: str, block: str) -> None:
+    start = begun(kernel, setup, block)
+    whole, few = walked(start, Core), reduced(start, Core)
+    assert outcome(start, few) == outcome(start, whole)
+    assert few.states < whole.states
+    assert few.transitions < whole.transitions
 
 
 @pytest.mark.parametrize("walker", WALKERS)
