@@ -72,7 +72,7 @@ TRIED: dict[str, Callable[[], None]] = {
     "Weak memory ordering": weak_ordering,
 }
 """By how the item begins."""
-ABOUT_THE_PROGRAM = ("Exploring every interleaving",)
+ABOUT_THE_PROGRAM = ("More than four CPUs at the same time; of every interleaving",)
 """What a person cannot ask a kernel for."""
 
 

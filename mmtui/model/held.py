@@ -36,7 +36,7 @@ def held_locks(session: Session, cpu: int) -> list[tuple[int, str]]:
         value = cells[addr] if addr < len(cells) else 0
         if value == -(cpu + 1):
             found.append((addr, "w"))
-        elif isinstance(value, int) and value > 0 and value & 1 << cpu:
+        elif value > 0 and value & 1 << cpu:
             found.append((addr, "r"))
     for addr, (bit, owner) in seen.bits.items():
         if owner == cpu and addr < len(cells) and cells[addr] & bit:

@@ -17,7 +17,7 @@ from mmtui.views.entries import attribute, glyph
 from mmtui.views.glyphs import glyphs
 from mmtui.views.lines import Line, join, length, wrap_words
 from mmtui.views.marks import GLYPHS, worst
-from sandbox.arch.arm64.pgtable import FLAGS_MASK, PTE_CONT, PTE_HUGE, pte_present
+from sandbox.arch.arm64.pgtable import CONT_PTES, FLAGS_MASK, PTE_CONT, PTE_HUGE, pte_present
 from sandbox.machine.handles import PAGE_WORDS
 from sandbox.machine.memory import ADDR_MASK, Folio
 
@@ -295,7 +295,7 @@ def shaped(cells: Sequence[_Cell]) -> Iterable[tuple[str, str]]:
     """The cells of a row in blocks of 16, each within its ends."""
     shapes = glyphs()
     for start in range(0, len(cells), 16):
-        block = cells[start : start + 16]
+        block = cells[start : start + CONT_PTES]
         kinds = {cell.shape for cell in block}
         whole = kinds.pop() if len(kinds) == 1 else "part" if "cont" in kinds else ""
         ends, edge = (" ", " "), ""

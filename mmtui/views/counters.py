@@ -159,8 +159,9 @@ class Reader:
         """One word of each page; marked where what is shown of it changed."""
         cells, marked = self.cells, self._marked
         if isinstance(pages, range):
-            words: Sequence[int] = range(pages.start + offset, pages.stop + offset, PAGE_WORDS)
-            values = cells[words[0] : words[-1] + 1 : PAGE_WORDS]
+            spaced = range(pages.start + offset, pages.stop + offset, PAGE_WORDS)
+            words: Sequence[int] = spaced
+            values = cells[spaced.start : spaced.stop : PAGE_WORDS]
         else:
             words = [page + offset for page in pages]
             values = [cells[word] for word in words]

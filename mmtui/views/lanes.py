@@ -41,7 +41,8 @@ def cpu_view(
     mark = marks.token(task.pending[1]) if task.pending else ""
     blocked = bench.session.machine.blocked(task.cpu)
     broken = mark if mark != "changed" else ""
-    place, locks = None, ()
+    place: Place | None = None
+    locks: tuple[str, ...] = ()
     if several:
         frames = kernel_frames(bench.session, task)
         place = Place(frames[-1].function, frames[-1].filename, frames[-1].line) if frames else None

@@ -183,7 +183,7 @@ class Golden:
         event = node.event
         if event is None:
             return ()
-        return event[1] if event[0] == "choice" else (event,)  # type: ignore[no-any-return]
+        return event[1] if event[0] == "choice" else (event,)
 
     def perform(self, number: int, node: Node, alternative: int) -> Effect:
         """Do a step; what is to hold of the words it wrote is looked at in stages of their own."""

@@ -209,7 +209,7 @@ class Tables:
                 if number != (values[field] if field < count else 0):
                     return None
             at = at.child
-        return at  # type: ignore[no-any-return]  # no table
+        return at  # no table
 
     def footprints(self, k: int) -> Iterator[tuple[int, int, int, set[int]]]:
         """Of each slot of a CPU: fields read and written, as bits, and the nodes that follow."""

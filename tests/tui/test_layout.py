@@ -9,6 +9,7 @@ from mmtui.model.shares import Shares, shares_file
 from mmtui.screens.main import MainScreen
 from mmtui.views.layout import arrange, columns_of
 from mmtui.views.panes import PANES
+from mmtui.widgets.pane import Pane
 from tests.tui.support import until
 
 FIRST = ("story",)
@@ -96,6 +97,11 @@ async def test_on_the_screen_they_are_where_they_are_planned(size: tuple[int, in
         assert {pane.id for pane in frame.shown()} >= {"story"}
 
 
+def _drawn(pane: Pane) -> bool:
+    """Whether a pane shows anything: what a move changed is drawn after it."""
+    return any(pane.render_line(y).text.strip() for y in range(pane.room[1]))
+
+
 @pytest.mark.parametrize(("size", "most"), [((120, 40), 4), ((200, 60), 6)])
 async def test_the_screen_of_a_violation_is_used(size: tuple[int, int], most: int) -> None:
     app = MmtuiApp("3", "ryan-v2")
@@ -105,7 +111,7 @@ async def test_the_screen_of_a_violation_is_used(size: tuple[int, int], most: in
         assert isinstance(screen, MainScreen)
         await pilot.press(*"nnnnnnnJvv")
         await until(pilot, lambda: screen.bench.session.rules.broken)
-        await pilot.pause()
+        await until(pilot, lambda: all(_drawn(pane) for pane in screen.frame.shown()))
         columns: dict[int, list[str]] = {}
         for pane in screen.frame.shown():
             rows = [pane.render_line(y).text.rstrip() for y in range(pane.room[1])]

@@ -29,7 +29,8 @@ def assert_true(app: MmtuiApp) -> None:
         drawn, kept = list(pane._shown), pane.doc
         if drawn:
             pane._doc = document(name, bench, marks, *pane.room)
-            assert drawn == [pane._line(y) for y in range(pane.room[1])], name
+            height = pane.room[1]
+            assert drawn == [pane._line(y, height) for y in range(height)], name
             pane._doc = kept
 
 
