@@ -11,13 +11,14 @@ from mmtui.headless.run import choose
 from mmtui.headless.working import kept_apart
 from mmtui.model.documents import open_document
 from mmtui.streams import bare
-from sandbox.explore.conditions import Held, conditions, hold, turns
-from sandbox.explore.search import Bounds, Progress, begin, block_of
+from sandbox.explore.conditions import Held, conditions, hold
+from sandbox.explore.search import Bounds, Progress, begin, block_of, check_walker
 from sandbox.explore.search import explore as search
 from sandbox.explore.telling import Ending, Exploration, Finding, schedule_text
 from sandbox.printable import one_line
 from sandbox.run.session import Session
 from sandbox.scenario.language import CpuBlock, Scenario, format_scenario
+from sandbox.scenario.schedule import format_schedule
 
 __all__ = ["Asked", "explore"]
 
@@ -49,6 +50,7 @@ def explore(asked: Asked, *, as_json: bool) -> ExitCode:
     document = open_document(asked.target)
     kernel = asked.kernel or document.kernels[0]
     wanted = conditions(asked.always, asked.sometimes)
+    check_walker()
     status = ExitCode.OK
     for scenario in choose(document.name, document.scenarios(kernel), asked.scenario):
         at = block_of(scenario, asked.step)
@@ -140,7 +142,9 @@ def _finding_lines(finding: Finding) -> Iterator[str]:
     locks = ", ".join(finding.locks) or "no lock"
     times = f", in {finding.states} places" if finding.states else ""
     yield f"    {until}, under {locks}; event {finding.event}{place}{times}"
-    yield f"    schedule {schedule_text(finding.schedule)}"
+    yield f"    {format_schedule(finding.turns)}"
+    if finding.real:
+        yield "    (a real kernel can be made to do it: mmtui race)"
 
 
 def _condition_lines(held: Held, found: Exploration) -> Iterator[str]:
@@ -162,11 +166,11 @@ def _json_lines(
 ) -> Iterator[str]:
     import json  # text needs none
 
-    def text(schedule: tuple[int, ...]) -> str:
+    def text(finding: Finding) -> str:
         """The scenario up to the block, with a schedule: what `mmtui run` plays."""
         block = scenario.steps[at]
         assert isinstance(block, CpuBlock)
-        played = block._replace(schedule=turns(schedule))
+        played = block._replace(schedule=finding.turns)
         return format_scenario(scenario._replace(steps=(*scenario.steps[:at], played)))
 
     for finding in found.findings:
@@ -174,8 +178,10 @@ def _json_lines(
             {
                 "rule": finding.rule,
                 "kernel": kernel,
-                "scenario": text(finding.schedule),
-                "schedule": schedule_text(finding.schedule),
+                "scenario": text(finding),
+                "schedule": format_schedule(finding.turns).removeprefix("schedule "),
+                "events": schedule_text(finding.schedule),
+                "real": finding.real,
                 "event": finding.event,
                 "class": "persistent" if finding.persists else "transient",
                 "subject": finding.subject,

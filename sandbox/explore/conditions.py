@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from sandbox.explore.landmarks import turns
 from sandbox.explore.telling import Ending
 from sandbox.kernels.base import Kernel
 from sandbox.run.runner import ScenarioRun
 from sandbox.scenario.expect import Expectation, evaluate, parse_expectations
 from sandbox.scenario.language import CpuBlock, Scenario
-from sandbox.scenario.schedule import Turn
 
-__all__ = ["Condition", "Held", "conditions", "hold", "turns"]
+__all__ = ["Condition", "Held", "conditions", "hold"]
 
 
 class Condition(NamedTuple):
@@ -77,14 +77,3 @@ def hold(
                 found[number] = Held(condition, not condition.always, ending, str(result.got))
     for number, condition in enumerate(asked):
         yield found.get(number, Held(condition, condition.always, None, ""))
-
-
-def turns(schedule: Sequence[int]) -> tuple[Turn, ...]:
-    """A schedule as turns of so many events."""
-    out: list[Turn] = []
-    for cpu in schedule:
-        if out and out[-1].cpu == cpu:
-            out[-1] = out[-1]._replace(events=(out[-1].events or 0) + 1)
-        else:
-            out.append(Turn(cpu, 1))
-    return tuple(out)

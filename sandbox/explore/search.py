@@ -116,10 +116,15 @@ def check_walker() -> None:
 def explore(
     start: Start, bounds: Bounds, watch: Callable[[Progress], None] | None = None
 ) -> Exploration:
-    """Walk every interleaving from a state on, until nothing is left or a bound is reached."""
+    """Walk every interleaving from a state on, until nothing is left or a bound is reached.
+
+    Whether the walker can be trusted `check_walker` says, before a person's own kernel is confined.
+
+    Raises:
+        UsageError: the bounds exclude each other.
+    """
     if bounds.reduce and bounds.preemptions is not None:
         raise UsageError("a bound on preemptions needs every order of events", None, "one of both")
-    check_walker()
     began = monotonic()
     tables = Tables(Block(start.model), turns=bounds.preemptions is not None)
     rehearse(tables, WALKS * (tables.count - 1))
@@ -132,6 +137,7 @@ def explore(
     teller.breaks()
     teller.deadlocks()
     teller.ends()
+    teller.name_switches()
     out.findings.sort(key=lambda finding: (len(finding.schedule), finding.rule))
     walker.close()
     out.seconds = monotonic() - began

@@ -7,18 +7,20 @@ schedule is played on it.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import NamedTuple
 
 from sandbox.errors import KernelBug, SandboxError
 from sandbox.explore.block import BUG
+from sandbox.explore.landmarks import landmarks, playable
 from sandbox.explore.shadow import Broken
 from sandbox.explore.walker import Walker
 from sandbox.machine.fields import FIELDS
 from sandbox.rules import Violation
 from sandbox.run.model import Model
 from sandbox.scenario.language import CpuBlock
+from sandbox.scenario.schedule import Turn
 
 __all__ = ["Ending", "Exploration", "Finding", "Start", "Teller", "schedule_text"]
 
@@ -55,6 +57,13 @@ class Finding:
     """What the CPU holds at that event: who takes none of these can see it."""
     states: int
     """In how many places of the search it was met; 0: at rest, after the last event."""
+    turns: tuple[Turn, ...] = ()
+    """The schedule with landmarks, and numbers of events where a switch has no other name."""
+
+    @property
+    def real(self) -> bool:
+        """Whether a real kernel can be made to do it (`mmtui race`)."""
+        return playable(self.turns)
 
 
 @dataclass(frozen=True)
@@ -168,7 +177,10 @@ class Teller:
         if walker.deadlock is None:
             return
         schedule = tuple(walker.schedule(walker.deadlock))
-        model = played(self._start.model, schedule)
+        try:
+            model = played(self._start.model, schedule)
+        except KernelBug:
+            return  # a finding of its own: its CPU does not go on, and others wait for it
         waits = (
             f"cpu{cpu} {model.machine.blocked(cpu)}"
             for cpu, task in enumerate(model.machine.running)
@@ -179,6 +191,13 @@ class Teller:
             DEADLOCK, "", "; ".join(waits), schedule, at, "", True, (), walker.deadlocks
         )  # fmt: skip
         self._out.findings.append(told)
+
+    def name_switches(self) -> None:
+        """Write the schedules of findings with landmarks."""
+        start = self._start.model
+        self._out.findings = [
+            replace(own, turns=landmarks(start, own.schedule)) for own in self._out.findings
+        ]
 
     def ends(self) -> None:
         """The states in which everything may end, and the rules of a machine at rest."""

@@ -18,7 +18,9 @@ from sandbox.mm import flags as f
 from sandbox.scenario.schedule import COUNTED, Landmark
 
 if TYPE_CHECKING:
+    from sandbox.machine.machine import Machine
     from sandbox.machine.tasks import Task
+    from sandbox.run.model import Model
     from sandbox.run.session import Session
 
 __all__ = ["Watched", "counts"]
@@ -54,8 +56,8 @@ FIRST_RMAP = "folio_add_new_anon_rmap"
 class Watched:
     """The watched words of a block that begins now."""
 
-    def __init__(self, session: Session) -> None:
-        self._machine = session.machine
+    def __init__(self, session: Session | Model) -> None:
+        self._machine: Machine = session.machine
         self._cells = session.machine.memory.cells
         self._heads = {folio & ADDR_MASK for folio in session.ledger.live_folios()}
 

@@ -19,6 +19,23 @@ from tests.explore.support import FOLIO_16K, ONE_PAGE
 RACE = f"{ONE_PAGE}\ncpu0: fork A B\ncpu1: pin A R 0 1 1 w\n"
 SMALL = f"{ONE_PAGE}\ncpu0: dontneed A R 0 1\ncpu1: get A R 0 1 p w\n"
 
+MINE = '''\
+"""Does not copy pages."""
+
+from sandbox.kernels.linux_7_2 import Linux72
+
+
+class Mine(Linux72):
+    """7.2, but it gives up where it would copy a page that is pinned."""
+
+    id = "mine"
+
+    def copy_present_page(self, *args):
+        """Give up."""
+        yield from ()
+        raise ValueError("cannot copy")
+'''
+
 
 def explored(
     capsys: pytest.CaptureFixture[str], path: Path, text: str, *options: str
@@ -110,6 +127,21 @@ def test_without_a_compiler_the_same_is_found(
     assert plain["walker"].startswith("Python: ")
     for name in ("states", "transitions", "depth", "endings", "findings", "complete"):
         assert plain[name] == compiled_one[name]
+
+
+def test_a_function_that_misbehaves_is_a_finding(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    kernel = tmp_path / "mine.py"
+    kernel.write_text(MINE, encoding="utf-8")
+    asked = "-k", f"{kernel}:Mine"
+    status, (*findings, summary) = explored(capsys, tmp_path, RACE, *asked)
+    assert status == ExitCode.FAILED
+    assert summary["complete"]
+    assert "BUG" in {finding["rule"] for finding in findings}
+    (text,) = (finding["text"] for finding in findings if finding["rule"] == "BUG")
+    assert "cannot copy" in text
+    assert "mine.py" in text
 
 
 def test_what_has_no_block_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
