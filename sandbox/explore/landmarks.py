@@ -28,7 +28,7 @@ def landmarks(start: Model, schedule: Sequence[int]) -> tuple[Turn, ...]:
     """The same with landmarks, of a block that has just begun in the state *start*."""
     model = start.clone()
     watched = Watched(model)
-    out = []
+    out: list[Turn] = []
     for turn in turns(schedule):
         stores, hit = 0, False
         for _ in range(turn.events or 0):
