@@ -45,6 +45,9 @@ def explore_options(parser: argparse.ArgumentParser) -> None:
         "--sometimes", metavar="EXPECTATION", action="append", default=[],
         help="what is to hold in one of its ends at least",
     )  # fmt: skip
+    parser.add_argument(
+        "--first", action="store_true", help="stop at the first break, by the shortest schedule"
+    )
     parser.add_argument("--bound", metavar="N", type=count_of, help="stop at so many states")
     parser.add_argument(
         "--preemptions", metavar="N", type=count_of,
@@ -69,7 +72,7 @@ def explore_command(args: argparse.Namespace) -> ExitCode:
 
     states = Bounds().states if args.bound is None else args.bound
     seconds = float("inf") if args.seconds is None else float(args.seconds)
-    bounds = Bounds(states, seconds, args.memory, args.preemptions, args.reduce)
+    bounds = Bounds(states, seconds, args.memory, args.preemptions, args.reduce, args.first)
     always, sometimes = tuple(args.always), tuple(args.sometimes)
     asked = Asked(args.target, args.kernel, args.scenario, args.step, bounds, always, sometimes)
     return explore(asked, as_json=args.json)

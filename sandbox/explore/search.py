@@ -41,6 +41,8 @@ class Bounds(NamedTuple):
     """Switches, in a schedule, from a CPU that could go on."""
     reduce: bool = False
     """Walk one order only of events that do not touch what the others may do."""
+    first: bool = False
+    """Stop when something broke."""
 
 
 @dataclass
@@ -169,7 +171,8 @@ def _walk(
     """Walk to the end or to a bound; which one."""
     chunk = CHUNK if isinstance(walker, Core) else CHUNK_PLAIN
     while True:
-        stopped = walker.run(min(bounds.states, walker.states + chunk))
+        states = min(bounds.states, walker.states + chunk)
+        stopped = walker.run(states, stop_at_broken=bounds.first)
         seconds = monotonic() - began
         if watch is not None:
             hits = len(walker.hits())
@@ -177,9 +180,17 @@ def _walk(
         if stopped is Stopped.DONE:
             bounded = bounds.preemptions is not None and not walker.all_seen
             return f"{bounds.preemptions} preemptions" if bounded else ""
+        if bounds.first and _breaks(walker):
+            return "the first break"
         if stopped is Stopped.NO_ROOM:
             return f"memory: {bounds.memory >> 20} MiB of states"
         if walker.states >= bounds.states:
             return f"{bounds.states} states"
         if seconds >= bounds.seconds:
             return f"{bounds.seconds:g} s"
+
+
+def _breaks(walker: Walker) -> bool:
+    """Whether something broke that no known window covers."""
+    verdicts = walker.tables.verdicts
+    return any(own.window is None for hit in walker.hits() for own in verdicts[hit.verdict])

@@ -17,6 +17,7 @@ from sandbox.scenario.language import parse_scenarios
 from tests.explore.support import FOLIO_16K, ONE_PAGE
 
 RACE = f"{ONE_PAGE}\ncpu0: fork A B\ncpu1: pin A R 0 1 1 w\n"
+LARGE = f"{FOLIO_16K}\ncpu0: fork A B\ncpu1: pin A R 1 2 1 w\ncpu2: write A R 2 3\n"
 SMALL = f"{ONE_PAGE}\ncpu0: dontneed A R 0 1\ncpu1: get A R 0 1 p w\n"
 
 MINE = '''\
@@ -103,6 +104,30 @@ def test_a_bound_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     assert summary["stopped"]
 
 
+@pytest.mark.parametrize("plain", [False, True])
+def test_memory_is_a_bound_and_so_is_the_first_break(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    plain: bool,
+) -> None:
+    if plain:
+        monkeypatch.setattr("sandbox.explore.search.library", lambda: None)
+    asked = "-k", "7.2", "--memory"
+    status, (summary,) = explored(capsys, tmp_path, LARGE, *asked, "2M")
+    assert status == ExitCode.BOUND
+    assert summary["stopped"].startswith("memory")
+    assert 0 < summary["states"] < 155_063
+    status, (*findings, summary) = explored(capsys, tmp_path, RACE, "-k", "no-seqcount", "--first")
+    assert status == ExitCode.FAILED
+    assert findings[0]["rule"] == "I-26"
+    assert not summary["complete"]
+    status, lines = explored(capsys, tmp_path, RACE, "-k", "no-seqcount", "--reduce")
+    assert status == ExitCode.FAILED
+    assert {"I-22", "I-24", "I-26"} <= {finding["rule"] for finding in lines[:-1]}
+    assert lines[-1]["states"] < 3_169
+
+
 def test_few_preemptions_are_a_bound(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     asked = "-k", "no-seqcount", "--preemptions"
     status, (summary,) = explored(capsys, tmp_path, RACE, *asked, "0")
@@ -118,12 +143,11 @@ def test_without_a_compiler_the_same_is_found(
 ) -> None:
     _, (compiled_one,) = explored(capsys, tmp_path, SMALL, "-k", "7.2")
     monkeypatch.setenv(compiled.OFF, "1")
-    compiled._loaded.cache_clear()
-    try:
-        _, (plain,) = explored(capsys, tmp_path, SMALL, "-k", "7.2")
-    finally:
-        monkeypatch.undo()
-        compiled._loaded.cache_clear()
+    loaded, why = compiled._loaded.__wrapped__()
+    assert (loaded, why) == (None, f"{compiled.OFF} is set")
+    monkeypatch.setattr("sandbox.explore.search.library", lambda: loaded)
+    monkeypatch.setattr("sandbox.explore.search.why_not", lambda: why)
+    _, (plain,) = explored(capsys, tmp_path, SMALL, "-k", "7.2")
     assert plain["walker"].startswith("Python: ")
     for name in ("states", "transitions", "depth", "endings", "findings", "complete"):
         assert plain[name] == compiled_one[name]
