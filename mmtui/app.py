@@ -6,23 +6,27 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import constants
 from textual.binding import Binding, BindingType
 from textual.command import Provider
+from textual.filter import LineFilter
 from textual.screen import Screen
 
+from mmtui.ascii_filter import AsciiFilter
 from mmtui.ending import Ending
 from mmtui.exit_codes import ExitCode
+from mmtui.model.looks import keep_theme, kept_theme
 from mmtui.model.script import Source, open_named
 from mmtui.safe_app import SafeApp
 from mmtui.screens.library import LibraryScreen
 from mmtui.screens.opening import OpeningScreen
 from mmtui.terminal import Terminal
 from mmtui.themes import THEMES, token_colours
+from mmtui.views.glyphs import ASCII, Glyphs, choose, glyphs
 from mmtui.views.lines import Line, plain, say
 from mmtui.widgets.bars import Bar
 from sandbox.errors import SandboxError, UsageError
@@ -35,6 +39,9 @@ if TYPE_CHECKING:
     from mmtui.screens.working import WorkingScreen
 
 __all__ = ["MmtuiApp", "run_app"]
+
+
+_IN_ASCII = AsciiFilter()
 
 
 def _commands() -> type[Provider]:
@@ -83,12 +90,19 @@ class MmtuiApp(SafeApp):
                 name_kernel(kernel, again=False)  # whoever starts the application names it
         for theme in THEMES:
             self.register_theme(theme)
-        wanted = os.environ.get("MMTUI_THEME", "") or THEMES[0].name
+        self.theme = self._first_theme()
+        self.animation_level = "none"
+
+    def _first_theme(self) -> str:
+        """The theme that the environment names, else the one chosen last, else the dark one."""
+        wanted = os.environ.get("MMTUI_THEME", "")
+        if not wanted:
+            kept = kept_theme()
+            return kept if kept in self.available_themes else THEMES[0].name
         if wanted not in self.available_themes:
             names = ", ".join(theme.name for theme in THEMES)
             raise UsageError(f"MMTUI_THEME: there is no theme {wanted[:30]!r}", expected=names)
-        self.theme = wanted
-        self.animation_level = "none"
+        return wanted
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Colours of the tokens for themes that do not name them."""
@@ -124,6 +138,17 @@ class MmtuiApp(SafeApp):
                 lambda: import_module("mmtui.screens.main"), thread=True, exit_on_error=False
             )
         self.typed.go_on_with(self.screen)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What all lines go through on their way to the terminal."""
+        filters = super().get_line_filters()
+        return [*filters, _IN_ASCII] if glyphs() is ASCII else filters
+
+    def take_glyphs(self, chosen: Glyphs) -> None:
+        """Draw everything with other shapes from now on."""
+        choose(chosen)
+        for widget in self.screen.walk_children():
+            widget.refresh()
 
     # -- documents -----------------------------------------------------------------------
 
@@ -175,11 +200,16 @@ class MmtuiApp(SafeApp):
     # -- leaving and looks -----------------------------------------------------------------
 
     def next_theme(self) -> str:
-        """Take the next of our themes."""
+        """Take the next of our themes; remembered."""
         names = [theme.name for theme in THEMES]
         at = names.index(self.theme) if self.theme in names else -1
-        self.theme = names[(at + 1) % len(names)]
+        self.take_theme(names[(at + 1) % len(names)])
         return self.theme
+
+    def take_theme(self, name: str) -> None:
+        """Take a theme, and remember it for the next time."""
+        self.theme = name
+        keep_theme(name)
 
     def action_ask_to_quit(self) -> None:
         """Quit at the second press in a row; while something takes long, stop that."""

@@ -63,7 +63,9 @@ class Palette(ContainedScreen, CommandPalette):
         """The line, the list, and the sign that it is searched; as Textual has them."""
         with Vertical(id="--container"):
             with Horizontal(id="--input"):
-                yield SearchIcon()
+                icon = SearchIcon()
+                icon.icon = ":"  # Textual's is two cells wide, and in few fonts
+                yield icon
                 yield _Input(placeholder=self._placeholder, select_on_focus=False, max_length=200)
             with Vertical(id="--results"):
                 yield _List()

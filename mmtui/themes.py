@@ -6,7 +6,7 @@ No meaning rests on red against green: every marked state also has a glyph, and 
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 __all__ = ["THEMES", "TOKEN_CSS", "token_colours"]
 
@@ -70,7 +70,7 @@ def _theme(name: str, *, dark: bool, base: dict[str, str], tokens: dict[str, str
     )
 
 
-THEMES = (
+_OWN = (
     _theme(
         "mmtui-dark",
         dark=True,
@@ -84,7 +84,7 @@ THEMES = (
             "panel": "#232831",
         },
         tokens={
-            "dim": "#8b93a1",
+            "dim": "#a2abb8",
             "strong": "#f2f4f8",
             "changed": "#f0c04a",
             "violation": "#ff8f70",
@@ -96,17 +96,17 @@ THEMES = (
             "excl": "#e8a860",
             "cont": "#a3acbb",
             "key": "#e0b36a",
-            "selected": "#34405a",
+            "selected": "#3b3f48",
             "rule": "#3a4250",
             "current": "#2f4f7d",
-            "block": "#2c3d55",
-            "pmd": "#4a3a5c",
+            "block": "#26384f",
+            "pmd": "#413251",
             "on-pmd": "#f2f4f8",
             "bar": "#8fb3d9",
-            "keyword": "#b79cd9",
+            "keyword": "#c0a6e2",
             "string": "#93b98a",
             "number": "#d9a27a",
-            "done": "#3d3524",
+            "done": "#383020",
             "on-current": "#ffffff",
         },
     ),
@@ -123,7 +123,7 @@ THEMES = (
             "panel": "#e6e3da",
         },
         tokens={
-            "dim": "#5c636e",
+            "dim": "#545b66",
             "strong": "#0b0d10",
             "changed": "#8a4b00",
             "violation": "#a3160c",
@@ -135,13 +135,13 @@ THEMES = (
             "excl": "#7a4300",
             "cont": "#4f5763",
             "key": "#8a4b00",
-            "selected": "#cfdcf0",
+            "selected": "#e0dfda",
             "rule": "#c9c5ba",
             "current": "#bcd3f0",
             "block": "#cfe0f2",
-            "pmd": "#e2d3ee",
+            "pmd": "#e8dcf2",
             "on-pmd": "#0b0d10",
-            "bar": "#3a6ea5",
+            "bar": "#2d5c8f",
             "keyword": "#6a3f9c",
             "string": "#2f6130",
             "number": "#8a4b00",
@@ -162,10 +162,10 @@ THEMES = (
             "panel": "#000000",
         },
         tokens={
-            "dim": "#d0d0d0",
+            "dim": "#dcdcdc",
             "strong": "#ffffff",
             "changed": "#ffff00",
-            "violation": "#ffb000",
+            "violation": "#ffbf40",
             "on-violation": "#000000",
             "window": "#ffc8ff",
             "ok": "#80ffff",
@@ -174,17 +174,17 @@ THEMES = (
             "excl": "#ffd780",
             "cont": "#ffffff",
             "key": "#ffff00",
-            "selected": "#003c8c",
+            "selected": "#363636",
             "rule": "#ffffff",
             "current": "#ffffff",
-            "block": "#003c8c",
-            "pmd": "#5a0064",
+            "block": "#003070",
+            "pmd": "#50005a",
             "on-pmd": "#ffffff",
             "bar": "#ffffff",
             "keyword": "#ffc8ff",
             "string": "#b8ffb8",
             "number": "#ffd780",
-            "done": "#4a3600",
+            "done": "#3c2c00",
             "on-current": "#000000",
         },
     ),
@@ -202,10 +202,10 @@ THEMES = (
             "panel": "#20262e",
         },
         tokens={
-            "dim": "#98a0aa",
+            "dim": "#a6aeb8",
             "strong": "#ffffff",
             "changed": "#f0e442",
-            "violation": "#e69f00",
+            "violation": "#f2932e",
             "on-violation": "#111418",
             "window": "#cfd6de",
             "ok": "#56b4e9",
@@ -214,11 +214,11 @@ THEMES = (
             "excl": "#f0e442",
             "cont": "#a8b0ba",
             "key": "#e69f00",
-            "selected": "#1d3f5c",
+            "selected": "#383c42",
             "rule": "#3c4652",
             "current": "#1f527f",
             "block": "#173f5f",
-            "pmd": "#4d3f10",
+            "pmd": "#43370e",
             "on-pmd": "#ffffff",
             "bar": "#56b4e9",
             "keyword": "#56b4e9",
@@ -257,6 +257,25 @@ _ANSI = {
     "number": "ansi_yellow",
     "done": "ansi_default",
 }
+
+
+def _terminal() -> Theme:
+    """The theme of the sixteen colours that the terminal itself has, on its own background."""
+    base = dict.fromkeys(("foreground", "background", "surface", "panel"), "ansi_default")
+    base |= {"primary": "ansi_blue", "secondary": "ansi_cyan", "accent": "ansi_green"}
+    theme = _theme("mmtui-terminal", dark=True, base=base, tokens=_ANSI)
+    theme.ansi = True
+    theme.boost = "ansi_default"
+    theme.variables |= {
+        name: colour
+        for name, colour in BUILTIN_THEMES["ansi-dark"].variables.items()
+        if name not in theme.variables
+    }
+    return theme
+
+
+THEMES = (*_OWN, _terminal())
+"""Dark, light, high contrast, safe for colour-blind eyes, and the colours of the terminal."""
 
 
 def token_colours(theme: Theme) -> dict[str, str]:

@@ -125,8 +125,7 @@ def _glyphs(desk: Desk, text: str) -> None:
     if text and text not in sets:
         raise UsageError(f"there are no glyphs {text[:20]!r}", expected=", ".join(sets))
     other = next(one for one in sets.values() if one is not glyphs.glyphs())
-    glyphs.choose(sets[text] if text else other)
-    desk.looked()
+    desk.set_glyphs(sets[text] if text else other)
     desk.say(f"glyphs: {glyphs.glyphs().name}")
 
 
@@ -322,7 +321,8 @@ APP = (
         perform, (), "ACTION | cpu0 ACTION | cpu1 ACTION [| schedule cpu1 until store:2]",
     ),
     Command(
-        "theme", "theme", "Change the colours; without a name, take the next theme.", Group.APP,
+        "theme", "theme", "Change the colours; without a name, take the next one; remembered.",
+        Group.APP,
         lambda desk, text: desk.set_theme(text), ("T",), "[NAME]",
     ),
     Command(

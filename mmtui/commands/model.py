@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from mmtui.model.bench import Bench
+from mmtui.views.glyphs import Glyphs
 
 __all__ = ["Command", "Desk", "Group", "always"]
 
@@ -105,6 +106,9 @@ class Desk(Protocol):
 
     def set_theme(self, name: str) -> None:
         """Change the colours; no name is the next theme."""
+
+    def set_glyphs(self, chosen: Glyphs) -> None:
+        """Draw everything with these shapes."""
 
     def save(self, path: str, *, insist: bool = False) -> None:
         """Write what was done as a scenario; over somebody else's file only if they insist."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from mmtui.screens.showing import ShowingScreen
 from mmtui.themes import THEMES
+from mmtui.views.glyphs import Glyphs
 from sandbox.errors import UsageError
 
 __all__ = ["DoorsScreen"]
@@ -42,14 +43,21 @@ class DoorsScreen(ShowingScreen):
         return done
 
     def set_theme(self, name: str) -> None:
-        """Change the colours; no name is the next of ours."""
+        """Change the colours; no name is the next of ours.  Remembered."""
         if not name:
             name = self.app.next_theme()
         elif name not in self.app.available_themes:
             names = ", ".join(theme.name for theme in THEMES)
             raise UsageError(f"there is no theme {name[:30]!r}", expected=names)
-        self.app.theme = name
+        else:
+            self.app.take_theme(name)
         self.say(f"theme {name}")
+
+    def set_glyphs(self, chosen: Glyphs) -> None:
+        """Draw everything with these shapes."""
+        self.app.take_glyphs(chosen)
+        self.frame.titles()
+        self.refresh_panes()
 
     def open(self, target: str) -> None:
         """Open another document; nothing is the library."""

@@ -27,10 +27,14 @@ class Glyphs:
     above: str
     below: str
     """Changes that are out of sight."""
+    rule: str
+    """What a line across is made of."""
+    branch: str
+    """Before a child."""
 
 
-UNICODE = Glyphs("unicode", ("▐", "▌"), ("(", ")"), ("◀", "━", "▶"), "█", "▒", "▲", "▼")
-ASCII = Glyphs("ascii", ("[", "]"), ("(", ")"), ("<", "=", ">"), "#", "=", "^", "v")
+UNICODE = Glyphs("unicode", ("▐", "▌"), ("(", ")"), ("◀", "━", "▶"), "█", "▒", "▲", "▼", "─", "└")
+ASCII = Glyphs("ascii", ("[", "]"), ("(", ")"), ("<", "=", ">"), "#", "=", "^", "v", "-", "`")
 
 _CHOSEN: list[Glyphs] = []
 
@@ -49,8 +53,8 @@ def choose(chosen: Glyphs) -> None:
 
 def _plain() -> bool:
     """Whether the terminal is not known to show more than ASCII."""
-    if asked := os.environ.get("MMTUI_GLYPHS"):
-        return asked == "ascii"
+    if asked := os.environ.get("MMTUI_ASCII"):
+        return asked != "0"
     named = next(
         (value for name in ("LC_ALL", "LC_CTYPE", "LANG") if (value := os.environ.get(name))), ""
     )

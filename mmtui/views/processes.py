@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from mmtui.model.bench import Bench
 from mmtui.model.selection import Selection
+from mmtui.views.glyphs import glyphs
 from mmtui.views.lines import Doc, Line, Lines, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, marks_of, worst
 from sandbox.machine.memory import Mm
@@ -193,7 +194,7 @@ def render(seen: ProcessesView, width: int) -> ProcessesDoc:
 
 def _process_line(row: ProcessRow) -> Line:
     mark = worst([row.mark, *(mark for _, _, mark, _ in row.rss)])
-    branch = "  " * (row.depth - 1) + "└ " if row.depth else ""
+    branch = "  " * (row.depth - 1) + f"{glyphs().branch} " if row.depth else ""
     parts: list[tuple[str, str]] = [(GLYPHS[mark], mark), (branch, "dim")]
     parts.append((row.name, "strong+selected" if row.selected else "strong"))
     parts.append(("  rss", "dim"))

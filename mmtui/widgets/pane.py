@@ -23,7 +23,6 @@ from mmtui.widgets.contained import ContainedWidget
 __all__ = ["Painted", "Pane"]
 
 _MARKUP = re.compile(r"\[/?[a-z]*\]")
-_RULE = "\u2500"
 _KEPT = 2048
 """Strips that a widget keeps; more than it shows at a time."""
 
@@ -156,7 +155,7 @@ class Pane(Painted, can_focus=True):
         fill = self.size.width - len(self.name_shown) - len(self._more) - 4
         whole = self._title
         if self._more and fill > 0:
-            whole += f" {_RULE * fill}{self._more} "
+            whole += f" {glyphs().rule * fill}{self._more} "
         if self.border_title != whole:
             self.border_title = whole
 
