@@ -25,6 +25,7 @@ __all__ = ["COMMANDS", "Command", "dispatch", "parser_of"]
 
 _TOP_USAGE = """mmtui [--kernel KERNEL] [--rule RULE] [--scenario NAME] [PRESET | FILE]
        mmtui [--kernel KERNEL] [--rule RULE] --continue
+       mmtui --plain [...] [PRESET | FILE]
        mmtui COMMAND [ARGUMENT ...]"""
 
 _KERNEL_HELP = "a kernel's id (see `mmtui kernels`) or FILE.py:CLASS"
@@ -346,10 +347,14 @@ def _command(argv: list[str]) -> int:
     _name_own(args)
     if command is not None:
         return command.run(args)
+    names = tuple(COMMANDS)
+    if args.plain:
+        from mmtui.headless.open_plain import open_plain
+
+        return open_plain(args.target, args.kernel, names, args.scenario, resume=args.resume)
     from mmtui.headless.open_app import open_app
 
     with unwrapped():  # it draws on them
-        names = tuple(COMMANDS)
         return open_app(args.target, args.kernel, names, args.scenario, resume=args.resume)
 
 
@@ -387,6 +392,11 @@ def _top_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-c", "--continue", action="store_true", dest="resume",
         help="go on with the latest session; the library lists the others",
+    )  # fmt: skip
+    parser.add_argument(
+        "--plain", action="store_true",
+        help="tell it in sentences, for a screen reader or a pipe: a line of stdin is a command,"
+        " an empty one the story's next step",
     )  # fmt: skip
     parser.add_argument("-V", "--version", action="version", version=f"mmtui {__version__}")
     return parser

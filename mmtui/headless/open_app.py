@@ -6,11 +6,11 @@ import os
 import sys
 
 from mmtui.exit_codes import ExitCode
-from mmtui.model.script import open_source
+from mmtui.model.script import Source, open_source
 from sandbox.errors import UsageError
 from sandbox.kernels import KERNEL_IDS, kernel_by_name
 
-__all__ = ["open_app"]
+__all__ = ["open_app", "source_of"]
 
 
 def open_app(
@@ -29,6 +29,29 @@ def open_app(
     Raises:
         SandboxError: no such preset, file or kernel, or no terminal to draw on.
     """
+    source = source_of(target, kernel, commands, scenario, resume=resume)
+    # A web server for terminal applications brings its own driver in place of a terminal.
+    drawable = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+    if not drawable and "TEXTUAL_DRIVER" not in os.environ:
+        raise UsageError("no terminal to draw on", expected="a terminal, or a command: `mmtui run`")
+    from mmtui.app import run_app
+
+    return ExitCode(run_app(source, kernel))
+
+
+def source_of(
+    target: str | None,
+    kernel: str | None,
+    commands: tuple[str, ...],
+    scenario: str | None,
+    *,
+    resume: bool,
+) -> Source | None:
+    """What is to be opened, None for the library; the kernel is known to exist then.
+
+    Raises:
+        SandboxError: no such preset, file, session or kernel.
+    """
     if resume:
         target = _latest(target)
     if target is None and scenario is not None:
@@ -37,13 +60,7 @@ def open_app(
     on = source.kernels[0] if kernel is None and source is not None else kernel
     if on is not None and on not in KERNEL_IDS:  # those of the list are there: start-up time counts
         kernel_by_name(on)
-    # A web server for terminal applications brings its own driver in place of a terminal.
-    drawable = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
-    if not drawable and "TEXTUAL_DRIVER" not in os.environ:
-        raise UsageError("no terminal to draw on", expected="a terminal, or a command: `mmtui run`")
-    from mmtui.app import run_app
-
-    return ExitCode(run_app(source, kernel))
+    return source
 
 
 def _latest(target: str | None) -> str:

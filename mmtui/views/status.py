@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from mmtui.model.bench import Bench
 from mmtui.model.why import present
@@ -11,7 +13,7 @@ from sandbox.machine.memory import DECIDE, LOAD, Globals
 from sandbox.rules import Violation
 from sandbox.truth.names.words import Words
 
-__all__ = ["StatusView", "news", "render", "view"]
+__all__ = ["StatusView", "changed_words", "news", "render", "view"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,31 +105,43 @@ def _verdict(bench: Bench) -> Line:
 
 def _changed(bench: Bench) -> Line:
     words = Words(bench.session.ledger)
-    cells = bench.session.machine.memory.cells
-    former = words.before(bench.changes.size)
-    size = len(cells)
-    olds = {a: old for a, old in bench.changes.olds.items() if a != Globals.step and a < size}
     if bench.changes.unmarked:
         events = abs(bench.changes.end - bench.changes.start)
         return say(f"{events:,} events, too many to mark what they changed")
-    if not olds:
+    telling = _telling(bench)
+    if not telling:
         return _event(bench, words)
     parts: list[tuple[str, str]] = [("* ", "changed")]
-    fields = bench.session.machine.memory.field_at
-    telling = sorted(olds, key=lambda addr: _rank(fields(addr).name))
-    for addr in telling[:3]:
-        old = olds[addr]
-        now = cells[addr]
-        if fields(addr).name in _FLAGS and isinstance(old, int) and len(telling) == 1:
+    for name, before, after in islice(changed_words(bench), 3):
+        parts += [(name, "changed"), (f" {before} -> {after}  ", "")]
+    if len(telling) > 3:
+        parts.append((f"and {len(telling) - 3} more words", "dim"))
+    return join(parts)
+
+
+def _telling(bench: Bench) -> list[int]:
+    """The words that the last move changed, those first that say most."""
+    memory = bench.session.machine.memory
+    size = len(memory.cells)
+    olds = (addr for addr in bench.changes.olds if addr != Globals.step and addr < size)
+    return sorted(olds, key=lambda addr: _rank(memory.field_at(addr).name))
+
+
+def changed_words(bench: Bench) -> Iterator[tuple[str, str, str]]:
+    """Each word that the last move changed, with what it was and is; those first that say most."""
+    words, memory = Words(bench.session.ledger), bench.session.machine.memory
+    former = words.before(bench.changes.size)
+    telling = _telling(bench)
+    for addr in telling:
+        old, now = bench.changes.olds[addr], memory.cells[addr]
+        alone = memory.field_at(addr).name in _FLAGS and len(telling) == 1
+        if alone and isinstance(old, int):
             old, now = old & ~now, now & ~old  # the flags that it lost and gained
         before, after = (
             shown.removeprefix("VM_").replace(",VM_", ",")
             for shown in (former.value(addr, old), words.value(addr, now))
         )
-        parts += [(words.name(addr), "changed"), (f" {before} -> {after}  ", "")]
-    if len(olds) > 3:
-        parts.append((f"and {len(olds) - 3} more words", "dim"))
-    return join(parts)
+        yield words.name(addr), before, after
 
 
 _FLAGS = ("flags", "vm_flags")
