@@ -190,16 +190,28 @@ static int more_states(struct core *c)
 #define WORDS 4
 #include "walk.h"
 #undef WORDS
+#define WORDS 5
+#include "walk.h"
+#undef WORDS
 #define WORDS 6
 #include "walk.h"
 #undef WORDS
+#define WORDS 7
+#include "walk.h"
+#undef WORDS
 #define WORDS 8
+#include "walk.h"
+#undef WORDS
+#define WORDS 10
 #include "walk.h"
 #undef WORDS
 #define WORDS 12
 #include "walk.h"
 #undef WORDS
 #define WORDS 16
+#include "walk.h"
+#undef WORDS
+#define WORDS 24
 #include "walk.h"
 #undef WORDS
 #define WORDS 32
@@ -212,10 +224,14 @@ static int more_states(struct core *c)
 	case 2: return name##_2(__VA_ARGS__);                                    \
 	case 3: return name##_3(__VA_ARGS__);                                    \
 	case 4: return name##_4(__VA_ARGS__);                                    \
+	case 5: return name##_5(__VA_ARGS__);                                    \
 	case 6: return name##_6(__VA_ARGS__);                                    \
+	case 7: return name##_7(__VA_ARGS__);                                    \
 	case 8: return name##_8(__VA_ARGS__);                                    \
+	case 10: return name##_10(__VA_ARGS__);                                  \
 	case 12: return name##_12(__VA_ARGS__);                                  \
 	case 16: return name##_16(__VA_ARGS__);                                  \
+	case 24: return name##_24(__VA_ARGS__);                                  \
 	default: return name##_32(__VA_ARGS__);                                  \
 	}
 

@@ -23,7 +23,7 @@ DONE, MISSING, BUDGET, BROKEN, NO_ROOM = range(5)
 NOBODY = 0xFFFFFFFF
 MISSED = (1 << 64) - 1
 """The number of the state that a stage was missing for."""
-SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 32)
+SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32)
 """Words of a state that the core was compiled for."""
 _STOPPED = {
     DONE: Stopped.DONE,

@@ -16,7 +16,7 @@ MOST_NODES = 6
 """Bits that a CPU's node has at least, while nodes are still found."""
 AMPLE = 3
 """Bits more where they cost nothing but memory."""
-SPARE = 48
+SPARE = 20
 """Fields that there is room for though they are not known yet, each of two bits."""
 
 
