@@ -26,6 +26,7 @@ from sandbox.machine.memory import (
 )
 from sandbox.machine.operations import OPERATIONS
 from sandbox.machine.tasks import Task
+from sandbox.machine.watchdog import NoEvent
 from sandbox.run.model import Model
 from sandbox.run.succession import next_action, succeeding
 
@@ -108,16 +109,17 @@ class Block:
             if waits:
                 recorder.stop()
                 return Effect(recorder.reads, {}, frozenset())
-            after = self.automata[number].next(node, answer)
+            with shadow.machine.watchdog:
+                after = self.automata[number].next(node, answer)
             if after is self.automata[number].ended:
                 for stage in stages:
                     shadow.react(stage.event, cpu, stage.number, stage.old)
                 stages, after = [], self._go_on(number, node.stage)
-        except Exception as error:  # noqa: BLE001  # a person's own kernel may raise anything
+        except (Exception, NoEvent) as error:  # noqa: BLE001  # a person's own may raise anything
             recorder.on = False
             shadow.put_back()
             recorder.stop()
-            broke = frozenset((Broken(f"{BUG}: {_said(error)}", 0, None),))
+            broke = frozenset((Broken(f"{BUG}: {self._said(error)}", 0, None),))
             recorder.writes = {}
             list(shadow.found())
             return Effect(recorder.reads, {}, broke, (), self._stuck(number))
@@ -181,6 +183,12 @@ class Block:
             task = self._tasks[cpu, call] = Task(cpu, call.text, call, kernel, 0, self._step)
         return task
 
+    def _said(self, error: BaseException) -> str:
+        """What went wrong."""
+        if isinstance(error, NoEvent):
+            error = self.shadow.machine.watchdog.ended("the function")
+        return error.message if isinstance(error, SandboxError) else repr(error)
+
     def _stuck(self, number: int) -> Node:
         """Where a CPU is whose function misbehaved: it does not go on."""
         return self.automata[number].ended
@@ -212,10 +220,6 @@ def _waits(event: Event, value: int, cpu: int) -> bool:
     if event[0] == LOCK:
         return value < 0 or event[2] != READ or bool(value & (1 << cpu))
     return event[0] == LOCK_BIT and bool(value & event[2])
-
-
-def _said(error: BaseException) -> str:
-    return error.message if isinstance(error, SandboxError) else repr(error)
 
 
 def broken_rules(found: Iterable[Broken]) -> set[str]:

@@ -170,7 +170,8 @@ class Shadow:
         derived, recorder = _Derived(), self.recorder
         for name, table in model.machine.derived.copied().tables.items():
             derived.tables[name] = self._watched(name, table)
-        machine = _Machine(len(model.machine.running), memory=memory, derived=derived)
+        cpus, checked = len(model.machine.running), model.machine.checked
+        machine = _Machine(cpus, checked=checked, memory=memory, derived=derived)
         machine.recorder = recorder
         group = model.machine.group.copied()
         counts = WatchedDict(recorder, "allocated", group.counts, default=0)
