@@ -35,6 +35,7 @@ from sandbox.machine.memory import (
     COPY,
     FIRST_MUTATING,
     USER_STORE,
+    Globals,
     Word,
 )
 from sandbox.machine.operations import value_after
@@ -156,6 +157,8 @@ def _engine_pte(words: Words, before: Before, pte: int) -> str:
         return "none"
     if pte & pt.PTE_SWP:
         return "swap e" if pte & pt.PTE_SWP_EXCLUSIVE else "swap"
+    if pte & pt.PTE_MARKER:
+        return "new.0 m"  # a log takes it for an entry of a migrating page without a name
     if pte & pt.PTE_SPECIAL:
         return f"zero.0 {pte_letters(pte)}".rstrip()
     known = before.page(pt.pte_page(pte) & ADDR_MASK)
@@ -187,12 +190,12 @@ def engine_stores(session: Session, before: Before) -> list[Store]:
         new = value_after(event, old, machine.cpus[i])
         if new != old:
             out += _projected(words, session.ledger, (event[1], old, new), names, before)
-    return _followed(out, before)
+    zero = words.folio(machine.peek(Globals.zero_page))  # that is held is in states
+    return _followed(out, {zero, *(name for _, name in before.folios)})
 
 
-def _followed(stores: list[Store], before: Before) -> list[Store]:
+def _followed(stores: list[Store], followed: set[str]) -> list[Store]:
     """Without the words of folios that a log does not follow: in no state, and mapped by nobody."""
-    followed = {name for _, name in before.folios}
     for store in stores:
         if store[0] == "pte":
             followed.update(str(value).split()[0].rsplit(".", 1)[0] for value in store[2:4])

@@ -69,8 +69,12 @@ class ReadaheadMixin(KernelPart):
     def do_async_mmap_readahead(self, mapping: Mapping, index: int) -> Gen[bool]:
         """A marked page is met: read on behind it.
 
-        The mark is that of a page which reclaim waits to be written, too.  False: not marked.
+        The mark is that of a page which reclaim waits to be written, too.  False: not marked; then
+        the one reference that the kernel has taken is that of the fault, which goes on with it.
         """
+        found = yield load((yield load(mapping.i_pages)) + index)
+        if found <= 0 or not (yield load(Folio(found).flags)) & PG_readahead:
+            return False
         folio = yield from self.filemap_get_folio(mapping, index)
         if folio is None:
             return False

@@ -198,11 +198,12 @@ class ZapMixin(KernelPart):
             if reclaim and addr == end and (yield from self.zap_empty_pte_table(pmd, ptl, end)):
                 tlb = self.tlb_remove_tlb_entries(tlb, end - PTRS_PER_PTE, PTRS_PER_PTE)
             yield from self.add_mm_rss_vec(tlb.mm, tlb.rss)
-            if full or tlb.delayed_rmap:
+            force_flush = full or tlb.delayed_rmap
+            if force_flush:
                 tlb = yield from self.tlb_flush_mmu_tlbonly(tlb)
                 tlb = yield from self.tlb_flush_rmaps(tlb, vma)
             yield unlock(ptl)
-            if full:
+            if force_flush:  # what it gathered is freed as well
                 tlb = yield from self.tlb_flush_mmu(tlb)
         return tlb
 
