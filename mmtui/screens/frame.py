@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
+from rich.segment import Segment
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
+from textual.strip import Strip
 from textual.widget import Widget
 
 from mmtui.model.shares import Shares
+from mmtui.views.glyphs import glyphs
 from mmtui.views.layout import Plan, Rectangle, arrange, columns_of
 from mmtui.views.panes import PANES, PaneSpec, titled
 from mmtui.widgets.contained import ContainedWidget
@@ -39,7 +43,10 @@ class _Places(Layout):
 
 
 class Frame(ContainedWidget, Container):
-    """The panes, as many as there is room for (`mmtui.views.layout`)."""
+    """The panes, as many as there is room for (`mmtui.views.layout`), lines between columns."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"frame--side"}
+    DEFAULT_CSS = "Frame > .frame--side { color: $mm-rule; }"
 
     def __init__(self) -> None:
         super().__init__(id="columns")
@@ -59,6 +66,16 @@ class Frame(ContainedWidget, Container):
     def compose(self) -> ComposeResult:
         """All panes."""
         yield from self.panes.values()
+
+    def render_line(self, y: int) -> Strip:
+        """Draw what is seen between the panes: the lines between columns."""
+        width, style = self.size.width, self.rich_style
+        side = Segment(glyphs().side, style + self.get_component_rich_style("frame--side"))
+        segments, at = [], 0
+        for x in sorted({place.x for place in self._plan.places.values() if place.x}):
+            segments += [Segment(" " * (x - 1 - at), style), side]
+            at = x
+        return Strip([*segments, Segment(" " * (width - at), style)], width)
 
     @property
     def layout(self) -> Layout:
@@ -81,6 +98,7 @@ class Frame(ContainedWidget, Container):
 
     def _changed(self) -> None:
         self._renew()
+        self.refresh()
         self.story.refresh(layout=True)  # a child's: its own would leave the places as they were
         self.titles()
 

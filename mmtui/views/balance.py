@@ -110,7 +110,7 @@ def bar_lines(reader: Reader, folio: Folio, width: int, label: int) -> list[Line
     said = f"= {seen.text}" + (f": {seen.verdict}" if seen.verdict else "")
     if width >= _WIDE:
         return [first, join(second, ((f" {said}", token or "dim"),))]
-    indent = label + 4 if width >= label + 44 else 3
+    indent = label + 4 if width >= label + 4 + len(said) else 3
     return [first, second, join(((" " * indent, ""), (said, token or "dim")))]
 
 

@@ -286,7 +286,8 @@ def _row_line(row: _Row, width: int) -> Line:
         ((GLYPHS[mark], mark), (f"  {row.name[:LABEL]:<{LABEL}}", "dim")), shaped(row.cells)
     )
     if row.note and length(line) + 4 < width:
-        note = row.note[: width - length(line) - 2]
+        room = width - length(line) - 2
+        note = row.note if len(row.note) <= room else row.note[: room + 1].rpartition(" ")[0]
         line = join(line, ((f"  {note}", "dim"),))
     return line
 

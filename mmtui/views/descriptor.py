@@ -20,8 +20,15 @@ Field = tuple[str, str, str, str]
 """Bits, name, value, and what it says."""
 
 
-def descriptor_lines(bench: Bench) -> tuple[Line, ...]:
-    """The entry of the selected page, field by field; nothing where there is no region."""
+_CONSTANT = ("-", "AttrIndx")
+"""Fields that are the same in every entry of the model."""
+
+
+def descriptor_lines(bench: Bench, *, brief: bool = False) -> tuple[Line, ...]:
+    """The entry of the selected page, field by field; nothing where there is no region.
+
+    *brief* leaves out fields that never differ, and the blank line at the end.
+    """
     area = bench.selection.area(areas_of(bench.session))
     if area is None:
         return ()
@@ -32,14 +39,17 @@ def descriptor_lines(bench: Bench) -> tuple[Line, ...]:
     head = join(((place, "strong"), (f" = {words.entry(value)}", "")))
     if not value:
         return head, say("   0: nothing is mapped, an access faults", "dim"), EMPTY
+    bit, label, number = (6, 14, 6) if brief else (9, 16, 10)
     rows = [
         join(
-            ((f"   {bits:>6} ", "dim"), (f"{name:<16}", "strong"), (f"{shown:<10} ", "")),
-            ((meaning, "dim"),),
+            ((f"{bits:>{bit}} ", "dim"), (f"{name:<{label}} ", "strong")),
+            ((f"{shown:<{number}} ", ""),),
+            ((meaning.removeprefix("software: ") if brief else meaning, "dim"),),
         )
         for bits, name, shown, meaning in fields_of(value, words.page(pt.pte_page(value)))
+        if not (brief and name in _CONSTANT)
     ]
-    return (head, *rows, EMPTY)
+    return (head, *rows) if brief else (head, *rows, EMPTY)
 
 
 def fields_of(pte: int, page: str = "") -> list[Field]:
@@ -60,16 +70,16 @@ def _present(pte: int, kind: str, page: str) -> list[Field]:
     clean = bool(pte & pt.PTE_RDONLY)
     dirty = "the hardware refuses a write" if clean else "a write needs no fault"
     frame = f"the frame of {page}" if page else "the frame"
-    young = "young: used since it was cleared" if pte & pt.PTE_AF else "old"
+    young = "young: used since cleared" if pte & pt.PTE_AF else "old"
     leaf = "a block of 2M" if kind == "pmd" else "a page of 4K"
     low = "21" if kind == "pmd" else "12"
-    cont = "one of 16 entries that one TLB entry may hold" if pte & pt.PTE_CONT else "by itself"
+    cont = "of 16 that one TLB entry holds" if pte & pt.PTE_CONT else "by itself"
     return [
         ("63:59", "-", "0", "ignored by the hardware, PBHA"),
         ("58", "UFFD_WP", _bit(pte, pt.PTE_UFFD_WP), "software: userfaultfd wants to see writes"),
         ("56", "SPECIAL", _bit(pte, pt.PTE_SPECIAL), "software: no struct page is counted"),
         ("55", "DIRTY", _bit(pte, pt.PTE_DIRTY), "software: written to, whatever bit 7 says"),
-        ("54:53", "UXN PXN", "1 1", "not to be executed, by processes or the kernel"),
+        ("54:53", "UXN PXN", "1 1", "no execution, user or kernel"),
         ("52", "CONT", _bit(pte, pt.PTE_CONT), cont),
         (
             "51",
@@ -82,9 +92,7 @@ def _present(pte: int, kind: str, page: str) -> list[Field]:
             "11",
             "nG",
             "1",
-            "the TLB entry is of one address space (ASID)"
-            if valid
-            else "PTE_PRESENT_INVALID: present for software, bit 0 is clear",
+            "of one address space (ASID)" if valid else "PTE_PRESENT_INVALID: bit 0 is clear",
         ),
         ("10", "AF", _bit(pte, pt.PTE_AF), young),
         ("9:8", "SH", "3", "inner shareable"),

@@ -29,12 +29,16 @@ class Glyphs:
     """Changes that are out of sight."""
     rule: str
     """What a line across is made of."""
+    side: str
+    """What a line between two columns is made of."""
     branch: str
     """Before a child."""
 
 
-UNICODE = Glyphs("unicode", ("▐", "▌"), ("(", ")"), ("◀", "━", "▶"), "█", "▒", "▲", "▼", "─", "└")
-ASCII = Glyphs("ascii", ("[", "]"), ("(", ")"), ("<", "=", ">"), "#", "=", "^", "v", "-", "`")
+UNICODE = Glyphs(
+    "unicode", ("▐", "▌"), ("(", ")"), ("◀", "━", "▶"), "█", "▒", "▲", "▼", "─", "│", "└"
+)
+ASCII = Glyphs("ascii", ("[", "]"), ("(", ")"), ("<", "=", ">"), "#", "=", "^", "v", "-", "|", "`")
 
 _CHOSEN: list[Glyphs] = []
 

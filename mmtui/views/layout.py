@@ -89,7 +89,7 @@ def arrange(
     return plan
 
 
-_WIDTHS = {2: (50, 50), 3: (38, 32, 30)}
+_WIDTHS = {2: (50, 50), 3: (34, 31, 35)}
 """Shares of the columns' widths."""
 
 

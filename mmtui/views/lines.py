@@ -25,6 +25,7 @@ __all__ = [
     "plain",
     "pure_text",
     "say",
+    "wrap_line",
     "wrap_words",
 ]
 
@@ -166,6 +167,34 @@ def clip(line: Line, width: int) -> Line:
         left -= len(text)
     if width > 0:
         out.append(("~", "dim"))
+    return tuple(out)
+
+
+def wrap_line(line: Line, width: int, indent: int) -> list[Line]:
+    """Break a line at blanks into lines of at most *width* cells; all but the first indented."""
+    found: list[Line] = []
+    indent = min(indent, max(width // 2, 0))
+    while length(line) > width > indent + 1:
+        text = plain(line)
+        first = len(text) - len(text.lstrip())
+        at = text.rfind(" ", max(first, indent) + 1, width + 1)
+        at = width if at < 0 else at
+        found.append(_part(line, 0, at))
+        rest = _part(line, at, len(text))
+        skip = len(text[at:]) - len(text[at:].lstrip())
+        line = join(((" " * indent, ""),), _part(rest, skip, len(text)))
+    return [*found, line]
+
+
+def _part(line: Line, first: int, after: int) -> Line:
+    """The cells of a line from one on and before another."""
+    out: list[Span] = []
+    at = 0
+    for text, token in line:
+        piece = text[max(first - at, 0) : max(after - at, 0)]
+        if piece:
+            out.append((piece, token))
+        at += len(text)
     return tuple(out)
 
 

@@ -106,7 +106,10 @@ class LogDoc:
             return say(f">{self.position:>5}", "current")
         cpu = f"cpu{task.cpu} " if self.several else ""
         text = cpu + self.words.event(task.pending)
-        return clip(join(((f">{self.position:>5} ", "current"), (text, "current"))), self.width)
+        function = self.machine.running_function(task).gi_code.co_name
+        named = f"  {function}" if 9 + len(text) + len(function) <= self.width else ""
+        parts = ((f">{self.position:>5} ", "current"), (text, "current"), (named, "dim"))
+        return clip(join(parts), self.width)
 
     def _event(self, index: int) -> Line:
         event, old = self.machine.events[index], self.machine.olds[index]
@@ -117,11 +120,30 @@ class LogDoc:
         glyph = "!" if broken else "*" if fresh else " "
         quiet = token or ("" if event[0] >= FIRST_MUTATING else "dim")
         words = self.words.at(index)
-        text = words.event(event) + _before(words, event, old)
-        function = self._function(index)
+        text, before = words.event(event), _before(words, event, old)
         cpu = f"cpu{self.machine.cpus[index]} " if self.several else ""
-        spans = [(glyph, token), (f"{index:>5} ", "dim"), (cpu, "dim"), (text, quiet)]
-        return join((*spans, (f"  {function}", "dim")))
+        spans = [(glyph, token), (f"{index:>5} ", "dim"), (cpu, "dim")]
+        used = sum(len(part) for part, _ in spans)
+        room = self.width - used - len(text) - len(before) - 2
+        function = self._function(index)
+        if room < len(function) and event[0] == ADD and before:
+            text = text.rpartition(" ")[0]  # the values say by how much
+            room = self.width - used - len(text) - len(before) - 2
+        return join((*spans, (text + before, quiet), (f"  {self._named(index, room)}", "dim")))
+
+    def _named(self, index: int, room: int) -> str:
+        """The function of an event, where there is room for so many cells.
+
+        Where it does not fit, `"` says that it is that of the line above, else its ends are shown.
+        """
+        function = self._function(index)
+        if len(function) <= room:
+            return function
+        if room > 0 and index and self._function(index - 1) == function:
+            return '"'
+        return (
+            f"{function[: (room - 2) // 2]}..{function[-((room - 1) // 2) :]}" if room > 7 else ""
+        )
 
     def _function(self, index: int) -> str:
         """The kernel function an event belongs to."""
@@ -190,7 +212,7 @@ def view(bench: Bench, width: int, height: int = 0) -> LogDoc:
     bar = timeline(session, width)
     return LogDoc(
         machine, Words(session.ledger), machine.tasks, len(machine.tasks), session.several_cpus,
-        session.rules.breaks, functions, width, session.position, bar, height // 2,
+        session.rules.breaks, functions, width, session.position, bar, max(1, height // 5),
         range(start, max(start, end)), bench.turn,
     )  # fmt: skip
 

@@ -76,17 +76,17 @@ _ALL = (
         move=move_over_frames,
     ),
     PaneSpec(
-        name="tables", title="page tables", column=MIDDLE, share=5,
+        name="tables", title="page tables", column=MIDDLE, share=7,
         document=tables.document, clicked=tables.clicked, move=move_over_pages,
         explains=True, letters=True,
     ),
     PaneSpec(
-        name="folios", title="folios", column=MIDDLE, share=6,
+        name="folios", title="folios", column=MIDDLE, share=5,
         document=folios.document, clicked=folios.clicked, move=move_across, alarms=True,
         explains=True,
     ),
     PaneSpec(
-        name="processes", title="processes", column=MIDDLE, share=4,
+        name="processes", title="processes", column=MIDDLE, share=3,
         document=processes.document, clicked=processes.clicked, move=move_over_areas,
         explains=True,
     ),

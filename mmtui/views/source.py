@@ -15,7 +15,7 @@ from mmtui.model.done import last_done
 from mmtui.model.stack import Place, kernel_frames
 from mmtui.views.code import code_lines, source_line, window
 from mmtui.views.lanes import CpuView, cpu_view, lane_lines
-from mmtui.views.lines import EMPTY, Line, Lines, clip, join, pure_text, say
+from mmtui.views.lines import EMPTY, Line, Lines, clip, join, pure_text, say, wrap_line
 from mmtui.views.marks import GLYPHS, Marks
 from sandbox.machine.history import Task
 from sandbox.machine.memory import ADD, DECIDE, FIRST_MUTATING, LOAD
@@ -222,8 +222,24 @@ def _source(
             glyph = ">" if at != done or not mark else GLYPHS[mark]
             token = "current" if at != done or not mark else token
             body = tuple((part, "current") for part, _ in body)
-        found.append(clip(join(((f"{glyph}{at + 1:>4} ", token),), body), width))
-    return tuple(found)
+        shown = join(((f"{glyph}{at + 1:>4} ", token),), body)
+        deeper = 10 + len(raw[at - lines.start]) - len(raw[at - lines.start].lstrip()) - common
+        found.append((at, wrap_line(shown, width, deeper)))
+    return _fitting(found, len(lines), (current, done))
+
+
+def _fitting(
+    found: list[tuple[int, list[Line]]], rows: int, wanted: tuple[int, int]
+) -> tuple[Line, ...]:
+    """As many rows as there are lines: those furthest from the marked ones make room for breaks."""
+    marked = [at for at in wanted if found and found[0][0] <= at <= found[-1][0]]
+    while len(found) > 1 and sum(len(parts) for _, parts in found) > rows:
+        before = min(marked, default=found[0][0]) - found[0][0]
+        behind = found[-1][0] - max(marked, default=found[0][0])
+        if max(before, behind) <= 0:
+            break
+        del found[0 if before > behind else -1]
+    return tuple(line for _, parts in found for line in parts)[:rows]
 
 
 def _cut(line: Line, cells: int) -> Line:
@@ -237,7 +253,7 @@ def _cut(line: Line, cells: int) -> Line:
 
 
 def _variables(variables: tuple[tuple[str, str], ...], width: int, rows: int) -> tuple[Line, ...]:
-    """`name=value` in exactly so many lines; a value is never broken across lines."""
+    """`name=value` in up to so many lines, two if there are fewer; no value is broken in two."""
     lines: list[list[tuple[str, str]]] = [[]]
     used = 0
     for name, value in variables:
@@ -250,7 +266,7 @@ def _variables(variables: tuple[tuple[str, str], ...], width: int, rows: int) ->
             used = 0
         lines[-1] += [(f" {name}=", "dim"), (pure_text(value), "")]
         used += size
-    lines += [[] for _ in range(rows - len(lines))]
+    lines += [[] for _ in range(min(rows, 2) - len(lines))]
     return tuple(clip(join(line), width) for line in lines)
 
 

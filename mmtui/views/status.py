@@ -66,14 +66,27 @@ def render(seen: StatusView, width: int) -> Line:
     if seen.branches:
         end += [("  branches ", "dim"), (f"{seen.branches}", "strong")]
     right = join(end, ((" ", ""),))
-    left = join(((" ", ""), (seen.title, "strong"), (f"  {seen.action}", "")))
     alarm: Line = ()
     if seen.broken:
         glyph, token = ("~", "window") if seen.window else ("!", "alarm")
         alarm = clip(((f" {glyph} {seen.broken} ", token),), max(width - length(right) - 4, 0))
     room = max(width - length(right) - length(alarm) - 4, 0)
-    left = ljust(clip(left, room) if room > 3 else (), room)
+    left = ljust(_what(seen, room), room)
     return clip(join(left, (("  ", ""),), alarm, (("  ", ""),), right), width)
+
+
+def _what(seen: StatusView, room: int) -> Line:
+    """The title and the action; where there is no room for both, of the title the number alone."""
+    number = seen.title.partition(" ")[0]
+    short = number if number.removesuffix(".").isdigit() else ""
+    found: Line = ()
+    for title in dict.fromkeys((seen.title, short, "")):
+        found = join(
+            ((" ", ""), (title, "strong"), (f"  {seen.action}" if seen.action else "", ""))
+        )
+        if title + seen.action and length(found) <= room:
+            return found
+    return ((" ", ""), (short, "strong")) if 0 < len(short) < room else ()
 
 
 def news(bench: Bench) -> Line:

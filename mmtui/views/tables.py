@@ -15,6 +15,7 @@ from mmtui.model.cursor import GUTTER, pages_per_row
 from mmtui.model.entries import Entry, in_vma, read_entries
 from mmtui.model.selection import Area, Selection, areas_of
 from mmtui.views import glyphs
+from mmtui.views.descriptor import descriptor_lines
 from mmtui.views.entries import attribute, glyph
 from mmtui.views.lines import EMPTY, Doc, Line, clip, join, say
 from mmtui.views.marks import GLYPHS, Marks, worst
@@ -30,6 +31,8 @@ __all__ = ["Tables", "clicked", "document", "view"]
 
 _CHANGED = 64
 """Changed words of which the lines are looked up, the last ones."""
+_DECODED = 22
+"""Lines of a pane that may have room for all fields of an entry."""
 _SMALL = 4096
 """Regions of up to so many pages are counted for their headline."""
 
@@ -54,6 +57,10 @@ class Tables:
     words: Words
     cells: list[Any]
     width: int
+    room: int = 0
+    """Lines that the pane has."""
+    descriptor: tuple[Line, ...] = ()
+    """The entry under the cursor field by field, shown where there is room for all of it."""
 
     # -- geometry ----------------------------------------------------------------------
 
@@ -342,7 +349,9 @@ class Tables:
         mark = self._token(entry)
         shown = self.words.entry(entry.value)
         first = join(((place, "strong"), (f" = {shown}", mark)), self._was(entry))
-        return clip(first, self.width), clip(self._bits(entry), self.width)
+        lines = clip(first, self.width), clip(self._bits(entry), self.width)
+        fields = self.descriptor if self.height + len(self.descriptor) + 2 <= self.room else ()
+        return (*lines, *(clip(line, self.width) for line in fields))
 
     def _was(self, entry: Entry) -> Line:
         old = self.marks.changes.olds.get(entry.word) if entry.word else None
@@ -354,15 +363,14 @@ class Tables:
         if not entry.value:
             return say(" no descriptor", "dim")
         bits = pte_bits(entry.value)
-        spans = [(f" PTE {bits}", "dim")]
         page = entry.page
-        if page is not None:
-            count = self.cells[page._mapcount]
-            exclusive = (
-                "AnonExclusive" if self.cells[page.flags] & PG_anon_exclusive else "not exclusive"
-            )
-            spans.append((f" page {exclusive}, _mapcount {count}", "dim"))
-        return join(spans)
+        if page is None:
+            return say(f" PTE {bits}", "dim")
+        exclusive = self.cells[page.flags] & PG_anon_exclusive
+        known = f"{'AnonExclusive' if exclusive else 'not exclusive'}, _mapcount "
+        known += str(self.cells[page._mapcount])
+        whole = f" PTE {bits} page {known}"
+        return say(whole if len(whole) <= self.width else f" {bits} {known}", "dim")
 
 
 _PLAIN = {"W": "write", "P": "write", "r": "read", "p": "read", "X": "excl"} | dict.fromkeys(
@@ -402,18 +410,18 @@ def _block_glyph(values: list[int], inside: bool) -> str:
     return "=" if len(there) == len(values) else "-"
 
 
-def view(bench: Bench, marks: Marks, width: int) -> Tables:
+def view(bench: Bench, marks: Marks, width: int, height: int = 0) -> Tables:
     """Look at the page tables of all processes."""
     cells = bench.session.machine.memory.cells
     areas = areas_of(bench.session)
-    return Tables(
-        areas, bench.selection, bench.level, marks, Words(bench.session.ledger), cells, width
-    )
+    fields = descriptor_lines(bench, brief=True)[1:] if height > _DECODED else ()
+    words = Words(bench.session.ledger)
+    return Tables(areas, bench.selection, bench.level, marks, words, cells, width, height, fields)
 
 
-def document(bench: Bench, marks: Marks, width: int, _height: int) -> Tables:
+def document(bench: Bench, marks: Marks, width: int, height: int) -> Tables:
     """The page tables, for a pane."""
-    return view(bench, marks, width)
+    return view(bench, marks, width, height)
 
 
 def clicked(bench: Bench, doc: Doc, line: int, column: int) -> bool:

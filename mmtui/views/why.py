@@ -13,7 +13,7 @@ from mmtui.model.bench import Bench
 from mmtui.model.foresight import Outlook, outlook
 from mmtui.model.why import Choice, last_change, numbers, present
 from mmtui.views.episodes import Episode
-from mmtui.views.lines import EMPTY, Line, clip, join, length, say, wrap_words
+from mmtui.views.lines import EMPTY, Line, clip, join, length, say, wrap_line, wrap_words
 from sandbox.rules import RULES, Scope, Violation
 from sandbox.run.session import Session
 from sandbox.truth.names.words import Words
@@ -109,7 +109,8 @@ def _history(bench: Bench, episode: Episode, width: int) -> Iterator[Line]:
         yield from _row("in", where, width)
         code = linecache.getline(found.file, found.line).strip()
         if code:
-            yield clip(say(" " * (_LABEL if width >= _BESIDE else 3) + code, "key"), width)
+            indent = _LABEL if width >= _BESIDE else 3
+            yield from wrap_line(say(" " * indent + code, "key"), width, indent + 4)
     rule = RULES.get(episode.rule)
     if rule is not None and rule.scope is not Scope.EVENT and found is not None:
         yield from _changed(session, episode, found, width)

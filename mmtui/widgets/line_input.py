@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
+from rich.cells import cell_len
 from textual import events
+from textual.geometry import Offset
 from textual.widgets import Input
 
 from mmtui.widgets.contained import ContainedWidget
@@ -31,6 +33,12 @@ class LineInput(ContainedWidget, Input):
     def takes_text(self) -> bool:
         """Whether characters that come now are written into the line."""
         return True
+
+    @property
+    def cursor_screen_offset(self) -> Offset:
+        """Where the next character is written; Textual's is a cell further at the end of a line."""
+        at = cell_len(self.value[: self.cursor_position]) - round(self.scroll_x)
+        return self.content_region.offset + Offset(at, 0)
 
     async def _on_key(self, event: events.Key) -> None:
         if not event.is_printable or event.character is None:

@@ -10,7 +10,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.geometry import Region
+from textual.geometry import Offset, Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -23,6 +23,8 @@ from mmtui.widgets.contained import ContainedWidget
 __all__ = ["Painted", "Pane"]
 
 _MARKUP = re.compile(r"\[/?[a-z]*\]")
+_HERE = {"cursor", "current"}
+"""Tokens of where one is in a line."""
 _KEPT = 2048
 """Strips that a widget keeps; more than it shows at a time."""
 
@@ -190,12 +192,38 @@ class Pane(Painted, can_focus=True):
         old, self._shown = self._shown, lines
         size, self._size_drawn = self._size_drawn, room
         self._hint()
+        if self.has_focus:
+            self.stand()
         if len(old) != len(lines) or size != room:
             self.refresh()
             return
         changed = [y for y, line in enumerate(lines) if line != old[y]]
         if changed:
             self.refresh(*(Region(0, y, width, 1) for y in changed))
+
+    def stand(self) -> None:
+        """Have the terminal's own cursor at the line that matters, for what reads the screen.
+
+        In it at what is under the cursor or is next, else where the text begins.
+        """
+        head = len(self._doc.head)
+        at = (self._doc.focus or 0) - self._top
+        row = head + at if 0 <= at < self.rows else min(head, len(self._shown) - 1)
+        if not 0 <= row < len(self._shown):
+            return
+        text = pure_text("".join(part for part, _ in self._shown[row]))
+        column = len(text) - len(text.lstrip())
+        place = 0
+        for part, token in self._shown[row]:
+            if _HERE.intersection(token.split("+")):
+                column = place + len(part) - len(part.lstrip())
+                break
+            place += len(part)
+        self.app.cursor_position = self.content_region.offset + Offset(column, row)
+
+    def on_focus(self) -> None:
+        """The keys go here now."""
+        self.stand()
 
     def _hint(self) -> None:
         """Say at the edge whether there is more above or below."""
@@ -217,7 +245,7 @@ class Pane(Painted, can_focus=True):
         if top + margin <= line < top + rows - margin:
             return
         if self._doc.leaps:
-            target = line - rows // 2
+            target = line - rows * 4 // 5
         else:
             target = line - margin if line < top + margin else line - rows + 1 + margin
         self._top = max(0, min(target, self._doc.height - rows))

@@ -50,7 +50,7 @@ def test_the_line_at_the_bottom_has_the_old_value() -> None:
     bench = machine("7.2", *SIXTEEN)
     bench.act(parse_action("fork A B"))
     assert "A.R 0 = F1.0 RO D Y C  was F1.0 RW D Y C" in pane(bench, "tables")
-    assert "PTE VALID|RDONLY|DIRTY|AF|CONT" in pane(bench, "tables")
+    assert "VALID|RDONLY|DIRTY|AF|CONT" in pane(bench, "tables")
 
 
 def test_folio_counters_of_each_era() -> None:
