@@ -38,6 +38,7 @@ from sandbox.memory import (
     page_of_pfn,
     store,
     tlb_flush,
+    trylock,
     unlock,
 )
 from sandbox.mm.flags import (
@@ -95,15 +96,10 @@ class UffdMoveMixin(KernelPart):
 
         What it prints is what the kernel writes back: bytes moved, or the errno.
         """
-        dst_vma = yield from self.uffd_lock_vma(mm, dst)
-        if dst_vma is None:
+        vmas = yield from self.uffd_move_lock(mm, dst, start)
+        if vmas is None:
             return Result(-ENOENT)
-        src_vma: Vma | None = dst_vma
-        if not (yield load(dst_vma.vm_start)) <= start < (yield load(dst_vma.vm_end)):
-            src_vma = yield from self.lock_vma_under_rcu(mm, start)
-        if src_vma is None:
-            yield unlock(dst_vma.vm_lock)
-            return Result(-ENOENT)
+        dst_vma, src_vma = vmas
         move = Move(mm, src_vma, dst_vma, start, dst, end - start)
         err = yield from self.validate_move_areas(move)
         moved = 0
@@ -115,14 +111,41 @@ class UffdMoveMixin(KernelPart):
         ret = err if not moved else 0 if moved == end - start else -EAGAIN
         return Result(ret, str(moved * PAGE_SIZE if moved else err))
 
-    def lock_vma_under_rcu(self, mm: Mm, addr: int) -> Gen[Vma | None]:
-        """The VMA of *addr*, locked for reading."""
+    def uffd_move_lock(self, mm: Mm, dst: int, src: int) -> Gen[tuple[Vma, Vma] | None]:
+        """The VMAs of target and source, locked for reading.
+
+        The second is only tried: whoever holds mmap_lock for writing may wait for the first.
+        """
+        dst_vma: Vma | None = yield from self.uffd_lock_vma(mm, dst)
+        if dst_vma is None:
+            return None
+        if (yield load(dst_vma.vm_start)) <= src < (yield load(dst_vma.vm_end)):
+            return dst_vma, dst_vma
+        src_vma: Vma | None = yield from self.lock_vma_under_rcu(mm, src)
+        if src_vma is not None:
+            return dst_vma, src_vma
+        yield unlock(dst_vma.vm_lock)
         yield lock(mm.mmap_lock, READ)
-        vma: Vma | None = yield from self.find_vma(mm, addr)
-        if vma is not None:
-            yield lock(vma.vm_lock, READ)
+        dst_vma = yield from self.find_vma(mm, dst)
+        src_vma = (yield from self.find_vma(mm, src)) if dst_vma is not None else None
+        if dst_vma is not None and src_vma is not None:
+            if not (yield load(dst_vma.vm_flags)) & VM_SHARED:
+                yield from self.anon_vma_prepare(dst_vma)
+            yield lock(dst_vma.vm_lock, READ)
+            if src_vma != dst_vma:
+                yield lock(src_vma.vm_lock, READ)
         yield unlock(mm.mmap_lock)
-        return vma
+        return None if dst_vma is None or src_vma is None else (dst_vma, src_vma)
+
+    def lock_vma_under_rcu(self, mm: Mm, addr: int) -> Gen[Vma | None]:
+        """The VMA of *addr*, locked for reading if nobody changes it; mmap_lock is not taken."""
+        vma: Vma | None = yield from self.find_vma(mm, addr)
+        if vma is None or not (yield trylock(vma.vm_lock, READ)):
+            return None
+        if (yield load(vma.vm_start)) <= addr < (yield load(vma.vm_end)):
+            return vma
+        yield unlock(vma.vm_lock)  # it was shrunk before it was locked
+        return None
 
     def validate_move_areas(self, move: Move) -> Gen[int]:
         """Ranges within one private, anonymous, writable VMA each, alike, the target registered."""

@@ -10,7 +10,7 @@ of a kind in `ALLOWED`, which says why a real kernel allows it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tests.pairs.cases import Pair
@@ -69,12 +69,19 @@ def _answer_facts(cpu: int, ret: int, out: str | None) -> Iterator[tuple[Fact, A
         yield ("out", str(cpu)), out
 
 
+def _is_mapped(folio: Mapping[str, Any]) -> bool:
+    """Whether anything maps a folio; one without page mapcounts has one for all of it."""
+    if "mapcount" in folio:
+        return any(n + 1 for n, _ in folio["mapcount"])
+    return int(folio["large_mapcount"]) >= 0
+
+
 def _cached_twice(state: dict[str, Any]) -> int:
     """How many pages of files more than one mapped folio claims to be."""
     pages = Counter(
         (folio["mapping"], folio["index"] + i)
         for folio in state["folios"].values()
-        if folio["mapping"] in ("shmem", "file") and any(n + 1 for n, _ in folio["mapcount"])
+        if folio["mapping"] in ("shmem", "file") and _is_mapped(folio)
         for i in range(1 << folio["order"])
     )
     return sum(count > 1 for count in pages.values())
