@@ -135,8 +135,15 @@ class MigrateMixin(KernelPart):
     def try_to_map_unused_to_zeropage(
         self, folio: Folio, page: Page, vma: Vma, mm: Mm, addr: int, ptep: int, old: int
     ) -> Gen[bool]:
-        """A page full of zeroes need not be kept (6.12, with the underused-THP work)."""
-        if folio.large or (yield load(page.data)) != 0:
+        """A page full of zeroes need not be kept (6.12, with the underused-THP work).
+
+        One that is mlocked, or of a locked VMA, is: it must not fault again.
+        """
+        if folio.large:
+            return False
+        if (yield load(folio.flags)) & PG_mlocked or (yield load(vma.vm_flags)) & VM_LOCKED:
+            return False
+        if (yield load(page.data)) != 0:
             return False
         zero = Page((yield load(Globals.zero_page)))
         entry = pfn_pte(zero.pfn, (yield from self.vm_page_prot(vma))) | PTE_SPECIAL

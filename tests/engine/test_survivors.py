@@ -58,3 +58,14 @@ def test_fork_write_protects_a_batch_whose_first_entry_is_read_only(kernel: str)
     assert out is not None
     assert out.out is not None
     assert f"{step}x" not in out.out
+
+
+def test_a_zero_page_of_a_locked_vma_is_not_given_up_by_a_split() -> None:
+    """`try_to_map_unused_to_zeropage`: it would fault again (recorded on 7.2, random scenario)."""
+    text = "mthp 64K madvise\nmmap A R 64K\ntouch A R 0 1 w\n{}split A R 0 16"
+    free, kept = Session("7.2"), Session("7.2")
+    act(free, text.format(""))
+    act(kept, text.format("mlock A R 0 16\n"))
+    entries = [session.state()["procs"]["A"]["ptes"] for session in (free, kept)]
+    assert any(run[3] == "zero" for run in entries[0])
+    assert not any(run[3] == "zero" for run in entries[1])
