@@ -209,6 +209,7 @@ async def test_geometry_is_stable_while_stepping() -> None:
     app = MmtuiApp("3", "ryan-v2")
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, MainScreen))
+        await until(pilot, lambda: list(desk(app).frame.shown()))  # planned with the first layout
         await until(pilot, lambda: all(pane.region for pane in desk(app).frame.shown()))
         before = {pane.id: pane.region for pane in desk(app).frame.shown()}
         await pilot.press("n", "n", "n", "s", "s", "v", "N")
