@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from mmtui.model.bench import Bench
 from mmtui.views.lines import EMPTY, Line, clip, join, say
 from mmtui.views.marks import Marks
+from sandbox.errors import KernelBug
 from sandbox.machine.history import History, Task
 from sandbox.machine.memory import ADD, FIRST_MUTATING, STORE, USER_STORE, XCHG, Event
 from sandbox.run.session import Session, Step
@@ -106,7 +107,10 @@ class LogDoc:
             return say(f">{self.position:>5}", "current")
         cpu = f"cpu{task.cpu} " if self.several else ""
         text = cpu + self.words.event(task.pending)
-        function = self.machine.running_function(task).gi_code.co_name
+        try:
+            function = self.machine.running_function(task).gi_code.co_name
+        except KernelBug:  # a person's own that cannot be made live again: what it does is known
+            function = "?"
         named = f"  {function}" if 9 + len(text) + len(function) <= self.width else ""
         parts = ((f">{self.position:>5} ", "current"), (text, "current"), (named, "dim"))
         return clip(join(parts), self.width)
