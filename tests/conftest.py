@@ -13,6 +13,7 @@ from zlib import crc32
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mmtui.views.glyphs import UNICODE
 from sandbox.conform.packed import PACKED, name_of, read_packed, recordings_in
 from sandbox.conform.states import ConformReport, conform_paths
 
@@ -85,6 +86,8 @@ def isolation(
         monkeypatch.delenv(name, raising=False)
     for name in [name for name in os.environ if name.startswith(("TEXTUAL_", "MMTUI_"))]:
         monkeypatch.delenv(name)
+    # Chosen once for a process: by what some test before had for an environment.
+    monkeypatch.setattr("mmtui.views.glyphs._CHOSEN", [UNICODE])
     yield home
     reports = [path.read_text(encoding="utf-8") for path in home.rglob("*crash-*.txt")]
     assert not reports or request.node.get_closest_marker("reports"), reports[0]
