@@ -109,7 +109,7 @@ def test_overrides_are_noted_and_put_back(here: Path) -> None:
     kernel = name_kernel(name)
     assert set(overrides(kernel)) == {"copy_present_ptes", "folio_ref_add"}
     before = dict(vars(kernel))
-    with noted(kernel) as called:
+    with noted(overrides(kernel)) as called:
         session = Session(kernel)
         act(session, FORK_64K)
     assert called == {"copy_present_ptes", "folio_ref_add"}

@@ -70,12 +70,12 @@ def compare_with_base(
     presets: Sequence[Preset], kernel: str, write: Callable[[PresetCheck], None]
 ) -> Compared:
     """Check the presets that are meant for the base on both; *write* is told the kernel's own."""
-    base = model_of(kernel)
-    found = Compared(kernel, base, reached={name: [] for name in overrides(kernel_by_name(kernel))})
+    base, mine_alone = model_of(kernel), overrides(kernel_by_name(kernel))
+    found = Compared(kernel, base, reached={name: [] for name in mine_alone})
     for preset in presets:
         if base not in preset.kernels and kernel not in preset.kernels:
             continue
-        with noted(kernel_by_name(kernel)) as called:
+        with noted(mine_alone) as called:
             mine = check_preset(preset, kernel, _Kept)
         run = _Kept.last
         broke = _first(run.violations())
@@ -85,7 +85,7 @@ def compare_with_base(
         theirs = check_preset(preset, base, _Kept)
         write(mine)
         found.failed.append(not mine.ok)
-        for name in called & found.reached.keys():
+        for name in called:
             found.reached[name].append(preset.slug)
         _sort(found, preset, mine, theirs, cause)
     return found

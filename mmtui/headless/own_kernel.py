@@ -12,12 +12,13 @@ from mmtui.exit_codes import ExitCode
 from mmtui.model.files import write_atomically
 from sandbox.errors import SandboxError, UsageError
 from sandbox.kernels import kernel_by_name
+from sandbox.kernels.overrides import noted
 from sandbox.kernels.texts import callers, definitions, find
 from sandbox.truth.text import wrap
 
 if TYPE_CHECKING:
     from sandbox.kernels.base import Kernel
-    from sandbox.scenario.presets import Preset
+    from sandbox.scenario.language import Scenario
 
 __all__ = ["new_kernel", "show_function"]
 
@@ -61,7 +62,7 @@ def show_function(kernel: str, function: str, *, as_json: bool) -> ExitCode:
     name = find(cls, function)
     found = definitions(cls, name)
     calling = callers(cls, name)
-    reached = _reached(cls, name)
+    reached = _reached(cls, name, found[0].cls)
     if as_json:
         import json
 
@@ -99,42 +100,30 @@ def _lines(
     yield from found[0].lines
 
 
-def _reached(kernel: type[Kernel], name: str) -> list[str]:
+def _reached(kernel: type[Kernel], name: str, cls: type) -> list[str]:
     """The presets meant for a kernel, or one that it is made of, that come to a function of it."""
     from sandbox.scenario.library import list_presets
 
-    ids = {vars(cls).get("id") for cls in kernel.__mro__}
-    probed, calls = _probe(kernel, name)
+    ids = {vars(part).get("id") for part in kernel.__mro__}
     found = []
-    for preset in list_presets():
-        on = next((each for each in preset.kernels if each in ids), None)
-        if on is not None and _comes_to(preset, on, probed, calls):
-            found.append(preset.slug)
+    with noted({name: cls}) as called:
+        for preset in list_presets():
+            on = next((each for each in preset.kernels if each in ids), None)
+            if on is not None and _comes_to(preset.scenario(on), kernel, called):
+                found.append(preset.slug)
     return found
 
 
-def _probe(kernel: type[Kernel], name: str) -> tuple[type[Kernel], list[str]]:
-    """The kernel with a note of each call of one of its functions."""
-    calls: list[str] = []
-    original = getattr(kernel, name)
-
-    def probe(self: Kernel, *args: Any, **options: Any) -> Any:  # noqa: ANN401  # any function
-        calls.append(name)
-        return original(self, *args, **options)
-
-    return type(kernel.__name__, (kernel,), {name: probe}), calls
-
-
-def _comes_to(preset: Preset, on: str, probed: type[Kernel], calls: list[str]) -> bool:
+def _comes_to(scenario: Scenario, kernel: type[Kernel], called: set[str]) -> bool:
     from sandbox.run.session import Session
 
-    calls.clear()
-    session = Session(probed)
-    for step in preset.scenario(on).steps:
+    called.clear()
+    session = Session(kernel)
+    for step in scenario.steps:
         try:
             session.do(step)
         except SandboxError:
             break
-        if calls:
+        if called:
             return True
-    return bool(calls)
+    return bool(called)

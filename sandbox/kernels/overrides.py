@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from inspect import isfunction
 from typing import TYPE_CHECKING, Any
@@ -28,10 +28,10 @@ def overrides(kernel: type[Kernel]) -> dict[str, type]:
 
 
 @contextmanager
-def noted(kernel: type[Kernel]) -> Iterator[set[str]]:
-    """Note which of the overrides are called meanwhile, by name."""
+def noted(functions: Mapping[str, type]) -> Iterator[set[str]]:
+    """Note which functions, each of the class that has it, are called meanwhile, by name."""
     called: set[str] = set()
-    before = {(cls, name): vars(cls)[name] for name, cls in overrides(kernel).items()}
+    before = {(cls, name): vars(cls)[name] for name, cls in functions.items()}
     for (cls, name), function in before.items():
         setattr(cls, name, _note(function, name, called))
     try:
