@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.compare.changes import changes as changes_of
+from sandbox.compare.changes import Change, changes
 from sandbox.rules import Violation
 from sandbox.run.runner import ScenarioRun
 from sandbox.truth.compare import Cell, FolioNames, compare
@@ -33,8 +33,6 @@ class Exhibit:
     """An earlier step (0: the empty machine) whose state is held against this one's."""
     walk: bool = False
     """Whether the way to the first violation is told as well."""
-    whole: bool = True
-    """Whether it is the end of the scenario."""
     scenario_named: bool = False
     """Whether the document has several scenarios, so that commands have to name this one."""
     _cells: list[Cell] | None = field(default=None, repr=False)
@@ -69,22 +67,29 @@ class Exhibit:
         found = self.run.violations()
         return [v for v in found if v.run == 1 and v.known_window is None]
 
-    def events(self, *, changes: bool = False) -> Iterator[dict[str, Any]]:
+    def events(self) -> Iterator[dict[str, Any]]:
         """The events from the start of the action in which a rule first broke, to the one that did.
 
-        With *changes* only those that changed a word whose value says something, locks and
-        addresses left out; none if nothing broke.
+        Loads and locks among them; none if nothing broke.
         """
+        yield from describe_events(self.run.session, *self._walk())
+
+    def changes(self) -> Iterator[tuple[Change, dict[str, Any]]]:
+        """Of these events those that changed a word whose value says something, as both know them.
+
+        Locks are left out, and words that lead to an object: an address says nothing.
+        """
+        events = {event["n"]: event for event in self.events()}
+        for change in changes(self.run.session, *self._walk()):
+            if change.old is not None:
+                yield change, events[change.n]
+
+    def _walk(self) -> tuple[int, int]:
+        """From where to where the way to the first break is told."""
         if not self.violations:
-            return
-        first, session = self.violations[0], self.run.session
-        start = session.starts[first.action] if first.action < len(session.starts) else 0
-        end = first.event + 1
-        said = changes_of(session, start, end) if changes else ()
-        numbers = {change.n for change in said if change.old is not None}
-        for event in describe_events(session, start, end):
-            if event["n"] in numbers or not changes:
-                yield event
+            return 0, 0
+        first, starts = self.violations[0], self.run.session.starts
+        return (starts[first.action] if first.action < len(starts) else 0), first.event + 1
 
     def replay(self, *more: str) -> str:
         """The command that runs it again, quoted for a shell."""

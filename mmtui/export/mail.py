@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmtui.export.exhibit import Exhibit
-from sandbox.compare.text import cell_words, folded
+from sandbox.compare.changes import Change
+from sandbox.compare.text import cell_words, change_words, folded
 from sandbox.truth.text import step_lines, wrap
 
 __all__ = ["event_words", "mail"]
@@ -49,22 +50,14 @@ def _broken(exhibit: Exhibit) -> Iterator[str]:
 
 
 def _walk(exhibit: Exhibit) -> Iterator[str]:
-    for number, event in enumerate(exhibit.events(changes=True)):
+    for number, (change, event) in enumerate(exhibit.changes()):
         if not number:
             yield "what was changed on the way there:"
         head = f"  cpu{event['cpu']} " if event["cpu"] else "  "
-        yield from wrap(head, event_words(event), "      ")
+        yield from wrap(head, event_words(change, event), "      ")
 
 
-def event_words(event: dict[str, Any]) -> list[str]:
+def event_words(change: Change, event: dict[str, Any]) -> list[str]:
     """A change in words: the event's number, the word and how it changed, and the function."""
-    words = [str(event["n"]), *str(event["word"]).split()]
-    old, new = (str(event[side]) for side in ("old", "new"))
-    if "," in old + new:  # flags: which came and went
-        flags = [set(value.split(",")) - {"", "0"} for value in (old, new)]
-        words += [f"-{flag}" for flag in sorted(flags[0] - flags[1])]
-        words += [f"+{flag}" for flag in sorted(flags[1] - flags[0])]
-    else:
-        words += [*old.split(), "->", *new.split()]
-    words.append(event["function"])
-    return [*words, *(f"!{rule}" for rule in event.get("broken", ()))]
+    broken = (f"!{rule}" for rule in event.get("broken", ()))
+    return [str(change.n), *change_words(change), event["function"], *broken]

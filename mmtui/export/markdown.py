@@ -31,8 +31,7 @@ def markdown(exhibit: Exhibit) -> Iterator[str]:
         yield from _fenced(cells if exhibit.cells else iter(["nothing"]))
     yield from _rules(exhibit)
     if exhibit.walk:
-        events = exhibit.events(changes=True)
-        yield from _fenced(" ".join(event_words(event)) for event in events)
+        yield from _fenced(" ".join(event_words(*changed)) for changed in exhibit.changes())
     yield "Replay:"
     yield ""
     yield from _fenced(iter([exhibit.replay()]))

@@ -48,8 +48,7 @@ def export(
         run = WatchedRun(on, name=chosen.name, about=chosen.about)
         steps = [run.do(action) for action in chosen.steps[:last]]
         several = len(scenarios) > 1
-        exhibit = Exhibit(target, chosen.name, chosen.about, on, run, steps, since, walk,
-                          last == count, several)  # fmt: skip
+        exhibit = Exhibit(target, chosen.name, chosen.about, on, run, steps, since, walk, several)
         for line in FORMATS[to].write(exhibit):
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
