@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmtui.export.exhibit import Exhibit
+from sandbox.compare.runs import as_object
 
 __all__ = ["as_json"]
 
@@ -33,10 +34,7 @@ def as_json(exhibit: Exhibit) -> Iterator[str]:
     }
     if exhibit.since is not None:
         out["since"] = exhibit.since
-        out["differs"] = [
-            {"object": c.object, "field": c.field, "values": [c.expected, c.got]}
-            for c in exhibit.cells
-        ]
+        out["differs"] = [as_object(cell) for cell in exhibit.cells]
     if exhibit.walk:
         out["walk"] = list(exhibit.events())
     yield json.dumps(out)

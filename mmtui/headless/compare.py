@@ -10,10 +10,9 @@ from mmtui.exit_codes import ExitCode
 from mmtui.headless.run import choose
 from mmtui.headless.working import WatchedRun
 from mmtui.model.documents import Document, open_document
-from sandbox.compare.runs import Comparison, Paired, Played, compare_runs
+from sandbox.compare.runs import Comparison, Paired, Played, as_object, compare_runs
 from sandbox.compare.text import comparison_lines, event_lines
 from sandbox.errors import UsageError
-from sandbox.truth.compare import Cell
 
 __all__ = ["compare"]
 
@@ -99,7 +98,7 @@ def _object(found: Comparison, told: Sequence[Paired], kernels: tuple[str, str])
         "kernels": list(kernels),
         "same": found.same,
         "steps": [_step(found, pair) for pair in told],
-        "end": [_cell(cell) for cell in found.end],
+        "end": [as_object(cell) for cell in found.end],
         "cost": [dict(found.cost(side).items()) for side in (0, 1)],
         "only": [list(fields) for fields in found.only],
     }
@@ -118,7 +117,7 @@ def _step(found: Comparison, pair: Paired) -> dict[str, Any]:
             found.place(side, change) if change else None for side, change in enumerate(ends)
         ]
     if pair.cells:
-        out["cells"] = [_cell(cell) for cell in pair.cells]
+        out["cells"] = [as_object(cell) for cell in pair.cells]
     refused = [_error(side) for side in (pair.left, pair.right)]
     if any(refused):
         out["errors"] = refused
@@ -128,7 +127,3 @@ def _step(found: Comparison, pair: Paired) -> dict[str, Any]:
 
 def _error(side: Played | None) -> str | None:
     return str(side.error) if side is not None and side.error is not None else None
-
-
-def _cell(cell: Cell) -> dict[str, Any]:
-    return {"object": cell.object, "field": cell.field, "values": [cell.expected, cell.got]}

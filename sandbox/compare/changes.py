@@ -67,7 +67,7 @@ def changes(session: Session, start: int, end: int) -> Iterator[Change]:
     for n in range(start, end):
         event = machine.events[n]
         op, addr = event[0], event[1]
-        if op < FIRST_MUTATING or op in _LOCKS or op in _NO_WORD:
+        if op < FIRST_MUTATING or op in _LOCKS or op == ALLOC:
             continue
         kind = machine.memory.kinds[addr]
         if kind in _PRIVATE:

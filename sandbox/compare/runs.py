@@ -9,12 +9,12 @@ from itertools import zip_longest
 from typing import Any
 
 from sandbox.compare.changes import Change, Cost, changes, cost_of, told
-from sandbox.errors import Cancelled, NoProgressError, SandboxError
+from sandbox.errors import Cancelled, SandboxError
 from sandbox.run.runner import ScenarioRun
 from sandbox.scenario.language import Scenario
 from sandbox.truth.compare import Cell, FolioNames, compare
 
-__all__ = ["Comparison", "Differ", "Paired", "Played", "compare_runs", "play"]
+__all__ = ["Comparison", "Differ", "Paired", "Played", "as_object", "compare_runs", "play"]
 
 
 @dataclass(slots=True)
@@ -111,6 +111,11 @@ class Comparison:
         return told(self.runs[side].session, change.n)
 
 
+def as_object(cell: Cell) -> dict[str, Any]:
+    """A cell that differs as JSON has it."""
+    return {"object": cell.object, "field": cell.field, "values": [cell.expected, cell.got]}
+
+
 def play(run: ScenarioRun, scenario: Scenario) -> Iterator[Played]:
     """Do the actions of a scenario; one that is refused or makes no progress is the last."""
     for number, step in enumerate(scenario.steps, 1):
@@ -120,7 +125,7 @@ def play(run: ScenarioRun, scenario: Scenario) -> Iterator[Played]:
             played.state = run.do(step)
         except Cancelled:
             raise
-        except (SandboxError, NoProgressError) as error:
+        except SandboxError as error:
             played.error = error
         played.end = run.session.position
         played.changes = list(changes(run.session, start, played.end))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sandbox.errors import SandboxError, UsageError
 from sandbox.machine.fields import FIELDS
 from sandbox.machine.frames import calls_of
-from sandbox.machine.memory import ALLOC, FIRST_MUTATING, NOTE, TLB_FLUSH, Word
+from sandbox.machine.memory import ALLOC, FIRST_MUTATING, Word
 from sandbox.rules import RULES
 from sandbox.scenario.expect import Expectation, evaluate, parse_expectations
 from sandbox.truth.events import after, show
@@ -37,7 +37,6 @@ _COMPARE: dict[str, Callable[[int, int], bool]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,
     ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
-_NO_WORD = (NOTE, TLB_FLUSH, ALLOC)
 _EXPECTED = "a function, FILE.py:LINE, a word as panes name it, a rule, cpuN or an expectation"
 
 
@@ -196,8 +195,8 @@ class Forward:
         return any(v.rule == self._condition.rule and v.run == 1 for v in violations[seen:])
 
     def _changed(self) -> bool:
-        event = self._session.machine.events[self._session.position - 1]
-        return event[0] >= FIRST_MUTATING and event[0] not in _NO_WORD
+        op = self._session.machine.events[self._session.position - 1][0]
+        return bool(op >= FIRST_MUTATING and op != ALLOC)
 
     def _word_changed(self) -> bool:
         n = self._session.position - 1
@@ -211,14 +210,13 @@ def _meets(session: Session, condition: Condition, kinds: frozenset[int], n: int
     """
     machine = session.machine
     event = machine.events[n]
-    if event[0] < FIRST_MUTATING or event[0] in _NO_WORD:
-        return False
-    addr, old = event[1], machine.olds[n]
-    if machine.memory.kinds[addr] not in kinds:
-        return False
+    addr = event[1]
+    if event[0] < FIRST_MUTATING or machine.memory.kinds[addr] not in kinds:
+        return False  # most events end here
     words = Words(session.ledger).at(n)  # of the processes that there are
     if words.name(addr) != condition.word:
         return False
+    old = machine.olds[n]
     return condition.met(words, addr, old, after(event, old, True))
 
 
@@ -242,10 +240,8 @@ def _stops(session: Session, condition: Condition, position: int) -> Iterator[in
     elif condition.word:
         kinds, events, kind_of = condition.kinds, machine.events, machine.memory.kinds
         for n in range(position - 2, -1, -1):
-            event = events[n]
-            if event[0] < FIRST_MUTATING or kind_of[event[1]] not in kinds:
-                continue  # what is not even a word of that name: a million events a second
-            if _meets(session, condition, kinds, n):
+            # What is no word of that name is passed over without a call: millions of events.
+            if kind_of[events[n][1]] in kinds and _meets(session, condition, kinds, n):
                 yield n + 1
     elif condition.cpu is not None:
         cpus, cpu = machine.cpus, condition.cpu
