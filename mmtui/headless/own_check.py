@@ -112,7 +112,7 @@ def _cause(run: ScenarioRun, violation: Violation) -> str:
     levels = stack_at(run.session, violation.event)
     told = own_first(levels)[: 1 + next((n for n, at in enumerate(levels) if at.own), 2)]
     told = told or [Level(violation.function, violation.file, violation.line)]
-    places = [f"{each.function} ({short_path(each.file)}:{each.line})" for each in told]
+    places = [f"{each.function} ({short_path(each.filename)}:{each.line})" for each in told]
     return f"{violation.rule} at {', '.join(places)}"
 
 

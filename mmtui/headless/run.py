@@ -201,7 +201,7 @@ def _first_break(running: ScenarioRun) -> Iterator[str]:
     if names:
         yield from wrap("  words: ", names.split(), "    ")
     for level in own_first(stack_at(running.session, first.event)):
-        yield f"  {level.function} ({short_path(level.file)}:{level.line})"
+        yield f"  {level.function} ({short_path(level.filename)}:{level.line})"
 
 
 def _broken_rules(running: ScenarioRun) -> Iterator[str]:

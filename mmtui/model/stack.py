@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from mmtui.model.standing import Standing
 from sandbox.machine import calls
 from sandbox.machine.frames import Frame
 from sandbox.machine.tasks import Task
 from sandbox.run.session import Session
 
-__all__ = ["Place", "kernel_frames", "look_up"]
-
-
-class Place(NamedTuple):
-    """A line of the kernel's text."""
-
-    function: str
-    filename: str
-    line: int
+__all__ = ["kernel_frames", "look_up"]
 
 
 def kernel_frames(session: Session, task: Task | None) -> list[Frame]:

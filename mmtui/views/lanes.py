@@ -7,11 +7,12 @@ from pathlib import PurePath
 
 from mmtui.model.bench import Bench
 from mmtui.model.held import held_locks
-from mmtui.model.stack import Place, kernel_frames
+from mmtui.model.stack import kernel_frames
 from mmtui.views.code import source_line
 from mmtui.views.lines import Line, clip, join
 from mmtui.views.marks import GLYPHS, Marks
 from sandbox.machine.history import Task
+from sandbox.run.stacks import Level
 from sandbox.truth.names.words import Words
 
 __all__ = ["CpuView", "cpu_view", "lane_lines"]
@@ -27,7 +28,7 @@ class CpuView:
     mark: str
     blocked: str | None
     shown: bool
-    place: Place | None = None
+    place: Level | None = None
     """Where it stands, where several run."""
     locks: tuple[str, ...] = ()
     """The locks that it holds, where several run."""
@@ -41,11 +42,11 @@ def cpu_view(
     mark = marks.token(task.pending[1]) if task.pending else ""
     blocked = bench.session.machine.blocked(task.cpu)
     broken = mark if mark != "changed" else ""
-    place: Place | None = None
+    place: Level | None = None
     locks: tuple[str, ...] = ()
     if several:
         frames = kernel_frames(bench.session, task)
-        place = Place(frames[-1].function, frames[-1].filename, frames[-1].line) if frames else None
+        place = Level(frames[-1].function, frames[-1].filename, frames[-1].line) if frames else None
         locks = tuple(
             f"{words.name(addr)} {how}".rstrip()
             for addr, how in held_locks(bench.session, task.cpu)

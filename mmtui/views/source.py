@@ -12,13 +12,14 @@ from pathlib import PurePath
 
 from mmtui.model.bench import Bench
 from mmtui.model.done import last_done
-from mmtui.model.stack import Place, kernel_frames
+from mmtui.model.stack import kernel_frames
 from mmtui.views.code import code_lines, source_line, window
 from mmtui.views.lanes import CpuView, cpu_view, lane_lines
 from mmtui.views.lines import EMPTY, Line, Lines, clip, join, pure_text, say, wrap_line
 from mmtui.views.marks import GLYPHS, Marks
 from sandbox.machine.history import Task
 from sandbox.machine.memory import ADD, DECIDE, FIRST_MUTATING, LOAD
+from sandbox.run.stacks import Level
 from sandbox.scenario.language import Action, CpuBlock
 from sandbox.truth.names.words import Words
 
@@ -33,7 +34,7 @@ class DoneView:
     text: str
     mark: str
     """`violation`, `changed`, or nothing: it only read."""
-    place: Place | None
+    place: Level | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class SourceView:
 
     cpus: tuple[CpuView, ...]
     done: DoneView | None
-    stack: tuple[Place, ...]
+    stack: tuple[Level, ...]
     chosen: int
     """Which of them is looked at."""
     variables: tuple[tuple[str, str], ...]
@@ -67,7 +68,7 @@ def view(bench: Bench, marks: Marks) -> SourceView:
     variables = tuple(words.local(frames[chosen])) if frames else ()
     index = bench.next_item
     upcoming = None if index is None else _first_text(bench.script.items[index].action)
-    places = tuple(Place(f.function, f.filename, f.line) for f in frames)
+    places = tuple(Level(f.function, f.filename, f.line) for f in frames)
     return SourceView(cpus, _done(bench, words), places, chosen, variables, upcoming)
 
 
@@ -92,7 +93,7 @@ def _done(bench: Bench, words: Words) -> DoneView | None:
     elif event[0] in (LOAD, DECIDE):
         text += f" = {words.at(number).value(event[1], old)}"
     place = last_done(session, bench.done)
-    where = None if place is None else Place(place.function, place.filename, place.line)
+    where = None if place is None else Level(place.function, place.filename, place.line)
     return DoneView(number, text, mark, where)
 
 

@@ -17,13 +17,13 @@ class Level(NamedTuple):
     """One level of a call stack."""
 
     function: str
-    file: str
+    filename: str
     line: int
 
     @property
     def own(self) -> bool:
         """Whether it is in a person's own file."""
-        return is_own(self.file)
+        return is_own(self.filename)
 
 
 def stack_at(session: Session, n: int) -> list[Level]:
