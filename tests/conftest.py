@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -13,6 +13,7 @@ from zlib import crc32
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mmtui.__main__ import main
 from mmtui.views.glyphs import UNICODE
 from sandbox.conform.packed import PACKED, name_of, read_packed, recordings_in
 from sandbox.conform.states import ConformReport, conform_paths
@@ -20,6 +21,9 @@ from sandbox.conform.states import ConformReport, conform_paths
 # How long a draw takes says how much else the machine does, not what is wrong with a strategy.
 settings.register_profile("loaded", suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("loaded")
+
+Mmtui = Callable[..., tuple[int, str, str]]
+"""A command line, done: its status, stdout and stderr."""
 
 RECORDINGS = Path(__file__).parent / "recordings"
 FOLDERS = sorted(folder for folder in RECORDINGS.iterdir() if folder.is_dir())
@@ -91,3 +95,15 @@ def isolation(
     yield home
     reports = [path.read_text(encoding="utf-8") for path in home.rglob("*crash-*.txt")]
     assert not reports or request.node.get_closest_marker("reports"), reports[0]
+
+
+@pytest.fixture
+def mmtui(capsys: pytest.CaptureFixture[str]) -> Mmtui:
+    """Return a function that runs a command line and gives status, stdout and stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = main([str(argument) for argument in arguments])
+        seen = capsys.readouterr()
+        return status, seen.out, seen.err
+
+    return run

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from mmtui import __version__, cli
-from mmtui.__main__ import main
 from mmtui.exit_codes import ExitCode
 from sandbox.errors import SandboxError, Where
 from tests.conftest import read, recorded
@@ -21,18 +20,6 @@ ROOT = Path(__file__).parent.parent
 SEED = str(ROOT / "tests/scenarios/00-seed.scn")
 
 Outcome = tuple[int, str, str]
-
-
-@pytest.fixture
-def mmtui(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Return a function that runs a command line and gives status, stdout and stderr."""
-
-    def run(*arguments: str) -> Outcome:
-        status = main([str(argument) for argument in arguments])
-        seen = capsys.readouterr()
-        return status, seen.out, seen.err
-
-    return run
 
 
 @pytest.fixture

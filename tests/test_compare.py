@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmtui.cli import dispatch
 from mmtui.exit_codes import ExitCode
 from sandbox.compare.align import align
 from sandbox.compare.runs import Comparison, compare_runs
@@ -29,16 +28,6 @@ exit B
 end
 """
 Mmtui = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def mmtui(capfd: pytest.CaptureFixture[str]) -> Mmtui:
-    def run(*arguments: str) -> tuple[int, str, str]:
-        status = dispatch(list(arguments))
-        out, err = capfd.readouterr()
-        return status, out, err
-
-    return run
 
 
 def compared(left: str, right: str, text: str = FORK) -> Comparison:

@@ -9,22 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from mmtui.cli import dispatch
 from mmtui.exit_codes import ExitCode
 from mmtui.export.formats import FORMATS
 
 Mmtui = Callable[..., tuple[int, str, str]]
 TEXT = "scenario one\nmmap A R 16K\nwrite A R 0 4\nend\nscenario two\nmmap B R 16K\nend\n"
-
-
-@pytest.fixture
-def mmtui(capfd: pytest.CaptureFixture[str]) -> Mmtui:
-    def run(*arguments: str) -> tuple[int, str, str]:
-        status = dispatch(list(arguments))
-        out, err = capfd.readouterr()
-        return status, out, err
-
-    return run
 
 
 def test_a_mail_is_ascii_of_72_columns_and_has_the_state_that_run_writes(mmtui: Mmtui) -> None:

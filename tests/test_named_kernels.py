@@ -42,18 +42,6 @@ Outcome = tuple[int, str, str]
 
 
 @pytest.fixture
-def mmtui(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Return a function that runs a command line and gives status, stdout and stderr."""
-
-    def run(*arguments: str) -> Outcome:
-        status = main(list(arguments))
-        seen = capsys.readouterr()
-        return status, seen.out, seen.err
-
-    return run
-
-
-@pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand in a folder with a module, and with nothing named yet."""
     monkeypatch.setattr(kernels, "_named", {})

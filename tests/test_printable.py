@@ -12,23 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmtui.__main__ import main
 from sandbox.printable import LINE_LIMIT, one_line, printable, short
 from tests.hostile.corpus import OWNED
 
 Outcome = tuple[int, str, str]
-
-
-@pytest.fixture
-def mmtui(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Return a function that runs a command line and gives status, stdout and stderr."""
-
-    def run(*arguments: str) -> Outcome:
-        status = main(list(arguments))
-        seen = capsys.readouterr()
-        return status, seen.out, seen.err
-
-    return run
 
 
 def acts(char: str) -> bool:

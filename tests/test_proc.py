@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from mmtui.__main__ import main
 from mmtui.exit_codes import ExitCode
 from sandbox.errors import UsageError
 from sandbox.memory import Folio
@@ -288,18 +287,6 @@ def test_what_there_is_not(what: str, process: str | None) -> None:
 
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def mmtui(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs a command line: (status, stdout, stderr)."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        status = main(list(arguments))
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return call
 
 
 def test_the_command_shows_a_state_of_a_preset(mmtui: Run) -> None:
