@@ -14,7 +14,7 @@ from typing import NamedTuple, NoReturn
 from mmtui import __version__, collector
 from mmtui import cli_real as real
 from mmtui.cli_explore import explore_command, explore_options
-from mmtui.cli_real import TARGET_HELP, count_of, scenario_option
+from mmtui.cli_real import KERNEL_HELP, TARGET_HELP, count_of, kernel_option, scenario_option
 from mmtui.crash import CrashNet
 from mmtui.exit_codes import ExitCode
 from mmtui.streams import unwrapped, wrapped
@@ -27,8 +27,6 @@ _TOP_USAGE = """mmtui [--kernel KERNEL] [--rule RULE] [--scenario NAME] [PRESET 
        mmtui [--kernel KERNEL] [--rule RULE] --continue
        mmtui --plain [...] [PRESET | FILE]
        mmtui COMMAND [ARGUMENT ...]"""
-
-_KERNEL_HELP = "a kernel's id (see `mmtui kernels`) or FILE.py:CLASS"
 
 
 class Command(NamedTuple):
@@ -43,10 +41,6 @@ class Command(NamedTuple):
     """Do it."""
 
 
-def _kernel_option(parser: argparse.ArgumentParser, only: str = "") -> None:
-    parser.add_argument("-k", "--kernel", metavar="KERNEL", help=only + _KERNEL_HELP)
-
-
 def _rule_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rule", metavar="RULE", action="append", default=[], dest="own_rules",
@@ -55,11 +49,16 @@ def _rule_option(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _run_options(parser: argparse.ArgumentParser) -> None:
+def _document_options(parser: argparse.ArgumentParser) -> None:
+    """What is run, on which kernel, watched by which rules."""
     parser.add_argument("target", metavar="FILE|PRESET", help=TARGET_HELP)
-    _kernel_option(parser)
+    kernel_option(parser)
     _rule_option(parser)
     scenario_option(parser)
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    _document_options(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object per scenario and line")
     form.add_argument("--text", action="store_true", help="plain text, 72 columns (the default)")
@@ -76,7 +75,7 @@ def _check_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files", metavar="FILE|PRESET", nargs="*", help="presets to check (default: the library)"
     )
-    _kernel_option(parser, "only on this kernel; ")
+    kernel_option(parser, "only on this kernel; ")
     _rule_option(parser)
     scenario_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per preset and kernel")
@@ -109,7 +108,7 @@ def _proc_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", metavar="WHAT", help="pagemap, kpagecount, kpageflags, smaps or status"
     )
-    _kernel_option(parser)
+    kernel_option(parser)
     scenario_option(parser)
     parser.add_argument("--process", metavar="PROCESS", help="of this process alone")
     parser.add_argument(
@@ -136,7 +135,7 @@ def _compare_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="FILE|PRESET", help=TARGET_HELP)
     parser.add_argument(
         "-k", "--kernel", metavar="KERNEL", action="append", default=[], dest="kernels",
-        help=f"twice: {_KERNEL_HELP} (default: the first two of the preset)",
+        help=f"twice: {KERNEL_HELP} (default: the first two of the preset)",
     )  # fmt: skip
     scenario_option(parser)
     parser.add_argument("--step", metavar="N", type=count_of, help="only action N")
@@ -161,12 +160,9 @@ def _compare(args: argparse.Namespace) -> ExitCode:
 def _export_options(parser: argparse.ArgumentParser) -> None:
     from mmtui.export.formats import FORMATS
 
-    parser.add_argument("target", metavar="FILE|PRESET", help=TARGET_HELP)
     told = "; ".join(f"{each.name}: {each.summary}" for each in FORMATS.values())
     parser.add_argument("--to", metavar="FORMAT", required=True, help=told)
-    _kernel_option(parser)
-    _rule_option(parser)
-    scenario_option(parser)
+    _document_options(parser)
     parser.add_argument(
         "--step", metavar="N", type=count_of, help="after action N (default: after the last)"
     )
@@ -203,7 +199,7 @@ def _rules_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _kernels_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kernel", metavar="KERNEL", nargs="?", help=_KERNEL_HELP)
+    parser.add_argument("kernel", metavar="KERNEL", nargs="?", help=KERNEL_HELP)
     parser.add_argument(
         "function", metavar="FUNCTION", nargs="?",
         help="its definition in effect, the others, who calls it, which presets reach it",
@@ -223,11 +219,11 @@ def _kernels(args: argparse.Namespace) -> ExitCode:
     return show_function(args.kernel, args.function, as_json=args.json)
 
 
-def _new_kernel_options(parser: argparse.ArgumentParser) -> None:
+def _newkernel_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("functions", metavar="FUNCTION", nargs="*", help="what is to be changed")
     parser.add_argument(
         "--base", metavar="KERNEL", default="7.2", dest="kernel",
-        help="what it is a change of (7.2); " + _KERNEL_HELP,
+        help="what it is a change of (7.2); " + KERNEL_HELP,
     )  # fmt: skip
     parser.add_argument("-o", metavar="FILE.py", required=True, dest="file", help="the new file")
 
@@ -282,7 +278,7 @@ COMMANDS: dict[str, Command] = {
         Command(
             "kernels", "list the modelled kernels, or show a function", _kernels_options, _kernels
         ),
-        Command("new-kernel", "begin a kernel of your own", _new_kernel_options, _new_kernel),
+        Command("new-kernel", "begin a kernel of your own", _newkernel_options, _new_kernel),
         Command("rules", "list the rules, or explain some", _rules_options, _rules),
         Command("presets", "list the library of presets", _list_options, _presets),
     )
@@ -386,7 +382,7 @@ def _top_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("target", metavar="PRESET|FILE", nargs="?", help=TARGET_HELP)
-    _kernel_option(parser)
+    kernel_option(parser)
     _rule_option(parser)
     scenario_option(parser)
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from mmtui.cli_real import TARGET_HELP, count_of, scenario_option
+from mmtui.cli_real import TARGET_HELP, count_of, kernel_option, scenario_option
 from mmtui.exit_codes import ExitCode
 from sandbox.printable import short
 
@@ -25,12 +25,7 @@ def _size(text: str) -> int:
 def explore_options(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `mmtui explore`."""
     parser.add_argument("target", metavar="FILE|PRESET", help=TARGET_HELP)
-    parser.add_argument(
-        "-k",
-        "--kernel",
-        metavar="KERNEL",
-        help="a kernel's id (see `mmtui kernels`) or FILE.py:CLASS",
-    )
+    kernel_option(parser)
     scenario_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per finding and line")
     parser.add_argument(

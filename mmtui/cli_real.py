@@ -8,10 +8,12 @@ from mmtui.exit_codes import ExitCode
 from sandbox.printable import short
 
 __all__ = [
+    "KERNEL_HELP",
     "TARGET_HELP",
     "count_of",
     "fuzz_command",
     "fuzz_options",
+    "kernel_option",
     "race_command",
     "race_options",
     "record_command",
@@ -21,6 +23,7 @@ __all__ = [
     "scenario_option",
 ]
 
+KERNEL_HELP = "a kernel's id (see `mmtui kernels`) or FILE.py:CLASS"
 TARGET_HELP = "a preset's name or number, a preset document (.md) or a scenario file"
 
 
@@ -53,7 +56,12 @@ def scenario_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenario", metavar="NAME", help="only the scenario of this name")
 
 
-def _kernel_option(parser: argparse.ArgumentParser, text: str) -> None:
+def kernel_option(parser: argparse.ArgumentParser, only: str = "") -> None:
+    """Declare the option that takes a modelled kernel, or a person's own."""
+    parser.add_argument("-k", "--kernel", metavar="KERNEL", help=only + KERNEL_HELP)
+
+
+def _real_option(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("-k", "--kernel", metavar="KERNEL", dest="real", required=True, help=text)
 
 
@@ -78,7 +86,7 @@ def _hwaf_option(parser: argparse.ArgumentParser) -> None:
 def _real_options(parser: argparse.ArgumentParser, folder: str) -> None:
     """Declare what the commands that ask a real kernel have in common."""
     parser.add_argument("targets", metavar="FILE|PRESET", nargs="+", help=TARGET_HELP)
-    _kernel_option(
+    _real_option(
         parser, "a real kernel that is set up (see `mmtui rig check`), or a name for your own"
     )
     _own_options(parser)
@@ -147,7 +155,7 @@ def race_command(args: argparse.Namespace) -> ExitCode:
 
 def fuzz_options(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `mmtui fuzz`."""
-    _kernel_option(
+    _real_option(
         parser, "a modelled kernel, held against the real one of that name (see `mmtui rig check`)"
     )
     other = parser.add_mutually_exclusive_group()
